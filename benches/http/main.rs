@@ -1,0 +1,180 @@
+//! `cargo bench --bench http`: what the server costs, measured over HTTP against a floor in the same run.
+//!
+//! The floor (`floor.rs`) is a bare axum and sqlx server doing the wire work of the hot routes. Both run as processes
+//! of their own on a CPU of their own and are visited in turn, round by round, so that noise hits both. Absolute
+//! figures belong to the machine and the hour; the ratio and the extra microseconds of a request are what to compare.
+//!
+//! No tool is needed. The release binary is the one that cargo built along; the floor is this program run again with the
+//! argument `floor`. Postgres is taken from `BENCH_DATABASE_URL`, or from the usual port if something answers there.
+//! `--pages` measures lists over many rows (`pages.rs`), `--soak` watches memory under a long mixed load (`soak.rs`).
+
+#![forbid(unsafe_code)]
+
+mod compare;
+mod driver;
+mod floor;
+mod pages;
+mod report;
+mod servers;
+mod soak;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::Value;
+
+use crate::compare::Scenario;
+use crate::driver::{Load, call_json, request};
+use crate::servers::{Engine, JWT_SECRET, Pinning, Site};
+
+/// The user of the comparison, whom the floor makes at its start and the product at first sight.
+const SUBJECT: &str = "bench-user";
+const ME: &str = "/api/v1/app/users/me";
+const PROJECTS: &str = "/api/v1/app/projects";
+const NEW_PROJECT: &str = r#"{"name":"Bench project","description":"made under load"}"#;
+
+/// Measures the server over HTTP against a bare axum and sqlx server.
+#[derive(Parser)]
+#[command(name = "http")]
+struct Options {
+    /// Length of one visit to one route of one server
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Visits to every route of every server
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// Keep-alive connections, each with one request under way
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    connections: u16,
+    /// Only these scenarios
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Scenario>,
+    /// Only this engine, which must then be there
+    #[arg(long)]
+    engine: Option<Engine>,
+    /// Instead: a mixed load of that many seconds on our server alone, watching its memory
+    #[arg(long, value_name = "SECONDS", conflicts_with = "pages", value_parser = clap::value_parser!(u64).range(1..))]
+    soak: Option<u64>,
+    /// Instead: pages and totals over up to a million rows
+    #[arg(long)]
+    pages: bool,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    fn load(&self) -> Load {
+        let length = Duration::from_secs(self.seconds);
+        Load { connections: self.connections.into(), warm_up: (length / 10).min(Duration::from_millis(500)), length }
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("floor") {
+        return ended(floor::run().map(|()| true));
+    }
+    // `cargo test --all-targets` runs this program too, and means something else by it.
+    if !std::env::args().any(|argument| argument == "--bench" || argument == "--help") {
+        eprintln!("measures only under `cargo bench --bench http`");
+        return ExitCode::SUCCESS;
+    }
+    let options = Options::parse();
+    let pinning = Pinning::settle();
+    ended(bench(&options, &pinning))
+}
+
+fn ended(outcome: Result<bool>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("failed: not every answer was 2xx");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything that was asked for, one engine after the other. False: some answers were not 2xx.
+fn bench(options: &Options, pinning: &Pinning) -> Result<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        println!("{}", pinning.told);
+        let mut clean = true;
+        for engine in [Engine::Sqlite, Engine::Postgres] {
+            if options.engine.is_some_and(|wanted| wanted != engine) {
+                continue;
+            }
+            let Some(mut site) = Site::open(engine, options.engine.is_some(), pinning).await? else {
+                println!("\n{}: skipped, none answers on the usual port (set BENCH_DATABASE_URL)", engine.name());
+                continue;
+            };
+            // However the measurement ends, its servers are gone (dropped) before the databases are.
+            let outcome = tokio::select! {
+                outcome = measure(&mut site, options) => outcome,
+                stopped = told_to_stop() => stopped,
+            };
+            let closed = site.close().await;
+            clean &= outcome?;
+            closed?;
+        }
+        Ok(clean)
+    })
+}
+
+async fn measure(site: &mut Site, options: &Options) -> Result<bool> {
+    if let Some(seconds) = options.soak {
+        soak::run(site, options.connections, Duration::from_secs(seconds)).await
+    } else if options.pages {
+        pages::run(site, options).await
+    } else {
+        compare::run(site, options).await
+    }
+}
+
+/// Ends, with an error, when somebody wants this program to end.
+async fn told_to_stop() -> Result<bool> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    bail!("stopped by a signal")
+}
+
+/// An access token for the subject, as the configured issuer would make it.
+fn token(subject: &str) -> Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let claims = serde_json::json!({
+        "sub": subject,
+        "email": format!("{subject}@example.com"),
+        "iat": now,
+        "exp": now + 7 * 24 * 3600,
+    });
+    Ok(jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(JWT_SECRET.as_bytes()))?)
+}
+
+/// Makes the caller known to the server and gives them projects; returns the id of the last.
+async fn settle_in(address: SocketAddr, token: &str, projects: usize) -> Result<String> {
+    call_json(address, &request("GET", ME, Some(token), None)).await?;
+    let mut last = Value::Null;
+    for _ in 0..projects {
+        last = call_json(address, &request("POST", PROJECTS, Some(token), Some(NEW_PROJECT))).await?;
+    }
+    let Some(id) = last["id"].as_str() else { bail!("a new project without an id: {last}") };
+    Ok(id.to_owned())
+}

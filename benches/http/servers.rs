@@ -1,0 +1,309 @@
+//! What a measurement runs on: databases made for it, servers started and pinned for it, and all of it taken away again.
+
+use std::env::current_exe;
+use std::fs::{File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tempfile::TempDir;
+use url::Url;
+
+use crate::driver;
+
+/// Signs the tokens of the bench; both servers are told of it.
+pub const JWT_SECRET: &str = "bench-token-secret-0123456789-abcdefghij";
+const SECRET_KEY: &str = "bench-server-secret-0123456789-abcdefghij";
+
+/// Tried when `BENCH_DATABASE_URL` says nothing else.
+const USUAL_POSTGRES: &str = "postgres://root@127.0.0.1:5432/postgres";
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+impl Engine {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "Postgres",
+        }
+    }
+}
+
+/// Which server, and how it is set up.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// The bare server of `floor.rs`.
+    Floor,
+    /// The product with every layer on, quiet logs and a rate limit out of reach.
+    Ours,
+    /// The product with the settings it has when nothing is set.
+    Defaults,
+}
+
+impl Role {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Ours => "ours",
+            Self::Defaults => "defaults",
+        }
+    }
+}
+
+/// Which CPU is whose, once it is settled.
+#[derive(Clone)]
+pub struct Pinning {
+    server_cpu: Option<String>,
+    pub told: String,
+}
+
+impl Pinning {
+    /// Takes the second CPU this process may use for the driver and leaves the first to the servers.
+    /// Call it while there is one thread only: later ones inherit it.
+    pub fn settle() -> Self {
+        let cpus = allowed_cpus();
+        let [server, driver, ..] = cpus.as_slice() else {
+            return Self::none("not pinned: fewer than two CPUs");
+        };
+        let pinned = Command::new("taskset")
+            .args(["-p", "-c", driver, &std::process::id().to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        if pinned.is_ok_and(|status| status.success()) {
+            let told = format!("servers pinned to CPU {server}, driver to CPU {driver}");
+            Self { server_cpu: Some(server.clone()), told }
+        } else {
+            Self::none("not pinned: no usable `taskset`")
+        }
+    }
+
+    fn none(told: &str) -> Self {
+        Self { server_cpu: None, told: told.to_owned() }
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        if let Some(cpu) = &self.server_cpu {
+            let mut command = Command::new("taskset");
+            command.args(["-c", cpu]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        }
+    }
+}
+
+/// The CPUs this process may run on, as Linux tells them ("0-3,8").
+fn allowed_cpus() -> Vec<String> {
+    let ranges = status_line("self", "Cpus_allowed_list:").unwrap_or_default();
+    let mut cpus = Vec::new();
+    for part in ranges.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(first), Ok(last)) = (first.trim().parse::<u32>(), last.trim().parse::<u32>()) {
+            cpus.extend((first..=last).map(|cpu| cpu.to_string()));
+        }
+    }
+    cpus
+}
+
+fn status_line(process: &str, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().to_owned())
+}
+
+/// A temporary directory and the fresh databases of one engine.
+pub struct Site {
+    pub engine: Engine,
+    pub pinning: Pinning,
+    directory: TempDir,
+    /// Postgres only: the database from which others are made, and those made.
+    admin: Option<Url>,
+    made: Vec<String>,
+}
+
+impl Site {
+    /// `None`: there is no such engine here, which is only right if nobody asked for it.
+    pub async fn open(engine: Engine, asked_for: bool, pinning: &Pinning) -> Result<Option<Self>> {
+        let admin = match engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => {
+                let stated = std::env::var("BENCH_DATABASE_URL").ok().filter(|url| !url.is_empty());
+                let url = stated.as_deref().unwrap_or(USUAL_POSTGRES);
+                match PgConnection::connect(url).await {
+                    Ok(connection) => connection.close().await?,
+                    Err(_) if stated.is_none() && !asked_for => return Ok(None),
+                    Err(error) if stated.is_none() => {
+                        return Err(error).context("no Postgres on the usual port; set BENCH_DATABASE_URL");
+                    }
+                    Err(error) => return Err(error).context("BENCH_DATABASE_URL cannot be reached"),
+                }
+                Some(Url::parse(url).context("BENCH_DATABASE_URL is not a URL")?)
+            }
+        };
+        let directory = tempfile::Builder::new().prefix("omnistack-bench-").tempdir()?;
+        Ok(Some(Self { engine, pinning: pinning.clone(), directory, admin, made: Vec::new() }))
+    }
+
+    /// Makes an empty database and returns its `DATABASE_URL`.
+    pub async fn database(&mut self, role: Role) -> Result<String> {
+        let Some(admin) = &self.admin else {
+            return Ok(format!("sqlite:///{}", self.directory.path().join(role.name()).with_extension("db").display()));
+        };
+        let name = format!("omnistack_bench_{}_{}", std::process::id(), role.name());
+        let mut connection = PgConnection::connect(admin.as_str()).await?;
+        // A name cannot be bound; this one is put together here.
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
+        connection.close().await?;
+        let mut url = admin.clone();
+        url.set_path(&name);
+        self.made.push(name);
+        Ok(url.into())
+    }
+
+    /// Drops the databases; the directory goes by itself. Stop the servers before.
+    pub async fn close(self) -> Result<()> {
+        if let Some(admin) = &self.admin {
+            let mut connection = PgConnection::connect(admin.as_str()).await?;
+            for name in &self.made {
+                let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+                sqlx::query(AssertSqlSafe(drop)).execute(&mut connection).await?;
+            }
+            connection.close().await?;
+        }
+        Ok(())
+    }
+}
+
+/// A running server; it is killed when this is dropped.
+pub struct Server {
+    pub role: Role,
+    pub address: SocketAddr,
+    /// From the start of the process to the first 200 of the readiness probe.
+    pub ready_after: Duration,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts a server and waits until it says that it is ready.
+    pub async fn start(site: &Site, role: Role, database: &str) -> Result<Self> {
+        let directory = site.directory.path().join(role.name());
+        std::fs::create_dir_all(&directory)?;
+        let log = directory.join("log");
+        // Appending, so that the file can be emptied while the server writes to it.
+        let output = OpenOptions::new().create(true).append(true).open(&log)?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+
+        let mut command = match role {
+            Role::Floor => {
+                let mut command = site.pinning.command(&current_exe()?);
+                command.arg("floor").envs([("OAUTH_JWT_SECRET", JWT_SECRET)]);
+                command
+            }
+            Role::Ours | Role::Defaults => {
+                let mut command = site.pinning.command(Path::new(env!("CARGO_BIN_EXE_omnistack")));
+                command.arg("serve");
+                command
+            }
+        };
+        command.env_clear();
+        for name in ["PATH", "HOME"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        if role != Role::Defaults {
+            command.envs([
+                ("ENVIRONMENT", "local"),
+                ("AUTH_PROVIDER", "custom"),
+                ("OAUTH_JWT_SECRET", JWT_SECRET),
+                ("SECRET_KEY", SECRET_KEY),
+                ("RATE_LIMIT_ENABLED", "true"),
+                ("RATE_LIMIT_DEFAULT", "100000000/minute"),
+                // A free plan ends at a few projects.
+                ("PLAN_LIMITS_ENABLED", "false"),
+                ("LOG_LEVEL", "WARNING"),
+                ("TOKIO_WORKER_THREADS", "1"),
+            ]);
+        }
+        command
+            .env("DATABASE_URL", database)
+            .env("HOST", address.ip().to_string())
+            .env("PORT", address.port().to_string())
+            .env("DATA_DIR", directory.join("data"))
+            .current_dir(&directory)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output);
+
+        let started = Instant::now();
+        let child = command.spawn().with_context(|| format!("starting {}", role.name()))?;
+        let mut server = Self { role, address, ready_after: Duration::ZERO, child, log };
+        server.wait_until_ready(started).await?;
+        Ok(server)
+    }
+
+    async fn wait_until_ready(&mut self, started: Instant) -> Result<()> {
+        let probe = driver::request("GET", "/api/v1/public/health/ready", None, None);
+        let mut last = String::from("nothing listens");
+        while started.elapsed() < START_LIMIT {
+            match driver::call(self.address, &probe).await {
+                Ok((200, _)) => {
+                    self.ready_after = started.elapsed();
+                    return Ok(());
+                }
+                Ok((status, body)) => last = format!("{status} {}", driver::excerpt(&body)),
+                Err(_) => self.check()?,
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        bail!("{} was not ready within {START_LIMIT:?} ({last}); its log ends:\n{}", self.role.name(), self.log_end())
+    }
+
+    /// An error if the process has ended.
+    pub fn check(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("{} ended with {status}; its log ends:\n{}", self.role.name(), self.log_end());
+        }
+        Ok(())
+    }
+
+    /// Resident memory in MiB; `None` where there is no /proc.
+    pub fn resident(&self) -> Option<f64> {
+        let line = status_line(&self.child.id().to_string(), "VmRSS:")?;
+        let kibibytes: u32 = line.strip_suffix("kB")?.trim().parse().ok()?;
+        Some(f64::from(kibibytes) / 1024.0)
+    }
+
+    /// Keeps a server that logs every request from filling the disk.
+    pub fn empty_log(&self) -> Result<()> {
+        File::options().write(true).open(&self.log)?.set_len(0)?;
+        Ok(())
+    }
+
+    fn log_end(&self) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&log[log.len().saturating_sub(2000)..]).into_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Fails only for a process that has already ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}

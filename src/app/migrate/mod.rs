@@ -1,0 +1,156 @@
+//! Brings the database to the present schema: once each, in order, from any number of instances at once,
+//! from an empty database or, on Postgres, from that of the service we take over.
+
+mod store;
+#[cfg(feature = "postgres")]
+mod takeover;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use sqlx::migrate::{Migrate, Migrator};
+
+use crate::platform::db::{DatabaseUrl, Db, SqliteUrl};
+use crate::platform::text;
+
+#[cfg(feature = "postgres")]
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+#[cfg(feature = "sqlite")]
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// The key of the advisory lock that instances take on Postgres, a number of our own.
+#[cfg(feature = "postgres")]
+const LOCK: i64 = 0x6f6d_6e69_7374_6163;
+
+/// One migration and whether it was applied.
+pub struct Step {
+    pub version: i64,
+    pub name: String,
+    pub applied: bool,
+}
+
+/// What a run did, or would do.
+#[derive(Default)]
+pub struct Report {
+    pub applied: Vec<String>,
+    /// What an operator should know of a database that was taken over.
+    pub remarks: Vec<String>,
+}
+
+/// The migrations of the database's engine.
+fn migrator(db: &Db) -> &'static Migrator {
+    match db {
+        #[cfg(feature = "postgres")]
+        Db::Pg(_) => &POSTGRES,
+        #[cfg(feature = "sqlite")]
+        Db::Lite { .. } => &SQLITE,
+    }
+}
+
+/// Every migration and its state.
+pub async fn status(db: &Db) -> anyhow::Result<Vec<Step>> {
+    let applied = match db {
+        #[cfg(feature = "postgres")]
+        Db::Pg(pool) => applied_versions(&mut *pool.acquire().await?).await?,
+        #[cfg(feature = "sqlite")]
+        Db::Lite { read, .. } => applied_versions(&mut *read.acquire().await?).await?,
+    };
+    Ok(migrator(db)
+        .iter()
+        .map(|migration| Step {
+            version: migration.version,
+            name: migration.description.to_string(),
+            applied: applied.contains(&migration.version),
+        })
+        .collect())
+}
+
+/// Empty where the table of migrations does not exist yet.
+async fn applied_versions<C: Migrate>(connection: &mut C) -> anyhow::Result<Vec<i64>> {
+    Ok(connection
+        .list_applied_migrations("_sqlx_migrations")
+        .await
+        .map(|list| list.into_iter().map(|m| m.version).collect())
+        .unwrap_or_default())
+}
+
+/// Whether nothing is left to apply.
+pub async fn is_current(db: &Db) -> anyhow::Result<bool> {
+    Ok(status(db).await?.iter().all(|step| step.applied))
+}
+
+/// Applies what is pending. With `dry_run` only says what that is.
+pub async fn run(db: &Db, url: &DatabaseUrl, dry_run: bool) -> anyhow::Result<Report> {
+    let before = status(db).await?;
+    let pending: Vec<String> =
+        before.iter().filter(|step| !step.applied).map(|step| format!("{:04} {}", step.version, step.name)).collect();
+    let mut report = Report { applied: pending, remarks: Vec::new() };
+    match db {
+        #[cfg(feature = "postgres")]
+        Db::Pg(pool) if !report.applied.is_empty() => {
+            let mut connection = pool.acquire().await?;
+            // Taking over a large table may take its time.
+            sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
+            sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *connection).await?;
+            let outcome = on_postgres(&mut connection, dry_run).await;
+            // The connection ends here, and with it the lock and the setting, whatever happened.
+            sqlx::Connection::close(connection.detach()).await.ok();
+            report.remarks = outcome?;
+        }
+        #[cfg(feature = "sqlite")]
+        Db::Lite { write, .. } if !dry_run && !report.applied.is_empty() => {
+            let _lock = lock_file(url).await?;
+            SQLITE.run(write).await.context("migration failed")?;
+        }
+        _ => {}
+    }
+    if !dry_run {
+        fill_name_folded(db).await?;
+    }
+    Ok(report)
+}
+
+#[cfg(feature = "postgres")]
+async fn on_postgres(connection: &mut sqlx::PgConnection, dry_run: bool) -> anyhow::Result<Vec<String>> {
+    let takeover = takeover::inspect(connection).await?;
+    if !dry_run {
+        POSTGRES.run(connection).await.context("migration failed")?;
+    }
+    Ok(takeover.lines())
+}
+
+/// SQLite's migrator takes no lock of its own: `<database>.migrate` is held exclusively meanwhile.
+#[cfg(feature = "sqlite")]
+async fn lock_file(url: &DatabaseUrl) -> anyhow::Result<Option<std::fs::File>> {
+    let DatabaseUrl::Sqlite(SqliteUrl::File(path)) = url else { return Ok(None) };
+    let mut name = path.clone().into_os_string();
+    name.push(".migrate");
+    let path = PathBuf::from(name);
+    tokio::task::spawn_blocking(move || {
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+        Ok(Some(file))
+    })
+    .await?
+}
+
+/// Fills the search form of names that another service wrote. Rows without it are found by a partial
+/// index, so on an ordinary start this costs one look-up.
+async fn fill_name_folded(db: &Db) -> anyhow::Result<()> {
+    loop {
+        let rows = store::unfolded_projects(db).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut tx = db.begin().await?;
+        for (id, name) in rows {
+            store::set_name_folded(&mut tx, id, text::fold(&name)).await?;
+        }
+        tx.commit().await?;
+    }
+}

@@ -1,0 +1,66 @@
+//! The secret of a local installation: made at the first start, kept in `DATA_DIR`.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::Context;
+use secrecy::SecretString;
+
+use crate::platform::crypto;
+
+/// Reads `secret_key` in the folder, or makes it (mode 0600). Of several processes that start at once, all
+/// get the same one. Blocking: for the start only.
+pub fn load_or_create(folder: &Path) -> anyhow::Result<SecretString> {
+    let path = folder.join("secret_key");
+    if let Some(secret) = read(&path)? {
+        return Ok(secret);
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create DATA_DIR {}", folder.display()))?;
+    let hex = crypto::random::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    // Written whole under a name of our own, then linked: nobody ever reads half a secret, and the link
+    // fails where another process was first.
+    let draft = folder.join(format!(".secret_key.{}", uuid::Uuid::now_v7()));
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).context("cannot write to DATA_DIR")?;
+    file.write_all(hex.as_bytes()).and_then(|()| file.sync_all()).context("cannot write to DATA_DIR")?;
+    let linked = std::fs::hard_link(&draft, &path);
+    std::fs::remove_file(&draft).ok();
+    match linked {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error).context("cannot create secret_key in DATA_DIR");
+        }
+        _ => {}
+    }
+    read(&path)?.context("secret_key vanished from DATA_DIR")
+}
+
+fn read(path: &Path) -> anyhow::Result<Option<SecretString>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().chars().count() >= 32 => Ok(Some(SecretString::from(text.trim()))),
+        Ok(_) => anyhow::bail!("{} is too short to be a secret: delete it to get a new one", path.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn many_first_starts_agree_on_one_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let secrets: Vec<String> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| load_or_create(&path).unwrap().expose_secret().to_owned())).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        assert!(secrets.iter().all(|secret| *secret == secrets[0] && secret.len() == 64));
+        assert_eq!(std::fs::metadata(path.join("secret_key")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1);
+    }
+}

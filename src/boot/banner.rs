@@ -1,0 +1,63 @@
+//! What a person sees when the server starts: where it is, what is real, what stands in for it, and with
+//! local accounts a request to paste.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use crate::app::App;
+use crate::platform::auth::{KeySource, Provider};
+use crate::platform::config::Environment;
+
+/// Prints the banner to standard output. In production the log has a line instead.
+pub fn print(app: &App, address: SocketAddr, token: Option<&str>) {
+    tracing::info!(address = %address, version = env!("CARGO_PKG_VERSION"), "ready");
+    if app.config.core.environment != Environment::Production {
+        print!("{}", text(app, address, token));
+    }
+}
+
+fn text(app: &App, address: SocketAddr, token: Option<&str>) -> String {
+    let core = &app.config.core;
+    let url = match &core.public_base_url {
+        Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+        None if address.ip().is_unspecified() => format!("http://localhost:{}", address.port()),
+        None => format!("http://{address}"),
+    };
+    let database = app.config.database.url.as_ref().map_or_else(String::new, |url| url.describe());
+    let redis = if app.redis.is_some() { "Redis" } else { "in memory (set REDIS_URL to share between instances)" };
+    let mut out = String::new();
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(out, "  {name:<10} {value}");
+    };
+    row("API", &format!("{url}/api/v1"));
+    if cfg!(feature = "docs-ui") {
+        row("docs", &format!("{url}/docs  (to try it)   {url}/redoc  (to read it)"));
+    }
+    row("health", &format!("{url}/api/v1/public/health/ready"));
+    row("metrics", &format!("{url}/api/v1/public/metrics"));
+    row("database", &database);
+    row("limits", redis);
+    row("tokens", &issuer(app));
+    let mut banner = format!("\n{} {} ({})\n\n{out}", core.project_name, env!("CARGO_PKG_VERSION"), core.environment.name());
+    if let Some(token) = token {
+        let _ = write!(
+            banner,
+            "\nTry it as {} (the token lasts {} minutes; `omnistack token --email {0}` makes another):\n\n  TOKEN={token}\n  curl -H \"Authorization: Bearer $TOKEN\" {url}/api/v1/app/users/me\n  curl -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"name\":\"Apollo\"}}' {url}/api/v1/app/projects\n",
+            super::serve::LOCAL_ADMIN,
+            app.config.auth.access_ttl.as_secs() / 60,
+        );
+    }
+    banner.push('\n');
+    banner
+}
+
+fn issuer(app: &App) -> String {
+    let auth = &app.config.auth;
+    let issuer = auth.issuer.as_deref().map(|issuer| format!(" {issuer}")).unwrap_or_default();
+    match (&auth.keys, auth.provider) {
+        (_, Provider::Local) => "own accounts (AUTH_PROVIDER=local)".to_owned(),
+        (Some(KeySource::Hs256(_)), provider) => format!("{}{issuer}, HS256 with its shared secret", provider.name()),
+        (Some(KeySource::Jwks(url)), provider) => format!("{}{issuer}, keys from {url}", provider.name()),
+        (None, provider) => format!("off: {} has no source of keys, every token is refused", provider.name()),
+    }
+}

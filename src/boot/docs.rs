@@ -1,0 +1,92 @@
+//! `/docs` (Swagger UI, to try the API) and `/redoc` (Scalar, to read it), both from the binary: they work
+//! offline and under a policy that lets them load nothing from elsewhere. Absent in production.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use utoipa::openapi::OpenApi;
+use utoipa_swagger_ui::Config;
+
+use super::openapi;
+use crate::app::App;
+
+/// Both pages set styles from their scripts; nothing but the service itself may be loaded or called.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+pub(super) fn pages(app: &App, api: &OpenApi) -> Router {
+    if app.config.core.environment.is_production() {
+        return Router::new();
+    }
+    let document = openapi::path(&app.config.core);
+    let title = escape(&app.config.core.project_name);
+    let swagger = Arc::new(Config::from(document.clone()).persist_authorization(true).try_it_out_enabled(true));
+    let swagger_page = page(
+        &title,
+        r#"<link rel="stylesheet" href="/docs/swagger-ui.css"><link rel="stylesheet" href="/docs/index.css">"#,
+        r#"<div id="swagger-ui"></div><script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/swagger-ui-standalone-preset.js"></script><script src="/docs/swagger-initializer.js"></script>"#,
+    );
+    let scalar_page =
+        page(&title, "", r#"<div id="app"></div><script src="/redoc/scalar.js"></script><script src="/redoc/start.js"></script>"#);
+    let start = format!(
+        "Scalar.createApiReference('#app', {});",
+        serde_json::json!({"url": document, "withDefaultFonts": false, "telemetry": false, "hideClientButton": true, "showDeveloperTools": "never", "agent": {"disabled": true}})
+    );
+    openapi::page(app, api)
+        .route("/docs", get(move || async move { shown(swagger_page) }))
+        .route("/docs/{file}", get(move |Path(file): Path<String>| async move { swagger_file(&file, swagger) }))
+        .route("/redoc", get(move || async move { shown(scalar_page) }))
+        .route("/redoc/{file}", get(move |Path(file): Path<String>| async move { scalar_file(&file, start) }))
+}
+
+fn page(title: &str, head: &str, body: &str) -> String {
+    format!(
+        r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title><link rel="icon" href="data:,">{head}</head><body>{body}</body></html>"#
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn shown(page: String) -> Response {
+    ([(CONTENT_SECURITY_POLICY, POLICY)], Html(page)).into_response()
+}
+
+fn swagger_file(file: &str, config: Arc<Config<'static>>) -> Response {
+    match utoipa_swagger_ui::serve(file, config) {
+        Ok(Some(found)) => {
+            let mut response = script(found.content_type, found.bytes.into_owned());
+            if found.gzpipped {
+                response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+            response
+        }
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn scalar_file(file: &str, start: String) -> Response {
+    match file {
+        "start.js" => script("text/javascript; charset=utf-8".to_owned(), start.into_bytes()),
+        "scalar.js" => match scalar_api_reference::get_asset(file) {
+            Some(bytes) => script("text/javascript; charset=utf-8".to_owned(), bytes),
+            None => StatusCode::NOT_FOUND.into_response(),
+        },
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn script(content_type: String, bytes: Vec<u8>) -> Response {
+    let cache = HeaderValue::from_static("public, max-age=3600");
+    match HeaderValue::try_from(content_type) {
+        Ok(content_type) => ([(CONTENT_TYPE, content_type), (CACHE_CONTROL, cache)], bytes).into_response(),
+        Err(_) => StatusCode::NOT_FOUND.into_response(),
+    }
+}

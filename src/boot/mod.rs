@@ -1,0 +1,10 @@
+//! Puts the parts together and runs them: router, middleware, accept loop, start and stop.
+
+pub mod banner;
+#[cfg(feature = "docs-ui")]
+mod docs;
+mod gate;
+pub mod listener;
+pub mod openapi;
+pub mod router;
+pub mod serve;

@@ -1,0 +1,132 @@
+//! The OpenAPI document: made from the handlers, then completed with what holds for every route of a zone
+//! (security, error answers), so that no handler has to repeat it.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use utoipa::OpenApi as _;
+use utoipa::ToSchema;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::Components;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{OpenApi, Ref, RefOr};
+
+use crate::app::config::Core;
+use crate::platform::error::CODES;
+use crate::platform::http::route::Options;
+use crate::platform::http::{Route, Zone};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "OmniStack API", description = "Users, projects and what every product needs around them. Errors of every kind have one shape: `{\"error\": {code, message, details, request_id}}`."),
+    components(schemas(ErrorBody)),
+    tags(
+        (name = "health", description = "Probes"),
+        (name = "metrics", description = "For Prometheus"),
+        (name = "users", description = "The current user"),
+        (name = "projects", description = "Own projects"),
+        (name = "admin", description = "For administrators")
+    )
+)]
+struct Document;
+
+/// The body of every error.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used; the body is written by middleware::errors")]
+struct ErrorBody {
+    error: ErrorContent,
+}
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct ErrorContent {
+    /// A stable word for programs.
+    code: String,
+    /// For people.
+    message: String,
+    details: serde_json::Map<String, serde_json::Value>,
+    /// As in the header `X-Request-ID`.
+    request_id: Option<String>,
+}
+
+pub(super) fn document() -> OpenApi {
+    Document::openapi()
+}
+
+/// Adds what follows from a route's zone and record.
+pub(super) fn complete(mut api: OpenApi, routes: &[Arc<Route>], project_name: &str) -> OpenApi {
+    project_name.clone_into(&mut api.info.title);
+    let bearer = SecurityScheme::Http(Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build());
+    api.components.get_or_insert_with(Components::new).add_security_scheme("bearer", bearer);
+    for route in routes {
+        let Some(item) = api.paths.paths.get_mut(&route.template) else { continue };
+        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten() {
+            complete_operation(operation, route);
+        }
+    }
+    api
+}
+
+fn complete_operation(operation: &mut Operation, route: &Route) {
+    let has_body = operation.request_body.is_some();
+    let has_parameters = operation.parameters.as_ref().is_some_and(|list| !list.is_empty());
+    let by_id = route.template.contains('{');
+    for (status, code, when) in CODES {
+        let possible = match status {
+            400 | 413 | 415 => has_body,
+            401 => route.zone != Zone::Public,
+            403 => route.zone != Zone::Public,
+            404 => by_id,
+            409 => operation.operation_id.as_deref() == Some("getMe"),
+            422 => has_body || has_parameters,
+            429 => route.options.limited,
+            500 => true,
+            503 => route.options.shed,
+            _ => false,
+        };
+        if possible {
+            let example =
+                json!({"error": {"code": code, "message": when, "details": {}, "request_id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d"}});
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).example(Some(example)).build();
+            let response = ResponseBuilder::new().description(format!("`{code}`: {when}")).content("application/json", content).build();
+            operation.responses.responses.entry(status.to_string()).or_insert(RefOr::T(response));
+        }
+    }
+    if route.zone != Zone::Public {
+        operation.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+    }
+}
+
+/// Where the document is.
+pub fn path(core: &Core) -> String {
+    format!("{}/openapi.json", core.api_prefix)
+}
+
+/// Records of the document and the pages that show it, which are neither counted nor logged.
+pub(super) fn unobserved(core: &Core) -> Vec<(String, Arc<Route>)> {
+    let templates = [path(core), "/docs".to_owned(), "/docs/{file}".to_owned(), "/redoc".to_owned(), "/redoc/{file}".to_owned()];
+    let record = |template: String| {
+        let route = Route {
+            template: template.clone(),
+            methods: vec![http::Method::GET],
+            zone: Zone::Public,
+            class: crate::platform::rate_limit::Class::Default,
+            options: Options::probe(),
+        };
+        (template, Arc::new(route))
+    };
+    templates.into_iter().map(record).collect()
+}
+
+/// The document as a route; absent in production.
+pub(super) fn page(app: &crate::app::App, api: &OpenApi) -> axum::Router {
+    if app.config.core.environment.is_production() {
+        return axum::Router::new();
+    }
+    // Made once: it never changes while the process runs.
+    let text: bytes::Bytes = api.to_json().unwrap_or_default().into();
+    let answer = move || async move { ([(http::header::CONTENT_TYPE, "application/json")], text) };
+    axum::Router::new().route(&path(&app.config.core), axum::routing::get(answer))
+}

@@ -1,0 +1,136 @@
+//! Start and stop of the server.
+//!
+//! Start: database, migrations, Redis, listener; ready only then. Stop, on SIGTERM or SIGINT: not ready, but
+//! serving for `SHUTDOWN_DELAY_SECONDS`; then the listener's queue is emptied and closed, running requests
+//! get `SHUTDOWN_GRACE_SECONDS`, the pools close. A second signal ends at once.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{banner, listener, router};
+use crate::app::{App, migrate};
+use crate::features::users;
+use crate::platform::auth::{Provider, Role};
+use crate::platform::config::Environment;
+use crate::platform::db::Db;
+use crate::platform::http::idempotency;
+use crate::platform::redis::{self, Redis};
+
+/// A database that is still starting is waited for this long.
+const DATABASE_WAIT: Duration = Duration::from_secs(10);
+/// How often expired idempotency keys are removed.
+const SWEEP: Duration = Duration::from_secs(3600);
+/// The address of the user that a first local start makes.
+pub const LOCAL_ADMIN: &str = "admin@localhost";
+
+/// Runs the server until it is told to stop.
+pub async fn serve(app: App) -> anyhow::Result<()> {
+    prepare(&app).await?;
+    let core = &app.config.core;
+    let address = SocketAddr::new(core.host, core.port);
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: set HOST and PORT, or stop what listens there"))?;
+    let router = router::build(&app).router;
+    if Redis::health(app.redis.as_ref()).await == redis::Health::Unhealthy {
+        tracing::warn!("REDIS_URL is set, but Redis does not answer: working in memory until it does");
+    }
+    let first_token = first_local_token(&app).await?;
+    app.phase.set_ready();
+    banner::print(&app, listener.local_addr()?, first_token.as_deref());
+    let sweeper = tokio::spawn(sweep(app.clone()));
+    let clean = run(&app, listener, router).await?;
+    sweeper.abort();
+    app.db.close().await;
+    if clean {
+        tracing::info!("stopped");
+    } else {
+        tracing::warn!("stopped with connections still open after SHUTDOWN_GRACE_SECONDS");
+    }
+    Ok(())
+}
+
+/// Waits for the database and brings it up to date.
+async fn prepare(app: &App) -> anyhow::Result<()> {
+    wait_for(&app.db).await?;
+    let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
+    if app.config.database.run_migrations {
+        let report = migrate::run(&app.db, url, false).await?;
+        for step in report.applied {
+            tracing::info!(migration = step, "migration applied");
+        }
+        for remark in report.remarks {
+            tracing::warn!("{remark}");
+        }
+    } else if !migrate::is_current(&app.db).await? {
+        anyhow::bail!("migrations are pending and RUN_MIGRATIONS is false: run `omnistack migrate` first");
+    }
+    Ok(())
+}
+
+async fn wait_for(db: &Db) -> anyhow::Result<()> {
+    let deadline = tokio::time::Instant::now() + DATABASE_WAIT;
+    loop {
+        match db.ping().await {
+            Ok(()) => return Ok(()),
+            Err(error) if tokio::time::Instant::now() < deadline => {
+                tracing::warn!(cause = %error, "the database does not answer yet");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => return Err(error).context("the database does not answer: check DATABASE_URL and that it runs"),
+        }
+    }
+}
+
+/// With local accounts on a developer's machine: an administrator to start with, and a token for the banner.
+async fn first_local_token(app: &App) -> anyhow::Result<Option<String>> {
+    if app.config.core.environment != Environment::Local || app.config.auth.provider != Provider::Local {
+        return Ok(None);
+    }
+    if users::service::is_empty(app).await.map_err(anyhow::Error::new)? {
+        users::service::find_or_create(app, LOCAL_ADMIN, Role::Admin).await.map_err(anyhow::Error::new)?;
+    }
+    users::service::token_of(app, LOCAL_ADMIN).await.map_err(anyhow::Error::new)
+}
+
+/// Serves until the signal, and through the stop; says whether every connection ended in time.
+async fn run(app: &App, listener: TcpListener, router: axum::Router) -> anyhow::Result<bool> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = listener::Stop::default();
+    let core = &app.config.core;
+    let serving = tokio::spawn(listener::run(listener, router, stop.clone(), core.shutdown_grace));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!(
+        delay_s = core.shutdown_delay.as_secs(),
+        grace_s = core.shutdown_grace.as_secs(),
+        "stopping; a second signal ends at once"
+    );
+    app.phase.set_stopping();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        // 128 + SIGINT, as shells report it.
+        std::process::exit(130);
+    });
+    stop.closing.cancel();
+    tokio::time::sleep(core.shutdown_delay).await;
+    stop.drain.cancel();
+    Ok(serving.await?)
+}
+
+async fn sweep(app: App) {
+    let mut tick = tokio::time::interval(SWEEP);
+    loop {
+        tick.tick().await;
+        while matches!(idempotency::sweep(&app.db, app.clock.now()).await, Ok(1000..)) {}
+    }
+}

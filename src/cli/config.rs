@@ -1,0 +1,36 @@
+//! `omnistack config`: the configuration in force, and the texts made from it for the repository.
+
+use std::process::ExitCode;
+
+use clap::Args as Arguments;
+
+use crate::app::config::Config;
+use crate::platform::config::{Env, env_example, markdown, values_table};
+
+#[derive(Arguments)]
+pub struct Args {
+    /// Print `.env.example`.
+    #[arg(long, conflicts_with = "markdown")]
+    env_example: bool,
+    /// Print the tables of `docs/configuration.md`.
+    #[arg(long)]
+    markdown: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.env_example || args.markdown {
+        // What can be set does not depend on what is set.
+        let notes = match Config::load(Env::from_vars([])) {
+            Ok(loaded) => loaded.notes,
+            Err(found) => found.notes,
+        };
+        print!("{}", if args.markdown { markdown(&notes) } else { env_example(&notes) });
+        return Ok(ExitCode::SUCCESS);
+    }
+    let loaded = super::load()?;
+    print!("{}", values_table(&loaded.notes));
+    for warning in loaded.warnings {
+        println!("warning: {warning}");
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,139 @@
+//! `omnistack doctor`: is everything as it must be? Each finding with its remedy; exit code 1 if one stops the service.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::app::config::{Config, Loaded};
+use crate::app::{App, migrate};
+use crate::platform::clock::Clock;
+use crate::platform::config::{Env, Environment};
+use crate::platform::redis::{Health, Redis};
+
+/// No check takes longer.
+const CHECK: Duration = Duration::from_secs(6);
+/// Clocks that differ more break token times and shared rate limits.
+const CLOCK_SKEW_MS: i64 = 2000;
+
+/// The findings so far.
+#[derive(Default)]
+struct Findings {
+    failed: bool,
+}
+
+impl Findings {
+    fn ok(&self, what: &str, text: &str) {
+        println!("ok    {what:<14} {text}");
+    }
+
+    fn warn(&self, what: &str, text: &str, remedy: &str) {
+        println!("warn  {what:<14} {text}\n      {:<14} {remedy}", "");
+    }
+
+    fn fail(&mut self, what: &str, text: &str, remedy: &str) {
+        self.failed = true;
+        println!("FAIL  {what:<14} {text}\n      {:<14} {remedy}", "");
+    }
+}
+
+pub async fn run() -> anyhow::Result<ExitCode> {
+    let mut findings = Findings::default();
+    match Config::load(Env::from_process()) {
+        Err(found) => {
+            for problem in &found.problems {
+                findings.fail("configuration", &format!("{}: {}", problem.variable, problem.reason), &problem.remedy);
+            }
+        }
+        Ok(loaded) => {
+            findings.ok("configuration", &format!("{} variables read", loaded.notes.len()));
+            for warning in &loaded.warnings {
+                findings.warn("configuration", &format!("{}: {}", warning.variable, warning.reason), &warning.remedy);
+            }
+            check_service(&mut findings, loaded).await;
+        }
+    }
+    println!("{}", if findings.failed { "\nSomething must be mended before the service can run." } else { "\nAll is well." });
+    Ok(if findings.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn check_service(findings: &mut Findings, loaded: Loaded) {
+    let core = &loaded.config.core;
+    if core.environment == Environment::Local {
+        check_folder(findings, "DATA_DIR", &core.data_dir);
+    }
+    let mut config = loaded.config;
+    if config.core.secret_key.is_none() {
+        // The check must not make the secret that the first start will make.
+        config.core.secret_key = Some("only for this check, never used to sign".into());
+    }
+    let describe = config.database.url.as_ref().map_or_else(String::new, |url| url.describe());
+    let app = match App::new(config, Clock::System).await {
+        Ok(app) => app,
+        Err(error) => {
+            return findings.fail(
+                "database",
+                &format!("{describe}: {error:#}"),
+                "Check DATABASE_URL, and that the folder of a SQLite file exists and can be written",
+            );
+        }
+    };
+    check_database(findings, &app, &describe).await;
+    match timeout(CHECK, Redis::health(app.redis.as_ref())).await {
+        Ok(Health::Healthy) => findings.ok("redis", "answers"),
+        Ok(Health::NotConfigured) => findings.ok("redis", "not configured: limits count in memory, per process"),
+        _ => findings.warn("redis", "does not answer: limits count in memory until it does", "Check REDIS_URL, and that Redis runs"),
+    }
+    app.db.close().await;
+}
+
+async fn check_database(findings: &mut Findings, app: &App, describe: &str) {
+    match timeout(CHECK, app.db.ping()).await {
+        Ok(Ok(())) => findings.ok("database", describe),
+        Ok(Err(error)) => {
+            return findings.fail(
+                "database",
+                &format!("{describe}: {error}"),
+                "Check DATABASE_URL, and that the database runs and lets this user in",
+            );
+        }
+        Err(_) => return findings.fail("database", &format!("{describe}: no answer"), "Check DATABASE_URL, the network and firewalls"),
+    }
+    match migrate::status(&app.db).await {
+        Ok(steps) => match steps.iter().filter(|step| !step.applied).count() {
+            0 => findings.ok("migrations", &format!("all {} applied", steps.len())),
+            pending if app.config.database.run_migrations => {
+                findings.ok("migrations", &format!("{pending} pending; the next start applies them"))
+            }
+            pending => findings.fail("migrations", &format!("{pending} pending, and RUN_MIGRATIONS is false"), "Run `omnistack migrate`"),
+        },
+        Err(error) => {
+            findings.fail("migrations", &format!("{error:#}"), "Check that the database user may read the table _sqlx_migrations")
+        }
+    }
+    match app.db.clock_skew(&app.clock).await {
+        Ok(skew) if skew.abs() <= CLOCK_SKEW_MS => findings.ok("clock", "agrees with the database's"),
+        Ok(skew) => findings.fail(
+            "clock",
+            &format!("is {skew} ms ahead of the database's"),
+            "Run a time service (chrony, systemd-timesyncd) on both hosts",
+        ),
+        Err(error) => findings.warn("clock", &format!("could not be compared: {error}"), "Check the database first"),
+    }
+}
+
+/// Whether a file can be made there.
+fn check_folder(findings: &mut Findings, variable: &str, folder: &Path) {
+    let probe = folder.join(format!(".probe.{}", uuid::Uuid::now_v7()));
+    let outcome =
+        std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&probe, b"probe")).and_then(|()| std::fs::remove_file(&probe));
+    match outcome {
+        Ok(()) => findings.ok("folders", &format!("{variable} {} can be written", folder.display())),
+        Err(error) => findings.fail(
+            "folders",
+            &format!("{variable} {}: {error}", folder.display()),
+            "Create the folder, or let this user write to it",
+        ),
+    }
+}

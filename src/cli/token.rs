@@ -1,0 +1,42 @@
+//! `omnistack token --email <address>`: a way in for development, without a front end.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args as Arguments;
+
+use crate::app::{App, migrate};
+use crate::features::users;
+use crate::platform::auth::{Provider, Role, own};
+
+#[derive(Arguments)]
+pub struct Args {
+    /// The user's e-mail address; the user is made if there is none.
+    #[arg(long)]
+    email: String,
+}
+
+pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let app = super::app().await?;
+    anyhow::ensure!(!app.config.core.environment.is_production(), "refused in production: tokens come from logging in");
+    anyhow::ensure!(args.email.contains('@'), "--email must be an e-mail address");
+    let local = app.config.auth.provider == Provider::Local;
+    anyhow::ensure!(
+        local || own::can_mint_for_issuer(&app.config.auth),
+        "tokens come from the issuer (AUTH_PROVIDER={}): only it holds the signing key. Log in there, or use AUTH_PROVIDER=local for development",
+        app.config.auth.provider.name()
+    );
+    println!("{}", token(&app, &args.email, local).await?);
+    app.db.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn token(app: &App, email: &str, local: bool) -> anyhow::Result<String> {
+    let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
+    migrate::run(&app.db, url, false).await?;
+    let user = users::service::find_or_create(app, email, Role::User).await?;
+    if local {
+        return users::service::token_of(app, email).await?.context("the account is deactivated");
+    }
+    own::mint_for_issuer(&app.config.auth, user.id.as_str(), &user.email, app.clock.now())
+}

@@ -1,0 +1,75 @@
+//! Rules about projects.
+
+use super::model::{CreateProject, Found, Project, ProjectId, UpdateProject};
+use super::store;
+use crate::app::App;
+use crate::features::users::model::UserId;
+use crate::platform::db::On;
+use crate::platform::error::{Error, Result};
+use crate::platform::http::cursor::Position;
+use crate::platform::http::list::{end_of_time, time_of};
+use crate::platform::text::{fold, like_contains};
+
+/// Makes a project; `on` is the transaction of the request's idempotency key, if it has one.
+pub async fn create(app: &App, on: On<'_>, owner: &UserId, new: CreateProject) -> Result<Project> {
+    let now = app.clock.now();
+    let project = Project {
+        id: ProjectId::new(),
+        name: new.name,
+        description: new.description,
+        owner_id: owner.clone(),
+        created_at: now,
+        updated_at: now,
+    };
+    store::insert(on, &project).await?;
+    Ok(project)
+}
+
+pub async fn get(app: &App, owner: &UserId, id: &str) -> Result<Project> {
+    match ProjectId::parse(id) {
+        Some(known) => store::by_id(&app.db, owner, known).await?.ok_or_else(|| not_found(id)),
+        None => Err(not_found(id)),
+    }
+}
+
+pub async fn update(app: &App, owner: &UserId, id: &str, change: UpdateProject) -> Result<Project> {
+    if change.name.is_none() && change.description.is_none() {
+        return get(app, owner, id).await;
+    }
+    let known = ProjectId::parse(id).ok_or_else(|| not_found(id))?;
+    store::update(&app.db, owner, known, change, app.clock.now()).await?.ok_or_else(|| not_found(id))
+}
+
+pub async fn delete(app: &App, owner: &UserId, id: &str) -> Result<()> {
+    let known = ProjectId::parse(id).ok_or_else(|| not_found(id))?;
+    if store::delete(&app.db, owner, known, app.clock.now()).await? { Ok(()) } else { Err(not_found(id)) }
+}
+
+/// Newest first, with the exact total.
+pub async fn page(app: &App, owner: &UserId, limit: i64, skip: i64) -> Result<(Vec<Project>, i64)> {
+    Ok(store::page(&app.db, owner, limit, skip).await?)
+}
+
+/// Newest first after a position: one row more than `limit`, if there is one.
+pub async fn page_after(app: &App, owner: &UserId, position: Option<Position>, limit: i64) -> Result<Vec<Project>> {
+    let (created_at, id) = match &position {
+        Some(position) => (time_of(position)?, position.id.as_str()),
+        None => (end_of_time(), ""),
+    };
+    Ok(store::page_after(&app.db, owner, created_at, id, limit + 1).await?)
+}
+
+/// Those whose name contains the text, by name, with the exact total.
+pub async fn search(app: &App, owner: &UserId, text: &str, limit: i64, skip: i64) -> Result<(Vec<Project>, i64)> {
+    Ok(store::search(&app.db, owner, &like_contains(&fold(text)), limit, skip).await?)
+}
+
+/// As [`search`] after a position: one row more than `limit`, if there is one.
+pub async fn search_after(app: &App, owner: &UserId, text: &str, position: Option<Position>, limit: i64) -> Result<Vec<Found>> {
+    let position = position.unwrap_or(Position { key: String::new(), id: String::new() });
+    Ok(store::search_after(&app.db, owner, &like_contains(&fold(text)), &position.key, &position.id, limit + 1).await?)
+}
+
+fn not_found(id: &str) -> Error {
+    Error::not_found("Project", id)
+}

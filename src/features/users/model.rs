@@ -1,0 +1,152 @@
+//! The user row, the two views of it, and the bodies that change it.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::platform::auth::Role;
+use crate::platform::http::present;
+
+/// A user's id: the token's `sub`, any text of up to 255 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, sqlx::Type, ToSchema)]
+#[serde(transparent)]
+#[sqlx(transparent)]
+pub struct UserId(String);
+
+impl UserId {
+    /// Nothing that a token could hold is refused; what it could not names nobody.
+    pub fn parse(text: &str) -> Option<Self> {
+        let sane = !text.is_empty() && text.chars().count() <= 255 && !crate::platform::text::has_control(text);
+        sane.then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A row of `users`.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct User {
+    pub id: UserId,
+    pub email: String,
+    pub full_name: Option<String>,
+    pub avatar_url: Option<String>,
+    pub role: Role,
+    pub is_active: bool,
+    pub stripe_customer_id: Option<String>,
+    pub subscription_status: Option<String>,
+    pub subscription_plan: Option<String>,
+    pub apple_original_transaction_id: Option<String>,
+    pub google_purchase_token: Option<String>,
+    pub last_login_at: Option<DateTime<Utc>>,
+    pub login_count: i32,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A user as they see themselves.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "email": "ada@example.com", "full_name": "Ada Lovelace", "avatar_url": "https://example.com/ada.png",
+    "role": "user", "is_active": true, "subscription_plan": null, "subscription_status": null, "created_at": "2026-01-10T12:00:00.123456Z"
+}))]
+pub struct UserRead {
+    pub id: UserId,
+    pub email: String,
+    pub full_name: Option<String>,
+    pub avatar_url: Option<String>,
+    pub role: Role,
+    pub is_active: bool,
+    /// `free`, `pro` or `enterprise`.
+    pub subscription_plan: Option<String>,
+    /// `active`, `canceled`, `past_due`, `trialing` or `incomplete`.
+    pub subscription_status: Option<String>,
+    pub created_at: DateTime<Utc>,
+}
+
+/// A user as administrators see them.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "email": "ada@example.com", "full_name": "Ada Lovelace", "avatar_url": null,
+    "role": "user", "is_active": true, "subscription_plan": null, "subscription_status": null, "created_at": "2026-01-10T12:00:00.123456Z",
+    "stripe_customer_id": null, "apple_original_transaction_id": null, "google_purchase_token": null,
+    "last_login_at": "2026-01-10T12:00:00.123456Z", "login_count": 1, "updated_at": "2026-01-10T12:00:00.123456Z"
+}))]
+pub struct UserReadAdmin {
+    #[serde(flatten)]
+    pub user: UserRead,
+    pub stripe_customer_id: Option<String>,
+    pub apple_original_transaction_id: Option<String>,
+    pub google_purchase_token: Option<String>,
+    pub last_login_at: Option<DateTime<Utc>>,
+    pub login_count: i32,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<User> for UserRead {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            email: user.email,
+            full_name: user.full_name,
+            avatar_url: user.avatar_url,
+            role: user.role,
+            is_active: user.is_active,
+            subscription_plan: user.subscription_plan,
+            subscription_status: user.subscription_status,
+            created_at: user.created_at,
+        }
+    }
+}
+
+impl From<User> for UserReadAdmin {
+    fn from(user: User) -> Self {
+        Self {
+            stripe_customer_id: user.stripe_customer_id.clone(),
+            apple_original_transaction_id: user.apple_original_transaction_id.clone(),
+            google_purchase_token: user.google_purchase_token.clone(),
+            last_login_at: user.last_login_at,
+            login_count: user.login_count,
+            updated_at: user.updated_at,
+            user: user.into(),
+        }
+    }
+}
+
+/// What a user may change of themselves; absent members stay, `null` clears.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({"full_name": "Ada Lovelace", "avatar_url": "https://example.com/ada.png"}))]
+pub struct UpdateMe {
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, max_length = 255)]
+    pub full_name: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 2048)]
+    pub avatar_url: Option<Option<String>>,
+}
+
+/// What an administrator may change of a user; absent members stay, `null` clears where it may.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({"role": "admin", "is_active": true}))]
+pub struct UpdateUser {
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, max_length = 255)]
+    pub full_name: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 2048)]
+    pub avatar_url: Option<Option<String>>,
+    #[schema(value_type = Role, required = false)]
+    pub role: Option<Role>,
+    #[schema(value_type = bool, required = false)]
+    pub is_active: Option<bool>,
+}
+
+/// Which users an administrator wants to see.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UserFilter {
+    /// Only active, or only deactivated users.
+    #[param(required = false, value_type = bool)]
+    pub is_active: Option<bool>,
+}

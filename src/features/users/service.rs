@@ -1,0 +1,227 @@
+//! Rules about users: first sight, logins, what administrators may do to whom.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::extract::CurrentUser;
+use super::model::{UpdateMe, UpdateUser, User, UserId};
+use super::store::{self, NewUser};
+use crate::app::App;
+use crate::platform::auth::{Claims, Identity, Provider, Role, own};
+use crate::platform::db::retry_contended;
+use crate::platform::error::{Error, Result};
+use crate::platform::http::cursor::Position;
+use crate::platform::telemetry::metrics::METRICS;
+
+/// A token that does not say when it was issued counts as a login at most once in this time.
+const UNDATED_LOGIN: TimeDelta = TimeDelta::minutes(15);
+
+const EMAIL_TAKEN: &str = "This e-mail address belongs to another account";
+
+/// The caller behind verified claims: an active user, made at first sight.
+pub async fn authenticate(app: &App, claims: Arc<Claims>) -> Result<CurrentUser> {
+    let now = app.clock.now();
+    let subject = &claims.subject;
+    let id = UserId::parse(subject).ok_or(Error::Unauthenticated("Invalid token"))?;
+    let known = app.identities.get(subject, now);
+    let identity = match known {
+        Some(identity) => identity,
+        None => {
+            let epoch = app.identities.epoch();
+            let identity = match store::identity(&app.db, id.clone()).await? {
+                Some(identity) => identity,
+                None => first_sight(app, &id, &claims, now).await?,
+            };
+            app.identities.put(subject.clone(), identity.clone(), epoch, now);
+            identity
+        }
+    };
+    if !identity.is_active {
+        METRICS.auth_failures.with_label_values(&["inactive_user"]).inc();
+        return Err(Error::Forbidden("Account is deactivated"));
+    }
+    if app.config.auth.provider != Provider::Local {
+        count_login(app, &id, &claims, &identity, now).await?;
+    }
+    Ok(CurrentUser { role: identity.role.max(claims.role), id, claims })
+}
+
+/// Makes the user of a token that was never seen. Of many first requests at once one makes it, all find it.
+async fn first_sight(app: &App, id: &UserId, claims: &Claims, now: DateTime<Utc>) -> Result<Identity> {
+    if app.config.auth.provider == Provider::Local {
+        // Our own tokens are for users that exist; this one's was removed.
+        METRICS.auth_failures.with_label_values(&["invalid_token"]).inc();
+        return Err(Error::Unauthenticated("Invalid token"));
+    }
+    let email = claims.email.clone().unwrap_or_else(|| format!("{}@placeholder.local", id.as_str()).to_lowercase());
+    let user = NewUser {
+        id: id.clone(),
+        email,
+        full_name: claims.full_name.clone(),
+        avatar_url: claims.avatar_url.clone(),
+        role: Role::User,
+        last_login_at: Some(now),
+        login_count: 1,
+    };
+    if store::insert(&app.db, user, now).await? {
+        tracing::info!(user_id = id.as_str(), "user created at first sight");
+        return Ok(Identity { role: Role::User, is_active: true, last_login_at: Some(now) });
+    }
+    store::identity(&app.db, id.clone()).await?.ok_or(Error::Conflict { message: EMAIL_TAKEN, resource: "User" })
+}
+
+/// Counts a login when the token is newer than the last one.
+async fn count_login(app: &App, id: &UserId, claims: &Claims, identity: &Identity, now: DateTime<Utc>) -> Result<()> {
+    let issued = claims.issued_at.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    let (at, only_after) = match issued {
+        Some(issued) => (now.max(issued), issued),
+        None => (now, now - UNDATED_LOGIN),
+    };
+    if identity.last_login_at.is_some_and(|last| last >= only_after) {
+        return Ok(());
+    }
+    store::count_login(&app.db, id.clone(), at, only_after, now).await?;
+    app.identities.drop_everywhere(id.as_str());
+    Ok(())
+}
+
+/// The caller's own row.
+pub async fn me(app: &App, user: &CurrentUser) -> Result<User> {
+    get(app, &user.id).await
+}
+
+pub async fn update_me(app: &App, user: &CurrentUser, change: UpdateMe) -> Result<User> {
+    if change.full_name.is_some() || change.avatar_url.is_some() {
+        store::update_profile(&app.db, user.id.clone(), change, app.clock.now()).await?;
+    }
+    get(app, &user.id).await
+}
+
+/// Any user, for administrators.
+pub async fn get(app: &App, id: &UserId) -> Result<User> {
+    store::by_id(&app.db, id.clone()).await?.ok_or_else(|| Error::not_found("User", id.as_str()))
+}
+
+pub async fn page(app: &App, active: Option<bool>, limit: i64, skip: i64) -> Result<(Vec<User>, i64)> {
+    Ok(store::page(&app.db, active, limit, skip).await?)
+}
+
+/// One row more than `limit`, if there is one.
+pub async fn page_after(app: &App, active: Option<bool>, position: Option<Position>, limit: i64) -> Result<Vec<User>> {
+    let (created_at, id) = match &position {
+        Some(position) => (crate::platform::http::list::time_of(position)?, position.id.as_str()),
+        None => (crate::platform::http::list::end_of_time(), ""),
+    };
+    Ok(store::page_after(&app.db, active, created_at, id, limit + 1).await?)
+}
+
+/// Changes a user as an administrator.
+///
+/// Refused: taking away one's own role or access (400), and granting or removing `superadmin` by somebody
+/// who is not one (403).
+pub async fn update(app: &App, actor: &CurrentUser, id: &UserId, change: UpdateUser) -> Result<User> {
+    let nothing = change.full_name.is_none() && change.avatar_url.is_none() && change.role.is_none() && change.is_active.is_none();
+    if nothing {
+        return get(app, id).await;
+    }
+    retry_contended(|| async {
+        let mut tx = app.db.begin().await?;
+        let target = store::lock(&app.db, &mut tx, id.clone()).await?.ok_or_else(|| Error::not_found("User", id.as_str()))?;
+        check_change(actor, id, &target, &change)?;
+        let change = UpdateUser { full_name: change.full_name.clone(), avatar_url: change.avatar_url.clone(), ..change };
+        store::update(&mut tx, id.clone(), change, app.clock.now()).await?;
+        let user = store::by_id(&mut tx, id.clone()).await?.ok_or_else(|| Error::not_found("User", id.as_str()))?;
+        forget_after_commit(app, &mut tx, id);
+        tx.commit().await?;
+        Ok(user)
+    })
+    .await
+    .inspect(|_| log_admin_change(actor, "user.update", id))
+}
+
+pub async fn set_active(app: &App, actor: &CurrentUser, id: &UserId, active: bool) -> Result<User> {
+    update(app, actor, id, UpdateUser { is_active: Some(active), ..UpdateUser::default() }).await
+}
+
+fn check_change(actor: &CurrentUser, id: &UserId, target: &Identity, change: &UpdateUser) -> Result<()> {
+    let oneself = *id == actor.id;
+    if oneself && change.is_active == Some(false) {
+        return Err(Error::BadRequest("You cannot deactivate yourself".to_owned()));
+    }
+    let Some(role) = change.role else { return Ok(()) };
+    let touches_superadmin = role != target.role && (role == Role::Superadmin || target.role == Role::Superadmin);
+    if touches_superadmin && actor.role != Role::Superadmin {
+        return Err(Error::Forbidden("Only a superadmin grants or removes superadmin"));
+    }
+    if oneself && role < actor.role {
+        return Err(Error::BadRequest("You cannot take away your own role".to_owned()));
+    }
+    Ok(())
+}
+
+fn forget_after_commit(app: &App, tx: &mut crate::platform::db::Tx, id: &UserId) {
+    let (identities, id) = (app.identities.clone(), id.clone());
+    tx.after_commit(move || identities.drop_everywhere(id.as_str()));
+}
+
+fn log_admin_change(actor: &CurrentUser, action: &'static str, target: &UserId) {
+    tracing::info!(actor_id = actor.id.as_str(), action, target_id = target.as_str(), "administrator changed a user");
+}
+
+/// Gives a user a role, from the command line. `None` where nobody has that address.
+pub async fn promote(app: &App, email: &str, role: Role) -> Result<Option<User>> {
+    let Some(id) = store::id_of_email(&app.db, &email.trim().to_lowercase()).await? else { return Ok(None) };
+    let change = UpdateUser { role: Some(role), ..UpdateUser::default() };
+    store::update(&app.db, id.clone(), change, app.clock.now()).await?;
+    app.identities.drop_everywhere(id.as_str());
+    tracing::info!(action = "user.promote", target_id = id.as_str(), "role changed from the command line");
+    get(app, &id).await.map(Some)
+}
+
+/// The user with this address, made if there is none: for `omnistack token` and the first start.
+pub async fn find_or_create(app: &App, email: &str, role: Role) -> Result<User> {
+    let email = email.trim().to_lowercase();
+    let id = UserId::parse(&uuid::Uuid::now_v7().to_string()).ok_or_else(|| anyhow::anyhow!("a UUID is a user id"))?;
+    let user = NewUser { id, email: email.clone(), full_name: None, avatar_url: None, role, last_login_at: None, login_count: 0 };
+    store::insert(&app.db, user, app.clock.now()).await?;
+    let id = store::id_of_email(&app.db, &email).await?.ok_or_else(|| anyhow::anyhow!("the user was neither found nor made"))?;
+    get(app, &id).await
+}
+
+/// Whether nobody has ever signed in.
+pub async fn is_empty(app: &App) -> Result<bool> {
+    Ok(!store::any(&app.db).await?)
+}
+
+/// Counts users and subscriptions for the metrics page, at most once a minute.
+pub async fn refresh_gauges(app: &App) -> Result<()> {
+    static REFRESHED: AtomicI64 = AtomicI64::new(0);
+    let now = app.clock.now().timestamp();
+    let last = REFRESHED.load(Ordering::SeqCst);
+    if now - last < 60 || REFRESHED.compare_exchange(last, now, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        return Ok(());
+    }
+    let (users, plans) = (store::count_by_status(&app.db).await?, store::count_by_plan(&app.db).await?);
+    METRICS.users.reset();
+    for (active, count) in users {
+        METRICS.users.with_label_values(&[if active { "active" } else { "inactive" }]).set(count);
+    }
+    METRICS.active_subscriptions.reset();
+    for (plan, count) in plans {
+        let known = ["free", "pro", "enterprise"].into_iter().find(|name| *name == plan).unwrap_or("other");
+        METRICS.active_subscriptions.with_label_values(&[known]).set(count);
+    }
+    Ok(())
+}
+
+/// An access token of our own for the active user with this address; `None` where there is none.
+pub async fn token_of(app: &App, email: &str) -> Result<Option<String>> {
+    let Some(id) = store::id_of_email(&app.db, &email.trim().to_lowercase()).await? else { return Ok(None) };
+    let user = get(app, &id).await?;
+    if !user.is_active {
+        return Ok(None);
+    }
+    Ok(Some(own::mint(&app.keys, user.id.as_str(), &user.email, app.clock.now(), app.config.auth.access_ttl)?))
+}

@@ -1,0 +1,21 @@
+//! OmniStack: one binary that serves an API for users and their projects, on Postgres or SQLite.
+//!
+//! # The map
+//!
+//! | folder | holds | may use |
+//! | --- | --- | --- |
+//! | [`platform`] | configuration, database, HTTP shapes, tokens, limits, logs | nothing of the others |
+//! | [`app`] | the [`app::App`] that everything works with, configuration, migrations, the hooks of a feature | `platform` |
+//! | [`features`] | one folder for each thing the API offers: routes, rules, SQL | those before, and other features' `model` and `service` |
+//! | [`boot`] | router and middleware, accept loop, OpenAPI, start and stop | those before |
+//! | [`cli`] | one file for each subcommand | all |
+//!
+//! A request walks: `boot::listener` → `platform::middleware` (outside in, see [`boot::router`]) →
+//! `boot::gate` (limits, token, user) → a feature's `routes` → its `service` → its `store`.
+//! `tests/it/architecture` holds the code to this; `docs/architecture.md` says why it is so.
+
+pub mod app;
+pub mod boot;
+pub mod cli;
+pub mod features;
+pub mod platform;

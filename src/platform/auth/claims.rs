@@ -1,0 +1,169 @@
+//! What a verified token says, and how much of it is believed.
+//!
+//! A claim of an unexpected type counts as absent. Roles are read only from claims that the issuer's
+//! users cannot write themselves.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::{Provider, Refusal};
+use crate::platform::text;
+
+/// What a user may do; a later one includes the earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "TEXT", rename_all = "lowercase")]
+pub enum Role {
+    User,
+    Admin,
+    Superadmin,
+}
+
+impl Role {
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "user" => Some(Self::User),
+            "admin" => Some(Self::Admin),
+            "superadmin" => Some(Self::Superadmin),
+            _ => None,
+        }
+    }
+}
+
+/// The little that authorisation needs of a users row. May be a few seconds old: never answer from it.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Identity {
+    pub role: Role,
+    pub is_active: bool,
+    pub last_login_at: Option<DateTime<Utc>>,
+}
+
+/// The believed part of a verified token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claims {
+    /// The user's id: not empty, at most 255 characters, no control characters.
+    pub subject: Arc<str>,
+    /// Trimmed and lower-cased.
+    pub email: Option<String>,
+    pub full_name: Option<String>,
+    pub avatar_url: Option<String>,
+    /// The highest role that the issuer's trusted claims give.
+    pub role: Role,
+    /// Unix seconds.
+    pub issued_at: Option<i64>,
+    pub expires_at: i64,
+}
+
+impl Claims {
+    pub(super) fn read(payload: &Map<String, Value>, provider: Provider) -> Result<Self, Refusal> {
+        let subject = payload.get("sub").and_then(Value::as_str).ok_or(Refusal::Invalid("no subject"))?;
+        if subject.is_empty() || subject.chars().count() > 255 || text::has_control(subject) {
+            return Err(Refusal::Invalid("subject is out of bounds"));
+        }
+        let first = |paths: &[&[&str]]| paths.iter().find_map(|path| string(payload, path));
+        let email = first(&[&["email"], &["user_metadata", "email"], &["app_metadata", "email"]]);
+        let full_name = first(&[&["name"], &["full_name"], &["user_metadata", "full_name"], &["user_metadata", "name"]]);
+        let avatar_url = first(&[&["picture"], &["avatar_url"], &["user_metadata", "avatar_url"], &["user_metadata", "picture"]]);
+        Ok(Self {
+            subject: subject.into(),
+            email: email.map(|email| email.to_lowercase()).filter(|email| email.chars().count() <= 320),
+            full_name: full_name.map(|name| text::cut(name, 255).to_owned()),
+            avatar_url: avatar_url.filter(|url| is_web_url(url)).map(str::to_owned),
+            role: trusted_role(payload, provider),
+            issued_at: seconds(payload, "iat"),
+            expires_at: seconds(payload, "exp").ok_or(Refusal::Invalid("no expiry"))?,
+        })
+    }
+}
+
+/// An absolute http or https URL of at most 2048 characters.
+pub fn is_web_url(text: &str) -> bool {
+    text.chars().count() <= 2048
+        && !text::has_control(text)
+        && url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// A numeric date (RFC 7519 §2) in whole seconds.
+#[expect(clippy::cast_possible_truncation, reason = "a float beyond the range saturates, which is far enough")]
+pub(super) fn seconds(payload: &Map<String, Value>, name: &str) -> Option<i64> {
+    let value = payload.get(name)?;
+    // Kept within what arithmetic with the present time cannot overflow.
+    value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64)).map(|seconds| seconds.clamp(0, i64::MAX / 4))
+}
+
+/// The non-empty string at a path, trimmed, free of U+0000.
+fn string<'v>(payload: &'v Map<String, Value>, path: &[&str]) -> Option<&'v str> {
+    let (last, objects) = path.split_last()?;
+    let object = objects.iter().try_fold(payload, |object, name| object.get(*name)?.as_object())?;
+    object.get(*last)?.as_str().map(str::trim).filter(|text| !text.is_empty() && !text.contains('\0'))
+}
+
+fn trusted_role(payload: &Map<String, Value>, provider: Provider) -> Role {
+    let paths: &[&[&str]] = match provider {
+        // Our own tokens carry no role: the users row has it.
+        Provider::Local => &[],
+        // The top-level `role` of Supabase is that of the database.
+        Provider::Supabase => &[&["app_metadata", "role"], &["user_role"]],
+        Provider::Clerk => &[&["public_metadata", "role"], &["user_role"], &["role"]],
+        Provider::Custom => &[&["role"], &["user_role"], &["app_metadata", "role"]],
+    };
+    let role = |path: &&[&str]| {
+        let (last, objects) = path.split_last()?;
+        let object = objects.iter().try_fold(payload, |object, name| object.get(*name)?.as_object())?;
+        Role::parse(object.get(*last)?.as_str()?)
+    };
+    paths.iter().filter_map(role).max().unwrap_or(Role::User)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(claims: Value, provider: Provider) -> Result<Claims, Refusal> {
+        let mut claims = claims.as_object().unwrap().clone();
+        claims.entry("sub").or_insert("u".into());
+        claims.entry("exp").or_insert(2_000_000_000.into());
+        Claims::read(&claims, provider)
+    }
+
+    #[test]
+    fn roles_come_from_trusted_claims_alone() {
+        let role = |claims, provider| read(claims, provider).unwrap().role;
+        assert_eq!(role(json!({"role": "admin"}), Provider::Custom), Role::Admin);
+        assert_eq!(role(json!({"role": "admin"}), Provider::Supabase), Role::User);
+        assert_eq!(role(json!({"app_metadata": {"role": "superadmin"}}), Provider::Supabase), Role::Superadmin);
+        assert_eq!(role(json!({"public_metadata": {"role": "admin"}}), Provider::Clerk), Role::Admin);
+        assert_eq!(role(json!({"role": "admin"}), Provider::Local), Role::User);
+        for untrusted in ["user_metadata", "raw_user_meta_data", "unsafe_metadata"] {
+            for provider in [Provider::Local, Provider::Supabase, Provider::Clerk, Provider::Custom] {
+                assert_eq!(role(json!({untrusted: {"role": "admin"}}), provider), Role::User);
+            }
+        }
+        assert_eq!(role(json!({"role": " admin"}), Provider::Custom), Role::User);
+    }
+
+    #[test]
+    fn odd_claims_count_as_absent() {
+        let claims =
+            read(json!({"email": 5, "user_metadata": "x", "name": ["n"], "picture": {"a": 1}, "iat": "now"}), Provider::Custom).unwrap();
+        assert_eq!((claims.email, claims.full_name, claims.avatar_url, claims.issued_at), (None, None, None, None));
+        assert!(read(json!({"exp": "tomorrow"}), Provider::Custom).is_err());
+        assert!(read(json!({"sub": "a\nb"}), Provider::Custom).is_err());
+    }
+
+    #[test]
+    fn profiles_are_bounded() {
+        let claims =
+            read(json!({"email": " Ada@Example.COM ", "name": "é".repeat(300), "picture": "javascript:alert(1)"}), Provider::Custom)
+                .unwrap();
+        assert_eq!(claims.email.as_deref(), Some("ada@example.com"));
+        assert_eq!(claims.full_name.unwrap().chars().count(), 255);
+        assert_eq!(claims.avatar_url, None);
+    }
+}

@@ -1,0 +1,188 @@
+//! The issuer's published keys (RFC 7517): fetched once, kept, fetched again when they age or when a token
+//! names one that is not among them. One fetch at a time; a failing issuer is not hammered.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::Refusal;
+use crate::platform::telemetry::metrics::METRICS;
+
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_DOCUMENT: usize = 1024 * 1024;
+const MAX_KEYS: usize = 100;
+/// An unknown `kid` leads to one fetch per this time at most.
+const UNKNOWN_KID: TimeDelta = TimeDelta::seconds(30);
+/// Keys are used for this long after their cache time when the issuer cannot be reached.
+const STALE: TimeDelta = TimeDelta::days(1);
+/// The longest pause between two failing fetches.
+const MAX_BACKOFF: TimeDelta = TimeDelta::seconds(30);
+
+/// The keys of one issuer.
+pub(super) struct KeySet {
+    url: Url,
+    life: TimeDelta,
+    http: reqwest::Client,
+    state: RwLock<State>,
+    fetching: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    keys: Option<(DateTime<Utc>, Arc<Keys>)>,
+    unknown_kid_at: Option<DateTime<Utc>>,
+    failures: u32,
+    failed_at: Option<DateTime<Utc>>,
+}
+
+type Keys = HashMap<String, (Algorithm, DecodingKey)>;
+
+impl KeySet {
+    pub fn new(url: Url, life: Duration, http: reqwest::Client) -> Self {
+        let life = TimeDelta::from_std(life).unwrap_or(TimeDelta::hours(1));
+        Self { url, life, http, state: RwLock::default(), fetching: Mutex::new(()) }
+    }
+
+    /// The key that a token names, if its type fits the algorithm.
+    pub async fn find(&self, kid: Option<&str>, algorithm: Algorithm, now: DateTime<Utc>) -> Result<DecodingKey, Refusal> {
+        let keys = self.current(now).await?;
+        if let Some(key) = pick(&keys, kid, algorithm)? {
+            return Ok(key);
+        }
+        let keys = self.after_unknown_kid(now).await.ok_or(Refusal::Invalid("unknown key id"))?;
+        pick(&keys, kid, algorithm)?.ok_or(Refusal::Invalid("unknown key id"))
+    }
+
+    /// The keys to use now: fresh ones, else fetched ones, else old ones for a day.
+    async fn current(&self, now: DateTime<Utc>) -> Result<Arc<Keys>, Refusal> {
+        let known = self.read(|state| state.keys.clone());
+        match known {
+            Some((fetched, keys)) if now - fetched < self.life => Ok(keys),
+            Some((fetched, keys)) if now - fetched < self.life + STALE => {
+                // Whoever comes while a fetch is under way goes on with the old ones.
+                let Ok(_turn) = self.fetching.try_lock() else { return Ok(keys) };
+                Ok(self.fetch_unless_failing(now).await.unwrap_or(keys))
+            }
+            _ => {
+                let _turn = self.fetching.lock().await;
+                match self.read(|state| state.keys.clone()) {
+                    Some((fetched, keys)) if now - fetched < self.life => Ok(keys),
+                    _ => self.fetch_unless_failing(now).await.ok_or(Refusal::NoKeys("The issuer's keys cannot be fetched")),
+                }
+            }
+        }
+    }
+
+    /// One more fetch for a key that is not among the known ones, if it is time for one.
+    async fn after_unknown_kid(&self, now: DateTime<Utc>) -> Option<Arc<Keys>> {
+        let seen = self.read(|state| state.keys.as_ref().map(|(fetched, _)| *fetched));
+        let _turn = self.fetching.lock().await;
+        let (latest, asked) = self.read(|state| (state.keys.clone(), state.unknown_kid_at));
+        if let Some((fetched, keys)) = &latest
+            && Some(*fetched) != seen
+        {
+            // Somebody fetched while we waited.
+            return Some(keys.clone());
+        }
+        if asked.is_some_and(|asked| now - asked < UNKNOWN_KID) {
+            return latest.map(|(_, keys)| keys);
+        }
+        self.write(|state| state.unknown_kid_at = Some(now));
+        self.fetch_unless_failing(now).await.or(latest.map(|(_, keys)| keys))
+    }
+
+    /// Fetches, unless the last attempts failed too recently. To be called by the holder of the turn.
+    async fn fetch_unless_failing(&self, now: DateTime<Utc>) -> Option<Arc<Keys>> {
+        let wait = self.read(|state| state.failed_at.map(|at| at + MAX_BACKOFF.min(TimeDelta::seconds(1 << state.failures.min(6)) / 2)));
+        if wait.is_some_and(|until| now < until) {
+            return None;
+        }
+        let started = Instant::now();
+        let fetched = self.fetch().await;
+        METRICS.external("jwks", "fetch", fetched.is_ok(), started.elapsed().as_secs_f64());
+        match fetched {
+            Ok(keys) => {
+                let keys = Arc::new(keys);
+                self.write(|state| {
+                    state.keys = Some((now, keys.clone()));
+                    (state.failures, state.failed_at) = (0, None);
+                });
+                Some(keys)
+            }
+            Err(error) => {
+                tracing::warn!(cause = %error.root_cause(), "the issuer's keys could not be fetched");
+                self.write(|state| (state.failures, state.failed_at) = (state.failures + 1, Some(now)));
+                None
+            }
+        }
+    }
+
+    async fn fetch(&self) -> anyhow::Result<Keys> {
+        let request = self.http.get(self.url.clone()).timeout(FETCH_TIMEOUT);
+        let mut response = request.send().await?.error_for_status()?;
+        let mut document = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            anyhow::ensure!(document.len() + chunk.len() <= MAX_DOCUMENT, "the key document is too large");
+            document.extend_from_slice(&chunk);
+        }
+        let document: serde_json::Value = serde_json::from_slice(&document).context("the key document is not JSON")?;
+        let keys = document.get("keys").and_then(|keys| keys.as_array()).context("the key document has no keys")?;
+        // A key of a kind that we do not know is no reason to lose the others.
+        let keys: Keys = keys.iter().take(MAX_KEYS).filter_map(|key| usable(serde_json::from_value(key.clone()).ok()?)).collect();
+        anyhow::ensure!(!keys.is_empty(), "the key document has no usable key");
+        Ok(keys)
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&mut State) -> T) -> T {
+        write(&mut self.state.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A signing key of a type that we verify with: RSA for RS256, P-256 for ES256.
+fn usable(jwk: Jwk) -> Option<(String, (Algorithm, DecodingKey))> {
+    if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
+        return None;
+    }
+    let algorithm = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
+        _ => return None,
+    };
+    let fits = match jwk.common.key_algorithm {
+        None => true,
+        Some(KeyAlgorithm::RS256) => algorithm == Algorithm::RS256,
+        Some(KeyAlgorithm::ES256) => algorithm == Algorithm::ES256,
+        Some(_) => false,
+    };
+    let key = DecodingKey::from_jwk(&jwk).ok().filter(|_| fits)?;
+    Some((jwk.common.key_id.unwrap_or_default(), (algorithm, key)))
+}
+
+/// The named key; a token that names none is taken to mean the only one that fits.
+fn pick(keys: &Keys, kid: Option<&str>, algorithm: Algorithm) -> Result<Option<DecodingKey>, Refusal> {
+    match kid {
+        Some(kid) => match keys.get(kid) {
+            None => Ok(None),
+            Some((of_key, key)) if *of_key == algorithm => Ok(Some(key.clone())),
+            Some(_) => Err(Refusal::Invalid("key type does not fit the algorithm")),
+        },
+        None => {
+            let mut fitting = keys.values().filter(|(of_key, _)| *of_key == algorithm);
+            match (fitting.next(), fitting.next()) {
+                (Some((_, key)), None) => Ok(Some(key.clone())),
+                _ => Err(Refusal::Invalid("names no key")),
+            }
+        }
+    }
+}

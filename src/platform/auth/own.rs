@@ -1,0 +1,53 @@
+//! The service's own access tokens: HS256 with a key derived from `SECRET_KEY` for this purpose alone
+//! (profile of RFC 9068). The role is not in them: it is read from the users row.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use super::{Config, KeySource};
+use crate::platform::crypto::Keys;
+
+pub const ISSUER: &str = "omnistack";
+pub const AUDIENCE: &str = "omnistack";
+/// Header `typ`, so that no other kind of token of ours can be taken for an access token.
+pub const TYPE: &str = "at+jwt";
+
+const PURPOSE: &str = "access-token";
+
+pub(super) fn verification_key(keys: &Keys) -> DecodingKey {
+    DecodingKey::from_secret(&keys.derive(PURPOSE))
+}
+
+/// An access token of the service's own accounts for an existing user.
+pub fn mint(keys: &Keys, subject: &str, email: &str, now: DateTime<Utc>, life: Duration) -> anyhow::Result<String> {
+    let header = Header { typ: Some(TYPE.to_owned()), ..Header::new(Algorithm::HS256) };
+    let claims = json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "email": email, "jti": uuid::Uuid::now_v7().to_string(),
+        "iat": now.timestamp(), "exp": now.timestamp() + i64::try_from(life.as_secs())?,
+    });
+    Ok(encode(&header, &claims, &EncodingKey::from_secret(&keys.derive(PURPOSE)))?)
+}
+
+/// Whether the issuer's signing secret is ours too.
+pub fn can_mint_for_issuer(config: &Config) -> bool {
+    matches!(config.keys, Some(KeySource::Hs256(_)))
+}
+
+/// A token as the configured issuer would sign it, for development: only where its secret is configured.
+pub fn mint_for_issuer(config: &Config, subject: &str, email: &str, now: DateTime<Utc>) -> anyhow::Result<String> {
+    let Some(KeySource::Hs256(secret)) = &config.keys else {
+        anyhow::bail!("tokens come from the issuer ({}); only it holds the signing key", config.provider.name());
+    };
+    let mut claims = json!({"sub": subject, "email": email, "iat": now.timestamp(), "exp": now.timestamp() + i64::try_from(config.access_ttl.as_secs())?});
+    if let Some(issuer) = &config.issuer {
+        claims["iss"] = Value::from(issuer.as_str());
+    }
+    if let Some(audience) = &config.audience {
+        claims["aud"] = Value::from(audience.as_str());
+    }
+    Ok(encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.expose_secret().as_bytes()))?)
+}

@@ -1,0 +1,227 @@
+//! The one door to environment variables. Every component reads its section through [`Env`], which notes
+//! each variable it was asked for and collects *all* problems before the start fails.
+//!
+//! From the notes come `.env.example`, `docs/configuration.md`, `omnistack config` and `omnistack doctor`,
+//! so none of them can name a variable that the code does not read.
+
+mod notes;
+mod values;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use secrecy::SecretString;
+
+pub use notes::{Note, env_example, markdown, values_table};
+pub use values::{Environment, List, Origin, Value};
+
+/// A part of the configuration, read beside the code that uses it.
+pub trait Section: Sized {
+    fn read(env: &mut Env) -> Self;
+}
+
+/// Something wrong with one variable. Never holds the variable's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub variable: String,
+    pub reason: String,
+    pub remedy: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}. {}", self.variable, self.reason, self.remedy)
+    }
+}
+
+/// Reads variables by name and remembers what it was asked.
+pub struct Env {
+    vars: HashMap<String, String>,
+    section: &'static str,
+    notes: Vec<Note>,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    environment: Environment,
+}
+
+impl Env {
+    /// The process environment; a `.env` file in the working directory fills in what it lacks.
+    pub fn from_process() -> Self {
+        let mut broken = None;
+        let mut vars = HashMap::new();
+        if Path::new(".env").is_file() {
+            match dotenvy::from_path_iter(".env") {
+                Ok(lines) => {
+                    for line in lines {
+                        match line {
+                            Ok((name, value)) => {
+                                vars.entry(name).or_insert(value);
+                            }
+                            Err(_) => broken = Some("holds a line that is no NAME=value"),
+                        }
+                    }
+                }
+                Err(_) => broken = Some("cannot be read"),
+            }
+        }
+        vars.extend(std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())));
+        let mut env = Self::from_vars(vars);
+        if let Some(reason) = broken {
+            env.problem(".env", reason, "Correct the file, or quote values that hold spaces or #");
+        }
+        env
+    }
+
+    /// Exactly these variables and no others; an empty value counts as unset.
+    pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Self {
+        let vars = vars.into_iter().filter(|(_, value)| !value.trim().is_empty()).collect();
+        Self { vars, section: "Core", notes: Vec::new(), problems: Vec::new(), warnings: Vec::new(), environment: Environment::Local }
+    }
+
+    /// Starts a section of the documentation.
+    pub fn section(&mut self, title: &'static str) {
+        self.section = title;
+    }
+
+    /// Where this process runs; known to every section, since it is read first.
+    pub fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    /// Reads `ENVIRONMENT`, on which other variables' defaults depend.
+    pub fn read_environment(&mut self) -> Environment {
+        self.environment = self.var("ENVIRONMENT", "Where it runs: `local`, `staging` or `production`").or(Environment::Local);
+        self.environment
+    }
+
+    /// Whether the variable is set, without reading it.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.vars.contains_key(name)
+    }
+
+    /// Asks for a variable; one of [`Var`]'s methods then reads it.
+    pub fn var(&mut self, name: &'static str, help: &'static str) -> Var<'_> {
+        Var { env: self, name, help, shown_default: None }
+    }
+
+    /// Records what stops the start.
+    pub fn problem(&mut self, variable: &str, reason: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.push(Problem { variable: variable.to_owned(), reason: reason.into(), remedy: remedy.into() });
+    }
+
+    /// Records what an operator should know, but which stops nothing.
+    pub fn warning(&mut self, variable: &str, reason: impl Into<String>, remedy: impl Into<String>) {
+        self.warnings.push(Problem { variable: variable.to_owned(), reason: reason.into(), remedy: remedy.into() });
+    }
+
+    /// Everything noted: the variables asked for, the problems, the warnings.
+    pub fn finish(self) -> Findings {
+        Findings { notes: self.notes, problems: self.problems, warnings: self.warnings }
+    }
+}
+
+/// What reading the configuration brought to light.
+pub struct Findings {
+    pub notes: Vec<Note>,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<Problem>,
+}
+
+/// One variable about to be read.
+pub struct Var<'e> {
+    env: &'e mut Env,
+    name: &'static str,
+    help: &'static str,
+    shown_default: Option<&'static str>,
+}
+
+impl Var<'_> {
+    /// The default as the documentation shows it, where it is not a plain value.
+    pub fn shown_default(mut self, text: &'static str) -> Self {
+        self.shown_default = Some(text);
+        self
+    }
+
+    /// The parsed value, or `default` where it is unset or broken (then a problem is recorded).
+    pub fn or<T: Value>(self, default: T) -> T {
+        self.checked(default, |_| true, "")
+    }
+
+    /// As [`Var::or`], with a rule that the value must keep; `wants` completes "must be …".
+    pub fn checked<T: Value>(self, default: T, rule: impl Fn(&T) -> bool, wants: &str) -> T {
+        let shown = self.shown_default.map_or_else(|| default.show(), str::to_owned);
+        self.take(shown, rule, wants).unwrap_or(default)
+    }
+
+    /// The parsed value, or `None` where it is unset.
+    pub fn optional<T: Value>(self) -> Option<T> {
+        self.optional_checked(|_| true, "")
+    }
+
+    /// As [`Var::optional`], with a rule; `wants` completes "must be …".
+    pub fn optional_checked<T: Value>(self, rule: impl Fn(&T) -> bool, wants: &str) -> Option<T> {
+        let shown = self.shown_default.unwrap_or("").to_owned();
+        self.take(shown, rule, wants)
+    }
+
+    /// A secret of at least `min` characters; it is never printed.
+    pub fn secret(mut self, min: usize) -> Option<SecretString> {
+        let raw = self.env.vars.get(self.name).cloned();
+        self.note(self.shown_default.unwrap_or("").to_owned(), raw.as_ref().map(|_| "***".to_owned()), true);
+        if raw.as_deref().is_some_and(|raw| raw.chars().count() < min) {
+            self.env.problem(self.name, format!("must have at least {min} characters"), "Make one with `openssl rand -hex 32`");
+        }
+        raw.map(SecretString::from)
+    }
+
+    fn take<T: Value>(mut self, shown_default: String, rule: impl Fn(&T) -> bool, wants: &str) -> Option<T> {
+        let parsed = self.env.vars.get(self.name).map(|raw| T::parse(raw.trim()));
+        let shown = parsed.as_ref().and_then(|value| value.as_ref().ok()).map(Value::show);
+        let remedy = match shown_default.as_str() {
+            "" => "Correct it, or leave it unset".to_owned(),
+            default => format!("Correct it, or leave it unset for {default}"),
+        };
+        self.note(shown_default, shown, false);
+        let wants = match parsed {
+            None => return None,
+            Some(Ok(value)) if rule(&value) => return Some(value),
+            Some(Ok(_)) => wants.to_owned(),
+            Some(Err(wants)) => wants,
+        };
+        self.env.problem(self.name, format!("must be {wants}"), remedy);
+        None
+    }
+
+    fn note(&mut self, default: String, value: Option<String>, secret: bool) {
+        let (section, name, help) = (self.env.section, self.name, self.help);
+        self.env.notes.push(Note { section, name, help, default, value, secret });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(vars: &[(&str, &str)]) -> Env {
+        Env::from_vars(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn every_problem_is_reported_and_no_value_is_told() {
+        let mut env = env(&[("PORT", "eighty"), ("LIMIT", "0"), ("KEY", "hunter2")]);
+        assert_eq!(env.var("PORT", "port").or(8000_u16), 8000);
+        assert_eq!(env.var("LIMIT", "limit").checked(5_u32, |n| *n > 0, "at least 1"), 5);
+        let _ = env.var("KEY", "key").secret(32);
+        let found = env.finish();
+        assert_eq!(found.problems.iter().map(|p| p.variable.as_str()).collect::<Vec<_>>(), ["PORT", "LIMIT", "KEY"]);
+        let all = found.problems.iter().map(ToString::to_string).collect::<String>();
+        assert!(!all.contains("eighty") && !all.contains("hunter2"), "{all}");
+    }
+
+    #[test]
+    fn an_empty_value_counts_as_unset() {
+        let mut env = env(&[("PORT", "  ")]);
+        assert_eq!(env.var("PORT", "port").or(8000_u16), 8000);
+        assert!(env.finish().problems.is_empty());
+    }
+}

@@ -1,0 +1,117 @@
+//! Keys derived from `SECRET_KEY`, one per purpose, and the few operations done with them.
+//!
+//! HKDF-SHA-256 (RFC 5869), HMAC-SHA-256 (RFC 2104) and AES-256-GCM (RFC 5116), all from aws-lc. A key
+//! that leaks or is used wrongly in one place is worth nothing in another.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::{constant_time, digest, hkdf, hmac, rand};
+use secrecy::{ExposeSecret, SecretString};
+
+/// Derives the service's own keys; the secret itself never leaves it.
+#[derive(Clone)]
+pub struct Keys(hkdf::Prk);
+
+/// 32 bytes of key material for exactly one purpose.
+pub type Key = [u8; 32];
+
+impl Keys {
+    pub fn new(secret: &SecretString) -> Self {
+        Self(hkdf::Salt::new(hkdf::HKDF_SHA256, b"omnistack").extract(secret.expose_secret().as_bytes()))
+    }
+
+    /// The key for `purpose`, a fixed name such as `access-token`.
+    pub fn derive(&self, purpose: &str) -> Key {
+        let mut key = [0; 32];
+        let info = [purpose.as_bytes()];
+        let filled = self.0.expand(&info, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut key));
+        debug_assert!(filled.is_ok(), "32 bytes are within HKDF-SHA-256's limit");
+        key
+    }
+}
+
+/// HMAC-SHA-256 over the parts, each preceded by its length, so that no two lists of parts look alike.
+pub fn mac(key: &Key, parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.sign().as_ref());
+    out
+}
+
+/// SHA-256 over the parts, each preceded by its length.
+pub fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+/// Compares without telling by its time where the two differ. The lengths are no secret.
+pub fn same(a: &[u8], b: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+/// Fresh random bytes from the operating system.
+pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut out = [0; N];
+    rand::fill(&mut out).map_err(|_| anyhow::anyhow!("the system's random source failed"))?;
+    Ok(out)
+}
+
+/// Encrypts `plain` so that only [`open`] with the same key and `context` reads it: nonce, then ciphertext and tag.
+pub fn seal(key: &Key, context: &[u8], plain: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let cipher = RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| anyhow::anyhow!("bad key"))?;
+    let mut body = plain.to_vec();
+    let nonce = cipher.seal_in_place_append_tag(Aad::from(context), &mut body).map_err(|_| anyhow::anyhow!("encryption failed"))?;
+    let mut out = nonce.as_ref().to_vec();
+    out.append(&mut body);
+    Ok(out)
+}
+
+/// Reads what [`seal`] wrote; fails for another key, another context or an altered byte.
+pub fn open(key: &Key, context: &[u8], sealed: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or_else(|| anyhow::anyhow!("too short to be sealed"))?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| anyhow::anyhow!("bad nonce"))?;
+    let cipher = RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| anyhow::anyhow!("bad key"))?;
+    let mut body = body.to_vec();
+    let plain = cipher.open_in_place(nonce, Aad::from(context), &mut body).map_err(|_| anyhow::anyhow!("not sealed with this key"))?;
+    Ok(plain.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_differ_by_purpose_and_secret() {
+        let one = Keys::new(&SecretString::from("a"));
+        let two = Keys::new(&SecretString::from("b"));
+        assert_ne!(one.derive("x"), one.derive("y"));
+        assert_ne!(one.derive("x"), two.derive("x"));
+    }
+
+    #[test]
+    fn sealed_text_opens_only_with_its_key_and_context() {
+        let key = Keys::new(&SecretString::from("a")).derive("x");
+        let mut sealed = seal(&key, b"row 1", b"hello").unwrap();
+        assert_eq!(open(&key, b"row 1", &sealed).unwrap(), b"hello");
+        assert!(open(&key, b"row 2", &sealed).is_err());
+        sealed[14] ^= 1;
+        assert!(open(&key, b"row 1", &sealed).is_err());
+        assert!(open(&key, b"row 1", b"short").is_err());
+    }
+
+    #[test]
+    fn parts_are_not_confused() {
+        let key = [7; 32];
+        assert_ne!(mac(&key, &[b"ab", b"c"]), mac(&key, &[b"a", b"bc"]));
+        assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
+    }
+}

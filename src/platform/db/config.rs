@@ -1,0 +1,187 @@
+//! Where the database is and how its connections are kept.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::platform::config::{Env, Section, Value};
+
+/// The database settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `None` only after a problem was reported: unset in production.
+    pub url: Option<DatabaseUrl>,
+    pub pool_size: u32,
+    /// The longest life of a connection.
+    pub recycle: Duration,
+    /// Keep no connection between requests, as serverless platforms want it.
+    pub null_pool: bool,
+    pub run_migrations: bool,
+    /// Postgres ends a statement that runs longer (SQLSTATE 57014, answered 503).
+    pub statement_timeout: Duration,
+}
+
+impl Section for Config {
+    fn read(env: &mut Env) -> Self {
+        env.section("Database and Redis");
+        let production = env.environment().is_production();
+        let var = env.var(
+            "DATABASE_URL",
+            "`postgres://user:password@host/name`, `sqlite:///relative/path`, `sqlite:////absolute/path` or `sqlite::memory:`",
+        );
+        let url = var.shown_default("sqlite:///./dev.db").optional::<DatabaseUrl>();
+        let unset = url.is_none() && !env.is_set("DATABASE_URL");
+        if production && !matches!(url, Some(DatabaseUrl::Postgres(_)) | None) {
+            env.problem("DATABASE_URL", "must be a Postgres database in production", "Set it to postgres://…");
+        } else if production && unset {
+            env.problem("DATABASE_URL", "is required in production", "Set it to postgres://…");
+        }
+        let url = if unset && !production { Some(DatabaseUrl::Sqlite(SqliteUrl::File("./dev.db".into()))) } else { url };
+        match url {
+            Some(DatabaseUrl::Postgres(_)) if !cfg!(feature = "postgres") => {
+                env.problem(
+                    "DATABASE_URL",
+                    "names Postgres, which this binary was built without",
+                    "Build it with the cargo feature `postgres`",
+                );
+            }
+            Some(DatabaseUrl::Sqlite(_)) if !cfg!(feature = "sqlite") => {
+                env.problem(
+                    "DATABASE_URL",
+                    "names SQLite, which this binary was built without",
+                    "Build it with the cargo feature `sqlite`, or set a Postgres URL",
+                );
+            }
+            _ => {}
+        }
+        Self {
+            url,
+            pool_size: env.var("DB_POOL_SIZE", "Connections at most").checked(10, |n| (1..=1000).contains(n), "from 1 to 1000"),
+            recycle: env.var("DB_POOL_RECYCLE", "Longest life of a connection, in seconds").checked(
+                Duration::from_secs(3600),
+                |d| !d.is_zero(),
+                "at least 1",
+            ),
+            null_pool: env.var("DB_USE_NULL_POOL", "Serverless: keep no connection between requests").or(false),
+            run_migrations: env.var("RUN_MIGRATIONS", "Apply migrations at start").or(true),
+            statement_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A parsed `DATABASE_URL`. Driver suffixes such as `+asyncpg` are ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// `postgres://…`, as libpq reads it.
+    Postgres(String),
+    Sqlite(SqliteUrl),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SqliteUrl {
+    File(PathBuf),
+    Memory,
+}
+
+impl DatabaseUrl {
+    /// `Postgres at host/name` or `SQLite at path`: for banners and logs, without user and password.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Postgres(url) => match url::Url::parse(url) {
+                Ok(url) => format!("Postgres at {}{}", url.host_str().unwrap_or("local socket"), url.path()),
+                Err(_) => "Postgres".to_owned(),
+            },
+            Self::Sqlite(SqliteUrl::File(path)) => format!("SQLite at {}", path.display()),
+            Self::Sqlite(SqliteUrl::Memory) => "SQLite in memory (gone at exit)".to_owned(),
+        }
+    }
+}
+
+impl Value for DatabaseUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        let wants = || "a URL that starts with postgres://, postgresql:// or sqlite://".to_owned();
+        let (scheme, rest) = text.split_once(':').ok_or_else(wants)?;
+        match scheme.split('+').next() {
+            Some("postgres" | "postgresql") => {
+                let mut url = url::Url::parse(&format!("postgres:{rest}"))
+                    .map_err(|_| "a valid Postgres URL (percent-encode special characters of the password)".to_owned())?;
+                // Other drivers spell it `ssl`.
+                let pairs: Vec<(String, String)> = url
+                    .query_pairs()
+                    .map(|(name, value)| (if name == "ssl" { "sslmode".into() } else { name.into_owned() }, value.into_owned()))
+                    .collect();
+                url.set_query(None);
+                if !pairs.is_empty() {
+                    url.query_pairs_mut().extend_pairs(pairs);
+                }
+                Ok(Self::Postgres(url.to_string()))
+            }
+            Some("sqlite") => {
+                // `sqlite://x` and `sqlite:///x` are relative, `sqlite:////x` is absolute.
+                let path = rest.strip_prefix("//").unwrap_or(rest);
+                let path = path.strip_prefix('/').unwrap_or(path);
+                let path = path.split('?').next().unwrap_or(path);
+                match path {
+                    ":memory:" => Ok(Self::Sqlite(SqliteUrl::Memory)),
+                    "" => Err("a SQLite URL with a path".to_owned()),
+                    path => Ok(Self::Sqlite(SqliteUrl::File(path.into()))),
+                }
+            }
+            _ => Err(wants()),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Postgres(url) => {
+                let Ok(mut shown) = url::Url::parse(url) else { return "postgres://…".to_owned() };
+                if shown.password().is_some() {
+                    // Fails only for URLs that cannot have a password.
+                    let _ = shown.set_password(Some("***"));
+                }
+                shown.to_string()
+            }
+            Self::Sqlite(SqliteUrl::File(path)) => format!("sqlite:///{}", path.display()),
+            Self::Sqlite(SqliteUrl::Memory) => "sqlite::memory:".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> DatabaseUrl {
+        DatabaseUrl::Sqlite(SqliteUrl::File(path.into()))
+    }
+
+    #[test]
+    fn sqlite_paths_are_relative_with_three_slashes_and_absolute_with_four() {
+        for (text, wanted) in [
+            ("sqlite://x.db", file("x.db")),
+            ("sqlite:///x.db", file("x.db")),
+            ("sqlite:///./dev.db", file("./dev.db")),
+            ("sqlite:////var/x.db", file("/var/x.db")),
+            ("sqlite+aiosqlite:///x.db", file("x.db")),
+            ("sqlite::memory:", DatabaseUrl::Sqlite(SqliteUrl::Memory)),
+            ("sqlite://:memory:", DatabaseUrl::Sqlite(SqliteUrl::Memory)),
+            ("sqlite:///:memory:", DatabaseUrl::Sqlite(SqliteUrl::Memory)),
+        ] {
+            assert_eq!(DatabaseUrl::parse(text).unwrap(), wanted, "{text}");
+        }
+        assert!(DatabaseUrl::parse("mysql://h/x").is_err());
+        assert!(DatabaseUrl::parse("sqlite://").is_err());
+    }
+
+    #[test]
+    fn postgres_drivers_are_ignored_and_passwords_hidden() {
+        for text in [
+            "postgresql+asyncpg://u:pw@h:5432/db?ssl=require",
+            "postgres://u:pw@h:5432/db?sslmode=require",
+            "postgresql://u:pw@h:5432/db?sslmode=require",
+        ] {
+            let url = DatabaseUrl::parse(text).unwrap();
+            assert_eq!(url, DatabaseUrl::Postgres("postgres://u:pw@h:5432/db?sslmode=require".to_owned()));
+            assert!(!url.show().contains("pw") && !url.describe().contains("pw"));
+        }
+    }
+}

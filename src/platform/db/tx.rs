@@ -1,0 +1,88 @@
+//! Transactions, and what a query may run on: the database or an open transaction.
+
+use super::Db;
+use crate::platform::error::Error;
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// An open transaction. Dropped without [`Tx::commit`] it is rolled back and its hooks never run.
+pub struct Tx {
+    pub(super) connection: Connection,
+    hooks: Vec<Hook>,
+}
+
+pub(super) enum Connection {
+    #[cfg(feature = "postgres")]
+    Pg(sqlx::Transaction<'static, sqlx::Postgres>),
+    #[cfg(feature = "sqlite")]
+    Lite(sqlx::Transaction<'static, sqlx::Sqlite>),
+}
+
+impl Db {
+    /// A transaction that may write.
+    pub async fn begin(&self) -> sqlx::Result<Tx> {
+        let connection = match self {
+            #[cfg(feature = "postgres")]
+            Self::Pg(pool) => Connection::Pg(pool.begin().await?),
+            // IMMEDIATE: a deferred transaction that first reads fails with SQLITE_BUSY when it turns to write.
+            #[cfg(feature = "sqlite")]
+            Self::Lite { write, .. } => Connection::Lite(write.begin_with("BEGIN IMMEDIATE").await?),
+        };
+        Ok(Tx { connection, hooks: Vec::new() })
+    }
+}
+
+impl Tx {
+    /// Makes the changes durable, then runs what waited for that.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        match self.connection {
+            #[cfg(feature = "postgres")]
+            Connection::Pg(transaction) => transaction.commit().await?,
+            #[cfg(feature = "sqlite")]
+            Connection::Lite(transaction) => transaction.commit().await?,
+        }
+        self.hooks.into_iter().for_each(|hook| hook());
+        Ok(())
+    }
+
+    /// Runs `hook` once the changes are durable: a cache drop, a publish, a wake-up.
+    pub fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.hooks.push(Box::new(hook));
+    }
+}
+
+/// What a query runs on. Functions of a store take `impl Into<On<'_>>`: `&app.db` or `&mut tx`.
+pub struct On<'c>(pub(super) To<'c>);
+
+pub(super) enum To<'c> {
+    Db(&'c Db),
+    #[cfg(feature = "postgres")]
+    Pg(&'c mut sqlx::PgConnection),
+    #[cfg(feature = "sqlite")]
+    Lite(&'c mut sqlx::SqliteConnection),
+}
+
+impl<'c> From<&'c Db> for On<'c> {
+    fn from(db: &'c Db) -> Self {
+        Self(To::Db(db))
+    }
+}
+
+impl<'c> From<&'c mut Tx> for On<'c> {
+    fn from(tx: &'c mut Tx) -> Self {
+        match &mut tx.connection {
+            #[cfg(feature = "postgres")]
+            Connection::Pg(transaction) => Self(To::Pg(transaction)),
+            #[cfg(feature = "sqlite")]
+            Connection::Lite(transaction) => Self(To::Lite(transaction)),
+        }
+    }
+}
+
+/// Runs a whole transaction, and once more if it lost against another one.
+pub async fn retry_contended<T, F: Future<Output = Result<T, Error>>>(run: impl Fn() -> F) -> Result<T, Error> {
+    match run().await {
+        Err(Error::Contended) => run().await,
+        other => other,
+    }
+}

@@ -1,0 +1,249 @@
+//! Sliding-window rate limits: 60 sub-windows with one counter each, the same in Redis and in memory.
+//!
+//! Work and memory per caller are constant, whatever the limit. A refused request uses up nothing. With
+//! Redis the count is shared by all instances; while Redis is down each process counts for itself.
+
+mod memory;
+#[cfg(feature = "redis")]
+mod shared;
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::platform::config::{Env, Section, Value};
+use crate::platform::redis::Redis;
+
+/// Sub-windows of a window.
+const SLOTS: u64 = 60;
+
+/// A budget that several routes share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    Default,
+    Ai,
+    Auth,
+    Webhook,
+}
+
+impl Class {
+    /// The class of a route, by the prefix of its template.
+    pub fn of(template: &str) -> Self {
+        let under = |prefix: &str| template.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if under("/api/v1/app/ai") {
+            Self::Ai
+        } else if under("/api/v1/public/auth") {
+            Self::Auth
+        } else if under("/api/v1/public/webhooks") {
+            Self::Webhook
+        } else {
+            Self::Default
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Ai => "ai",
+            Self::Auth => "auth",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// Whose budget it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Caller {
+    User(Arc<str>),
+    Address(IpAddr),
+}
+
+impl Caller {
+    /// IPv6 callers are told apart by their /64: that is what one customer gets.
+    pub fn address(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+            v4 => v4,
+        })
+    }
+
+    /// `user` or `ip`, as metrics name it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::User(_) => "user",
+            Self::Address(_) => "ip",
+        }
+    }
+}
+
+/// So many requests per window, written `60/minute`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub limit: u32,
+    pub window: Window,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    Second,
+    Minute,
+    Hour,
+    Day,
+}
+
+impl Window {
+    const ALL: [(Self, &str, i64); 4] =
+        [(Self::Second, "second", 1), (Self::Minute, "minute", 60), (Self::Hour, "hour", 3600), (Self::Day, "day", 86_400)];
+
+    fn micros(self) -> i64 {
+        Self::ALL.iter().find(|(window, ..)| *window == self).map_or(60, |(.., seconds)| *seconds) * 1_000_000
+    }
+
+    /// The sub-window that a moment lies in, counted from the Unix epoch.
+    fn index(self, now: DateTime<Utc>) -> u64 {
+        let index = i128::from(now.timestamp_micros()) * i128::from(SLOTS) / i128::from(self.micros());
+        u64::try_from(index).unwrap_or(0)
+    }
+
+    /// When a sub-window leaves the window, in microseconds since the epoch.
+    fn leaves(self, index: u64) -> i64 {
+        let micros = (i128::from(index) + i128::from(SLOTS)) * i128::from(self.micros());
+        i64::try_from((micros + i128::from(SLOTS) - 1) / i128::from(SLOTS)).unwrap_or(i64::MAX)
+    }
+}
+
+impl Value for Rate {
+    fn parse(text: &str) -> Result<Self, String> {
+        let wants = || "<n>/<second|minute|hour|day> with n ≥ 1, such as 60/minute".to_owned();
+        let (limit, window) = text.split_once('/').ok_or_else(wants)?;
+        let limit = limit.trim().parse().ok().filter(|n| *n >= 1).ok_or_else(wants)?;
+        let (window, ..) = Window::ALL.into_iter().find(|(_, name, _)| *name == window.trim()).ok_or_else(wants)?;
+        Ok(Self { limit, window })
+    }
+
+    fn show(&self) -> String {
+        let name = Window::ALL.iter().find(|(window, ..)| *window == self.window).map_or("minute", |(_, name, _)| name);
+        format!("{}/{name}", self.limit)
+    }
+}
+
+/// The rates of all classes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub enabled: bool,
+    pub default: Rate,
+    pub ai: Rate,
+    pub auth: Rate,
+    pub webhook: Rate,
+}
+
+impl Section for Config {
+    fn read(env: &mut Env) -> Self {
+        env.section("Rate limits");
+        let per_minute = |limit| Rate { limit, window: Window::Minute };
+        Self {
+            enabled: env.var("RATE_LIMIT_ENABLED", "Turns rate limits and their headers off").or(true),
+            default: env.var("RATE_LIMIT_DEFAULT", "Requests per caller, `<n>/<second|minute|hour|day>`").or(per_minute(60)),
+            ai: env.var("RATE_LIMIT_AI", "The same for paths under /api/v1/app/ai").or(per_minute(10)),
+            auth: env.var("RATE_LIMIT_AUTH", "The same for paths under /api/v1/public/auth").or(per_minute(5)),
+            webhook: env.var("RATE_LIMIT_WEBHOOK", "The same for paths under /api/v1/public/webhooks").or(per_minute(600)),
+        }
+    }
+}
+
+/// The outcome for one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    pub allowed: bool,
+    pub limit: u32,
+    /// Requests left after this one.
+    pub remaining: u32,
+    /// Unix seconds at which the oldest counted request leaves the window.
+    pub reset: i64,
+    /// Whole seconds until then, at least 1.
+    pub retry_after: u64,
+}
+
+impl Decision {
+    /// `total` counts the window's requests, this one included if it was allowed.
+    fn new(rate: Rate, allowed: bool, total: u64, oldest: u64, now: DateTime<Utc>) -> Self {
+        let leaves = rate.window.leaves(oldest);
+        let wait = u64::try_from(leaves - now.timestamp_micros()).unwrap_or(0).div_ceil(1_000_000);
+        Self {
+            allowed,
+            limit: rate.limit,
+            remaining: u32::try_from(u64::from(rate.limit).saturating_sub(total)).unwrap_or(0),
+            reset: leaves.div_euclid(1_000_000) + i64::from(leaves.rem_euclid(1_000_000) > 0),
+            retry_after: wait.max(1),
+        }
+    }
+}
+
+/// Counts requests.
+pub struct Limiter {
+    config: Config,
+    memory: memory::Counters,
+    #[cfg(feature = "redis")]
+    shared: Option<shared::Counters>,
+}
+
+impl Limiter {
+    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "there is no Redis in this build"))]
+    pub fn new(config: Config, redis: Option<Redis>) -> Self {
+        Self {
+            config,
+            memory: memory::Counters::default(),
+            #[cfg(feature = "redis")]
+            shared: redis.map(shared::Counters::new),
+        }
+    }
+
+    /// Counts one request against the caller's budget; `None` where limits are off.
+    pub async fn hit(&self, class: Class, caller: Caller, now: DateTime<Utc>) -> Option<Decision> {
+        if !self.config.enabled {
+            return None;
+        }
+        let rate = match class {
+            Class::Default => self.config.default,
+            Class::Ai => self.config.ai,
+            Class::Auth => self.config.auth,
+            Class::Webhook => self.config.webhook,
+        };
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared
+            && let Some(decision) = shared.hit(rate, class, &caller, now).await
+        {
+            return Some(decision);
+        }
+        Some(self.memory.hit(rate, class, caller, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_have_one_form() {
+        assert_eq!(Rate::parse("60/minute").unwrap().show(), "60/minute");
+        for wrong in ["60", "0/minute", "-1/minute", "60/week", "x/minute", "60/minutes", ""] {
+            assert!(Rate::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn classes_go_by_whole_path_segments() {
+        assert_eq!(Class::of("/api/v1/app/ai/chat"), Class::Ai);
+        assert_eq!(Class::of("/api/v1/app/aircraft"), Class::Default);
+        assert_eq!(Class::of("/api/v1/public/auth"), Class::Auth);
+    }
+
+    #[test]
+    fn one_ipv6_customer_is_one_caller() {
+        let address = |text: &str| Caller::address(text.parse().unwrap());
+        assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:1"));
+        assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));
+        assert_eq!(address("::ffff:10.0.0.1"), address("10.0.0.1"));
+    }
+}

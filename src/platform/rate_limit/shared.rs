@@ -1,0 +1,52 @@
+//! The counters in Redis: one hash per caller, counted by one script, so that instances cannot race.
+
+use chrono::{DateTime, Utc};
+use deadpool_redis::redis::Script;
+
+use super::{Caller, Class, Decision, Rate, SLOTS};
+use crate::platform::redis::Redis;
+
+/// Fields of the hash are sub-window numbers. Those that left the window are removed on the way, so the
+/// hash never holds more than 60 and a few. The time comes from the service: hosts must agree on it.
+const SCRIPT: &str = r"
+local index, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
+local slots = redis.call('HGETALL', KEYS[1])
+local total, oldest = 0, nil
+for i = 1, #slots, 2 do
+  local slot = tonumber(slots[i])
+  if slot <= index - tonumber(ARGV[3]) then
+    redis.call('HDEL', KEYS[1], slots[i])
+  else
+    total = total + tonumber(slots[i + 1])
+    if not oldest or slot < oldest then oldest = slot end
+  end
+end
+if total >= limit then return {0, total, oldest or index} end
+redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return {1, total + 1, math.min(oldest or index, index)}
+";
+
+pub(super) struct Counters {
+    redis: Redis,
+    script: Script,
+}
+
+impl Counters {
+    pub fn new(redis: Redis) -> Self {
+        Self { redis, script: Script::new(SCRIPT) }
+    }
+
+    /// `None` while Redis is down.
+    pub async fn hit(&self, rate: Rate, class: Class, caller: &Caller, now: DateTime<Utc>) -> Option<Decision> {
+        let key = match caller {
+            Caller::User(id) => self.redis.key(&format!("rate:{}:user:{id}", class.name())),
+            Caller::Address(address) => self.redis.key(&format!("rate:{}:ip:{address}", class.name())),
+        };
+        let mut call = self.script.key(key);
+        let life = rate.window.micros() / 1000 + 1000;
+        call.arg(rate.window.index(now)).arg(rate.limit).arg(SLOTS).arg(life);
+        let answer = self.redis.call(async |connection| call.invoke_async::<(u8, u64, u64)>(connection).await).await;
+        answer.map(|(allowed, total, oldest)| Decision::new(rate, allowed == 1, total, oldest, now))
+    }
+}

@@ -1,0 +1,65 @@
+//! Redis as a convenience that may be missing: shared rate limits and cache drops across instances.
+//!
+//! No request fails because Redis does. A call that fails marks Redis as down; until a background ping
+//! succeeds again, callers are told at once and do their work in memory.
+
+use secrecy::SecretString;
+
+use crate::platform::config::{Env, Section};
+
+#[cfg(feature = "redis")]
+mod live;
+#[cfg(not(feature = "redis"))]
+mod none;
+
+#[cfg(feature = "redis")]
+pub use live::Redis;
+#[cfg(not(feature = "redis"))]
+pub use none::Redis;
+
+/// Where Redis is, if anywhere.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub url: Option<SecretString>,
+    pub prefix: String,
+}
+
+impl Section for Config {
+    fn read(env: &mut Env) -> Self {
+        env.section("Database and Redis");
+        let url =
+            env.var("REDIS_URL", "`redis://host:6379/0` or `rediss://…`: shares rate limits and cache drops across instances").secret(1);
+        if url.is_some() && !cfg!(feature = "redis") {
+            env.problem(
+                "REDIS_URL",
+                "is set, but this binary was built without Redis",
+                "Build it with the cargo feature `redis`, or leave it unset",
+            );
+        } else if url.as_ref().is_some_and(|url| !is_redis_url(url)) {
+            env.problem("REDIS_URL", "must be a redis:// or rediss:// URL", "Correct it, or leave it unset");
+        }
+        if url.is_none() && env.environment().is_production() {
+            env.warning("REDIS_URL", "is unset: rate limits count per process", "Set it where more than one instance runs");
+        }
+        Self {
+            url,
+            prefix: env
+                .var("REDIS_PREFIX", "Put before every key and channel, so that several apps can share one Redis")
+                .optional()
+                .unwrap_or_default(),
+        }
+    }
+}
+
+fn is_redis_url(url: &SecretString) -> bool {
+    use secrecy::ExposeSecret;
+    url::Url::parse(url.expose_secret()).is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss"))
+}
+
+/// What readiness says of Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Healthy,
+    Unhealthy,
+    NotConfigured,
+}

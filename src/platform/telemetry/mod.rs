@@ -1,0 +1,69 @@
+//! What operators see: log lines, metrics, and the request that each of them belongs to.
+
+pub mod context;
+pub mod logs;
+pub mod metrics;
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::platform::config::{Env, Section, Value};
+
+/// What is logged and who may read the metrics.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub level: Level,
+    /// Echoes SQL (never its values) and other detail, in logs only.
+    pub debug: bool,
+    pub metrics_token: Option<SecretString>,
+}
+
+impl Section for Config {
+    fn read(env: &mut Env) -> Self {
+        env.section("Observability");
+        Self {
+            level: env.var("LOG_LEVEL", "`DEBUG`, `INFO`, `WARNING` or `ERROR`").or(Level::Info),
+            debug: env.var("DEBUG", "More detail in logs (SQL texts without values); never in production").or(false),
+            metrics_token: env
+                .var("METRICS_TOKEN", "Bearer token that `/api/v1/public/metrics` asks for; without it the page is 404 in production")
+                .secret(1),
+        }
+    }
+}
+
+/// The least important line that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Debug,
+    Info,
+    Warning,
+    Error,
+}
+
+impl Value for Level {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "DEBUG" => Ok(Self::Debug),
+            "INFO" => Ok(Self::Info),
+            "WARNING" => Ok(Self::Warning),
+            "ERROR" => Ok(Self::Error),
+            _ => Err("DEBUG, INFO, WARNING or ERROR".to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+        }
+        .to_owned()
+    }
+}
+
+/// Milliseconds with two decimals, as log lines show durations.
+pub fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 100_000.0).round() / 100.0
+}

@@ -1,0 +1,160 @@
+//! A real server for each test: its own port, its own database, a clock that moves only by hand.
+//!
+//! `on_both_backends![story, …]` makes `sqlite::story` and `postgres::story` of `async fn story(b: Backend)`.
+//! A story left out of the list is dead code, which clippy refuses.
+
+mod client;
+mod database;
+pub mod services;
+pub mod tokens;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use omnistack::app::App;
+use omnistack::app::config::Config;
+use omnistack::boot::{listener, router};
+use omnistack::platform::clock::Clock;
+use omnistack::platform::config::Env;
+use tokio::net::TcpListener;
+
+pub use client::{Client, Reply};
+use database::Database;
+
+/// Which engine a story runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+impl Backend {
+    /// Whether the engine can be had; without Postgres that half is skipped, and says so.
+    pub fn is_available(self) -> bool {
+        self == Self::Sqlite || services::postgres().is_some()
+    }
+}
+
+#[macro_export]
+macro_rules! on_both_backends {
+    ($($story:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() {
+                super::$story($crate::harness::Backend::Sqlite).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() {
+                if $crate::harness::Backend::Postgres.is_available() {
+                    super::$story($crate::harness::Backend::Postgres).await;
+                }
+            })+
+        }
+    };
+}
+
+/// The issuer's secret that tests sign with, unless they set up another issuer.
+pub const SECRET: &str = "a-secret-for-tests-of-32-characters-or-more";
+
+/// A running server. Its database goes when it is dropped.
+pub struct TestApp {
+    pub app: App,
+    pub clock: Clock,
+    pub url: String,
+    /// Starts the steps of a stop.
+    pub stop: listener::Stop,
+    _database: Database,
+    _data: tempfile::TempDir,
+}
+
+impl TestApp {
+    /// A server as a developer has it, but for tokens, which come from an issuer with the secret [`SECRET`].
+    pub async fn start(backend: Backend) -> Self {
+        Self::with(backend, &[]).await
+    }
+
+    /// As [`TestApp::start`], with variables changed; an empty value unsets.
+    pub async fn with(backend: Backend, vars: &[(&str, &str)]) -> Self {
+        let database = Database::create(backend).await;
+        Self::on(database, vars).await
+    }
+
+    /// Another instance on the same database, as a second process would be.
+    pub async fn second(&self, vars: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        Self::run(self._database.shared(), data, vars, self.clock.clone()).await
+    }
+
+    async fn on(database: Database, vars: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        Self::run(database, data, vars, Clock::manual()).await
+    }
+
+    async fn run(database: Database, data: tempfile::TempDir, vars: &[(&str, &str)], clock: Clock) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let mut all: HashMap<String, String> = [
+            ("DATABASE_URL", database.url.as_str()),
+            ("DB_POOL_SIZE", "4"),
+            ("DATA_DIR", data.path().to_str().unwrap()),
+            ("SECRET_KEY", "a-service-secret-for-tests-of-32-characters"),
+            ("AUTH_PROVIDER", "custom"),
+            ("OAUTH_JWT_SECRET", SECRET),
+            ("RATE_LIMIT_DEFAULT", "1000000/minute"),
+            ("LOG_LEVEL", "ERROR"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let loaded = Config::load(Env::from_vars(all)).unwrap_or_else(|found| panic!("{:?}", found.problems));
+        let app = App::new(loaded.config, clock.clone()).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let stop = listener::Stop::default();
+        let grace = app.config.core.shutdown_grace;
+        app.phase.set_ready();
+        tokio::spawn(listener::run(listener, router::build(&app).router, stop.clone(), grace));
+        Self { app, clock, url: format!("http://{address}"), stop, _database: database, _data: data }
+    }
+
+    /// A client without a token.
+    pub fn anonymous(&self) -> Client {
+        Client::new(&self.url, None)
+    }
+
+    /// A user whose id is the name, made at their first request.
+    pub async fn user(&self, name: &str) -> Client {
+        let token = tokens::claims(name, &self.clock).sign(SECRET);
+        let client = Client::new(&self.url, Some(token));
+        client.get("/app/users/me").await.expect(200);
+        client
+    }
+
+    /// As [`TestApp::user`], with the role in the database.
+    pub async fn user_with_role(&self, name: &str, role: &str) -> Client {
+        let client = self.user(name).await;
+        self.sql(&format!("UPDATE users SET role = '{role}' WHERE id = '{name}'")).await;
+        self.app.identities.drop_everywhere(name);
+        client
+    }
+
+    pub async fn admin(&self) -> Client {
+        self.user_with_role("the-admin", "admin").await
+    }
+
+    /// A client with this token, whatever it is.
+    pub fn with_token(&self, token: &str) -> Client {
+        Client::new(&self.url, Some(token.to_owned()))
+    }
+
+    /// Runs statements of the test's own making.
+    pub async fn sql(&self, text: &str) {
+        self._database.execute(&self.app.db, text).await;
+    }
+
+    /// The number that a query of the test's own making gives.
+    pub async fn number(&self, text: &str) -> i64 {
+        self._database.number(&self.app.db, text).await
+    }
+}

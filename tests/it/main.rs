@@ -1,0 +1,13 @@
+//! The tests of the whole server, in one binary: every further one would link it all again.
+//!
+//! Stories go through HTTP and run on SQLite and on Postgres (`harness`). A file in `features/` is picked up
+//! by its name alone.
+
+mod architecture;
+#[macro_use]
+mod harness;
+
+/// One file for each feature.
+mod features {
+    automod::dir!("tests/it/features");
+}
