@@ -17,7 +17,7 @@ pub fn load_or_create(folder: &Path) -> anyhow::Result<SecretString> {
         return Ok(secret);
     }
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create DATA_DIR {}", folder.display()))?;
-    let hex = crypto::random::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = crypto::hex(&crypto::random::<32>()?);
     // Written whole under a name of our own, then linked: nobody ever reads half a secret, and the link
     // fails where another process was first.
     let draft = folder.join(format!(".secret_key.{}", uuid::Uuid::now_v7()));

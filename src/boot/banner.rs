@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::app::App;
 use crate::platform::auth::{KeySource, Provider};
 use crate::platform::config::Environment;
+use crate::platform::db::DatabaseUrl;
 
 /// Prints the banner to standard output. In production the log has a line instead.
 pub fn print(app: &App, address: SocketAddr, token: Option<&str>) {
@@ -23,7 +24,7 @@ fn text(app: &App, address: SocketAddr, token: Option<&str>) -> String {
         None if address.ip().is_unspecified() => format!("http://localhost:{}", address.port()),
         None => format!("http://{address}"),
     };
-    let database = app.config.database.url.as_ref().map_or_else(String::new, |url| url.describe());
+    let database = app.config.database.url.as_ref().map_or_else(String::new, DatabaseUrl::describe);
     let redis = if app.redis.is_some() { "Redis" } else { "in memory (set REDIS_URL to share between instances)" };
     let mut out = String::new();
     let mut row = |name: &str, value: &str| {

@@ -76,8 +76,7 @@ fn complete_operation(operation: &mut Operation, route: &Route) {
     for (status, code, when) in CODES {
         let possible = match status {
             400 | 413 | 415 => has_body,
-            401 => route.zone != Zone::Public,
-            403 => route.zone != Zone::Public,
+            401 | 403 => route.zone != Zone::Public,
             404 => by_id,
             409 => operation.operation_id.as_deref() == Some("getMe"),
             422 => has_body || has_parameters,

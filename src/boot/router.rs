@@ -65,8 +65,8 @@ pub fn api(project_name: &str) -> OpenApi {
 
 /// The whole service. Needs a [`axum::extract::ConnectInfo`] of the peer in each request.
 pub fn build(app: &App) -> Built {
-    let (router, routes) = collect();
-    let (router, api) = router.split_for_parts();
+    let (collected, routes) = collect();
+    let (router, api) = collected.split_for_parts();
     let core = &app.config.core;
     let api = openapi::complete(api, &routes, &core.project_name);
     let router = router.with_state(app.clone());

@@ -10,6 +10,7 @@ use crate::app::config::{Config, Loaded};
 use crate::app::{App, migrate};
 use crate::platform::clock::Clock;
 use crate::platform::config::{Env, Environment};
+use crate::platform::db::DatabaseUrl;
 use crate::platform::redis::{Health, Redis};
 
 /// No check takes longer.
@@ -24,11 +25,11 @@ struct Findings {
 }
 
 impl Findings {
-    fn ok(&self, what: &str, text: &str) {
+    fn ok(what: &str, text: &str) {
         println!("ok    {what:<14} {text}");
     }
 
-    fn warn(&self, what: &str, text: &str, remedy: &str) {
+    fn warn(what: &str, text: &str, remedy: &str) {
         println!("warn  {what:<14} {text}\n      {:<14} {remedy}", "");
     }
 
@@ -47,9 +48,9 @@ pub async fn run() -> anyhow::Result<ExitCode> {
             }
         }
         Ok(loaded) => {
-            findings.ok("configuration", &format!("{} variables read", loaded.notes.len()));
+            Findings::ok("configuration", &format!("{} variables read", loaded.notes.len()));
             for warning in &loaded.warnings {
-                findings.warn("configuration", &format!("{}: {}", warning.variable, warning.reason), &warning.remedy);
+                Findings::warn("configuration", &format!("{}: {}", warning.variable, warning.reason), &warning.remedy);
             }
             check_service(&mut findings, loaded).await;
         }
@@ -68,7 +69,7 @@ async fn check_service(findings: &mut Findings, loaded: Loaded) {
         // The check must not make the secret that the first start will make.
         config.core.secret_key = Some("only for this check, never used to sign".into());
     }
-    let describe = config.database.url.as_ref().map_or_else(String::new, |url| url.describe());
+    let describe = config.database.url.as_ref().map_or_else(String::new, DatabaseUrl::describe);
     let app = match App::new(config, Clock::System).await {
         Ok(app) => app,
         Err(error) => {
@@ -81,16 +82,16 @@ async fn check_service(findings: &mut Findings, loaded: Loaded) {
     };
     check_database(findings, &app, &describe).await;
     match timeout(CHECK, Redis::health(app.redis.as_ref())).await {
-        Ok(Health::Healthy) => findings.ok("redis", "answers"),
-        Ok(Health::NotConfigured) => findings.ok("redis", "not configured: limits count in memory, per process"),
-        _ => findings.warn("redis", "does not answer: limits count in memory until it does", "Check REDIS_URL, and that Redis runs"),
+        Ok(Health::Healthy) => Findings::ok("redis", "answers"),
+        Ok(Health::NotConfigured) => Findings::ok("redis", "not configured: limits count in memory, per process"),
+        _ => Findings::warn("redis", "does not answer: limits count in memory until it does", "Check REDIS_URL, and that Redis runs"),
     }
     app.db.close().await;
 }
 
 async fn check_database(findings: &mut Findings, app: &App, describe: &str) {
     match timeout(CHECK, app.db.ping()).await {
-        Ok(Ok(())) => findings.ok("database", describe),
+        Ok(Ok(())) => Findings::ok("database", describe),
         Ok(Err(error)) => {
             return findings.fail(
                 "database",
@@ -102,24 +103,24 @@ async fn check_database(findings: &mut Findings, app: &App, describe: &str) {
     }
     match migrate::status(&app.db).await {
         Ok(steps) => match steps.iter().filter(|step| !step.applied).count() {
-            0 => findings.ok("migrations", &format!("all {} applied", steps.len())),
+            0 => Findings::ok("migrations", &format!("all {} applied", steps.len())),
             pending if app.config.database.run_migrations => {
-                findings.ok("migrations", &format!("{pending} pending; the next start applies them"))
+                Findings::ok("migrations", &format!("{pending} pending; the next start applies them"));
             }
             pending => findings.fail("migrations", &format!("{pending} pending, and RUN_MIGRATIONS is false"), "Run `omnistack migrate`"),
         },
         Err(error) => {
-            findings.fail("migrations", &format!("{error:#}"), "Check that the database user may read the table _sqlx_migrations")
+            findings.fail("migrations", &format!("{error:#}"), "Check that the database user may read the table _sqlx_migrations");
         }
     }
     match app.db.clock_skew(&app.clock).await {
-        Ok(skew) if skew.abs() <= CLOCK_SKEW_MS => findings.ok("clock", "agrees with the database's"),
+        Ok(skew) if skew.abs() <= CLOCK_SKEW_MS => Findings::ok("clock", "agrees with the database's"),
         Ok(skew) => findings.fail(
             "clock",
             &format!("is {skew} ms ahead of the database's"),
             "Run a time service (chrony, systemd-timesyncd) on both hosts",
         ),
-        Err(error) => findings.warn("clock", &format!("could not be compared: {error}"), "Check the database first"),
+        Err(error) => Findings::warn("clock", &format!("could not be compared: {error}"), "Check the database first"),
     }
 }
 
@@ -129,7 +130,7 @@ fn check_folder(findings: &mut Findings, variable: &str, folder: &Path) {
     let outcome =
         std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&probe, b"probe")).and_then(|()| std::fs::remove_file(&probe));
     match outcome {
-        Ok(()) => findings.ok("folders", &format!("{variable} {} can be written", folder.display())),
+        Ok(()) => Findings::ok("folders", &format!("{variable} {} can be written", folder.display())),
         Err(error) => findings.fail(
             "folders",
             &format!("{variable} {}: {error}", folder.display()),

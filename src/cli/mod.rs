@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outcome = match command {
         Command::Openapi => openapi::run(),
-        Command::Routes(args) => routes::run(&args),
+        Command::Routes(args) => Ok(routes::run(&args)),
         Command::Config(args) => config::run(&args),
         other => match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(run(other)),

@@ -72,11 +72,11 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     }
 
     /// Keeps a value, unless something was dropped since `epoch`: then it may be older than that drop.
-    pub fn put(&self, key: Arc<str>, value: T, epoch: Epoch, now: DateTime<Utc>) {
+    pub fn put(&self, key: &Arc<str>, value: T, epoch: Epoch, now: DateTime<Utc>) {
         if self.0.drops.load(Ordering::SeqCst) == epoch.0 {
             self.0.entries.insert(key.clone(), (now, value));
             if self.0.drops.load(Ordering::SeqCst) != epoch.0 {
-                self.0.entries.invalidate(&key);
+                self.0.entries.invalidate(key);
             }
         }
     }
@@ -113,9 +113,9 @@ mod tests {
         let (clock, cache) = (Clock::manual(), Cache::new("test", 10, TimeDelta::seconds(5), None));
         let before = cache.epoch();
         cache.forget("k");
-        cache.put("k".into(), 1, before, clock.now());
+        cache.put(&"k".into(), 1, before, clock.now());
         assert_eq!(cache.get("k", clock.now()), None);
-        cache.put("k".into(), 2, cache.epoch(), clock.now());
+        cache.put(&"k".into(), 2, cache.epoch(), clock.now());
         assert_eq!(cache.get("k", clock.now()), Some(2));
         clock.advance(TimeDelta::seconds(5));
         assert_eq!(cache.get("k", clock.now()), None);

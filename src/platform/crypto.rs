@@ -3,6 +3,8 @@
 //! HKDF-SHA-256 (RFC 5869), HMAC-SHA-256 (RFC 2104) and AES-256-GCM (RFC 5116), all from aws-lc. A key
 //! that leaks or is used wrongly in one place is worth nothing in another.
 
+use std::fmt::Write as _;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{constant_time, digest, hkdf, hmac, rand};
 use secrecy::{ExposeSecret, SecretString};
@@ -63,6 +65,14 @@ pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut out = [0; N];
     rand::fill(&mut out).map_err(|_| anyhow::anyhow!("the system's random source failed"))?;
     Ok(out)
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Encrypts `plain` so that only [`open`] with the same key and `context` reads it: nonce, then ciphertext and tag.

@@ -3,6 +3,8 @@
 //! Stories go through HTTP and run on SQLite and on Postgres (`harness`). A file in `features/` is picked up
 //! by its name alone.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod architecture;
 #[macro_use]
 mod harness;

@@ -25,18 +25,9 @@ pub async fn authenticate(app: &App, claims: Arc<Claims>) -> Result<CurrentUser>
     let now = app.clock.now();
     let subject = &claims.subject;
     let id = UserId::parse(subject).ok_or(Error::Unauthenticated("Invalid token"))?;
-    let known = app.identities.get(subject, now);
-    let identity = match known {
+    let identity = match app.identities.get(subject, now) {
         Some(identity) => identity,
-        None => {
-            let epoch = app.identities.epoch();
-            let identity = match store::identity(&app.db, id.clone()).await? {
-                Some(identity) => identity,
-                None => first_sight(app, &id, &claims, now).await?,
-            };
-            app.identities.put(subject.clone(), identity.clone(), epoch, now);
-            identity
-        }
+        None => look_up(app, &id, &claims, now).await?,
     };
     if !identity.is_active {
         METRICS.auth_failures.with_label_values(&["inactive_user"]).inc();
@@ -46,6 +37,17 @@ pub async fn authenticate(app: &App, claims: Arc<Claims>) -> Result<CurrentUser>
         count_login(app, &id, &claims, &identity, now).await?;
     }
     Ok(CurrentUser { role: identity.role.max(claims.role), id, claims })
+}
+
+/// The identity from the database, kept for the next requests.
+async fn look_up(app: &App, id: &UserId, claims: &Claims, now: DateTime<Utc>) -> Result<Identity> {
+    let epoch = app.identities.epoch();
+    let identity = match store::identity(&app.db, id.clone()).await? {
+        Some(identity) => identity,
+        None => first_sight(app, id, claims, now).await?,
+    };
+    app.identities.put(&claims.subject, identity.clone(), epoch, now);
+    Ok(identity)
 }
 
 /// Makes the user of a token that was never seen. Of many first requests at once one makes it, all find it.

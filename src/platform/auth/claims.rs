@@ -70,7 +70,7 @@ impl Claims {
         let avatar_url = first(&[&["picture"], &["avatar_url"], &["user_metadata", "avatar_url"], &["user_metadata", "picture"]]);
         Ok(Self {
             subject: subject.into(),
-            email: email.map(|email| email.to_lowercase()).filter(|email| email.chars().count() <= 320),
+            email: email.map(str::to_lowercase).filter(|email| email.chars().count() <= 320),
             full_name: full_name.map(|name| text::cut(name, 255).to_owned()),
             avatar_url: avatar_url.filter(|url| is_web_url(url)).map(str::to_owned),
             role: trusted_role(payload, provider),
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    fn read(claims: Value, provider: Provider) -> Result<Claims, Refusal> {
+    fn read(claims: &Value, provider: Provider) -> Result<Claims, Refusal> {
         let mut claims = claims.as_object().unwrap().clone();
         claims.entry("sub").or_insert("u".into());
         claims.entry("exp").or_insert(2_000_000_000.into());
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn roles_come_from_trusted_claims_alone() {
-        let role = |claims, provider| read(claims, provider).unwrap().role;
+        let role = |claims: Value, provider| read(&claims, provider).unwrap().role;
         assert_eq!(role(json!({"role": "admin"}), Provider::Custom), Role::Admin);
         assert_eq!(role(json!({"role": "admin"}), Provider::Supabase), Role::User);
         assert_eq!(role(json!({"app_metadata": {"role": "superadmin"}}), Provider::Supabase), Role::Superadmin);
@@ -151,16 +151,16 @@ mod tests {
     #[test]
     fn odd_claims_count_as_absent() {
         let claims =
-            read(json!({"email": 5, "user_metadata": "x", "name": ["n"], "picture": {"a": 1}, "iat": "now"}), Provider::Custom).unwrap();
+            read(&json!({"email": 5, "user_metadata": "x", "name": ["n"], "picture": {"a": 1}, "iat": "now"}), Provider::Custom).unwrap();
         assert_eq!((claims.email, claims.full_name, claims.avatar_url, claims.issued_at), (None, None, None, None));
-        assert!(read(json!({"exp": "tomorrow"}), Provider::Custom).is_err());
-        assert!(read(json!({"sub": "a\nb"}), Provider::Custom).is_err());
+        assert!(read(&json!({"exp": "tomorrow"}), Provider::Custom).is_err());
+        assert!(read(&json!({"sub": "a\nb"}), Provider::Custom).is_err());
     }
 
     #[test]
     fn profiles_are_bounded() {
         let claims =
-            read(json!({"email": " Ada@Example.COM ", "name": "é".repeat(300), "picture": "javascript:alert(1)"}), Provider::Custom)
+            read(&json!({"email": " Ada@Example.COM ", "name": "é".repeat(300), "picture": "javascript:alert(1)"}), Provider::Custom)
                 .unwrap();
         assert_eq!(claims.email.as_deref(), Some("ada@example.com"));
         assert_eq!(claims.full_name.unwrap().chars().count(), 255);

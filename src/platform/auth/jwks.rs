@@ -171,18 +171,16 @@ fn usable(jwk: Jwk) -> Option<(String, (Algorithm, DecodingKey))> {
 
 /// The named key; a token that names none is taken to mean the only one that fits.
 fn pick(keys: &Keys, kid: Option<&str>, algorithm: Algorithm) -> Result<Option<DecodingKey>, Refusal> {
-    match kid {
-        Some(kid) => match keys.get(kid) {
+    if let Some(kid) = kid {
+        return match keys.get(kid) {
             None => Ok(None),
             Some((of_key, key)) if *of_key == algorithm => Ok(Some(key.clone())),
             Some(_) => Err(Refusal::Invalid("key type does not fit the algorithm")),
-        },
-        None => {
-            let mut fitting = keys.values().filter(|(of_key, _)| *of_key == algorithm);
-            match (fitting.next(), fitting.next()) {
-                (Some((_, key)), None) => Ok(Some(key.clone())),
-                _ => Err(Refusal::Invalid("names no key")),
-            }
-        }
+        };
+    }
+    let mut fitting = keys.values().filter(|(of_key, _)| *of_key == algorithm);
+    match (fitting.next(), fitting.next()) {
+        (Some((_, key)), None) => Ok(Some(key.clone())),
+        _ => Err(Refusal::Invalid("names no key")),
     }
 }

@@ -69,7 +69,7 @@ pub fn values_table(notes: &[Note]) -> String {
     let width = notes.iter().map(|note| note.name.len()).max().unwrap_or(0);
     let mut out = String::new();
     for (title, group) in sections(notes) {
-        let _ = write!(out, "{title}\n");
+        let _ = writeln!(out, "{title}");
         for note in group {
             let (value, origin) = match &note.value {
                 Some(value) => (value.as_str(), ""),

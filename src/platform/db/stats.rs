@@ -6,6 +6,7 @@ use prometheus::{Histogram, IntCounter};
 
 use super::Sql;
 use crate::platform::telemetry::metrics::METRICS;
+use crate::platform::telemetry::millis;
 
 /// Longer queries are logged.
 const SLOW: Duration = Duration::from_millis(500);
@@ -38,9 +39,9 @@ impl Stats {
             METRICS.db_errors.with_label_values(&[kind(error)]).inc();
         }
         if took > SLOW {
-            tracing::warn!(operation = self.operation, table = self.table, duration_ms = took.as_millis() as u64, "slow query");
+            tracing::warn!(operation = self.operation, table = self.table, duration_ms = millis(took), "slow query");
         }
-        tracing::debug!(sql = sql.text, duration_us = took.as_micros() as u64, "query");
+        tracing::debug!(sql = sql.text, duration_ms = millis(took), "query");
     }
 }
 

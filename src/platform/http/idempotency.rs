@@ -57,6 +57,7 @@ pub enum Start {
 /// A request about to do its work, in a transaction if it carries a key.
 pub struct Once(Work);
 
+#[expect(clippy::large_enum_variant, reason = "lives on the stack of one request")]
 enum Work {
     /// Without a key: single statements, no transaction.
     Plain(Db),

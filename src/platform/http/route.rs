@@ -113,6 +113,7 @@ impl<S> Routes<S> {
     }
 
     /// Adds handlers of one template: `.add(routes!(list, create))`.
+    #[expect(clippy::should_implement_trait, reason = "routes are collected, not summed")]
     pub fn add(self, handlers: UtoipaMethodRouter<S>) -> Self {
         self.add_with(Options::default(), handlers)
     }

@@ -208,7 +208,7 @@ fn read(schema: &Value, named: &HashMap<String, Value>) -> Result<Shape, String>
         }
         Some("integer") => {
             let bound = |name: &str, default: i64| {
-                schema.get(name).map_or(Some(default), |v| v.as_i64().or_else(|| v.as_f64().map(|f| f as i64))).ok_or(name.to_owned())
+                schema.get(name).map_or(Some(default), |v| v.as_i64().or_else(|| v.as_f64().and_then(whole))).ok_or(name.to_owned())
             };
             Ok(Shape::Integer { min: bound("minimum", i64::MIN)?, max: bound("maximum", i64::MAX)? })
         }
@@ -219,6 +219,12 @@ fn read(schema: &Value, named: &HashMap<String, Value>) -> Result<Shape, String>
         Some("boolean") => Ok(Shape::Boolean),
         Some(other) => Err(format!("type {other}")),
     }
+}
+
+/// utoipa writes bounds as floats.
+#[expect(clippy::cast_possible_truncation, reason = "only values that an i64 holds exactly are taken")]
+fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
 }
 
 #[cfg(test)]

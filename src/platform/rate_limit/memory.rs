@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use super::{Caller, Class, Decision, Rate, SLOTS};
+use super::{Caller, Class, Decision, Rate, SLOT_COUNT, SLOTS};
 
 const SHARDS: usize = 16;
 /// Callers remembered per shard: about 65,000 in all, some 20 MiB at the very most.
@@ -26,7 +26,7 @@ struct Shard {
 
 struct Counts {
     newest: u64,
-    slots: [u32; SLOTS as usize],
+    slots: [u32; SLOT_COUNT],
     /// When the last counted request has left its window.
     idle_at: i64,
 }
@@ -40,15 +40,15 @@ impl Default for Counters {
 impl Counters {
     pub fn hit(&self, rate: Rate, class: Class, caller: Caller, now: DateTime<Utc>) -> Decision {
         let key = (class, caller);
-        #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose the shard")]
-        let shard = &self.shards[self.hasher.hash_one(&key) as usize % SHARDS];
+        let shard = usize::try_from(self.hasher.hash_one(&key) % SHARDS as u64).unwrap_or(0);
+        let shard = &self.shards[shard];
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         if shard.windows.len() >= SHARD_CAPACITY && !shard.windows.contains_key(&key) {
             shard.make_room(now.timestamp());
         }
         let counts = match shard.windows.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Counts { newest: rate.window.index(now), slots: [0; SLOTS as usize], idle_at: 0 }),
+            Entry::Vacant(entry) => entry.insert(Counts { newest: rate.window.index(now), slots: [0; SLOT_COUNT], idle_at: 0 }),
         };
         counts.hit(rate, now)
     }
@@ -89,9 +89,8 @@ impl Counts {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "below 60")]
 fn slot(index: u64) -> usize {
-    (index % SLOTS) as usize
+    usize::try_from(index % SLOTS).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::platform::redis::Redis;
 
 /// Sub-windows of a window.
 const SLOTS: u64 = 60;
+const SLOT_COUNT: usize = 60;
 
 /// A budget that several routes share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,7 +65,7 @@ impl Caller {
     pub fn address(address: IpAddr) -> Self {
         Self::Address(match address.to_canonical() {
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-            v4 => v4,
+            IpAddr::V4(v4) => IpAddr::V4(v4),
         })
     }
 

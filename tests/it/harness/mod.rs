@@ -18,7 +18,7 @@ use omnistack::platform::clock::Clock;
 use omnistack::platform::config::Env;
 use tokio::net::TcpListener;
 
-pub use client::{Client, Reply};
+pub use client::Client;
 use database::Database;
 
 /// Which engine a story runs on.
@@ -65,7 +65,7 @@ pub struct TestApp {
     pub url: String,
     /// Starts the steps of a stop.
     pub stop: listener::Stop,
-    _database: Database,
+    database: Database,
     _data: tempfile::TempDir,
 }
 
@@ -84,7 +84,7 @@ impl TestApp {
     /// Another instance on the same database, as a second process would be.
     pub async fn second(&self, vars: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        Self::run(self._database.shared(), data, vars, self.clock.clone()).await
+        Self::run(self.database.shared(), data, vars, self.clock.clone()).await
     }
 
     async fn on(database: Database, vars: &[(&str, &str)]) -> Self {
@@ -115,7 +115,7 @@ impl TestApp {
         let grace = app.config.core.shutdown_grace;
         app.phase.set_ready();
         tokio::spawn(listener::run(listener, router::build(&app).router, stop.clone(), grace));
-        Self { app, clock, url: format!("http://{address}"), stop, _database: database, _data: data }
+        Self { app, clock, url: format!("http://{address}"), stop, database, _data: data }
     }
 
     /// A client without a token.
@@ -150,11 +150,11 @@ impl TestApp {
 
     /// Runs statements of the test's own making.
     pub async fn sql(&self, text: &str) {
-        self._database.execute(&self.app.db, text).await;
+        self.database.execute(&self.app.db, text).await;
     }
 
     /// The number that a query of the test's own making gives.
     pub async fn number(&self, text: &str) -> i64 {
-        self._database.number(&self.app.db, text).await
+        self.database.number(&self.app.db, text).await
     }
 }
