@@ -32,14 +32,15 @@ fn collect() -> (OpenApiRouter<App>, Vec<Arc<Route>>) {
     let mut router = OpenApiRouter::with_openapi(openapi::document());
     let mut records = Vec::new();
     for zone in [Zone::Public, Zone::App, Zone::Admin] {
-        let mut in_zone = OpenApiRouter::new();
         for feature in features::all() {
-            for (handlers, options) in of_zone(&feature, zone).0 {
-                records.extend(handlers.1.paths.iter().map(|(path, item)| Arc::new(Route::new(zone, path, item, options))));
-                in_zone = in_zone.routes(handlers);
+            for (mut handlers, options) in of_zone(&feature, zone).0 {
+                // Registered under the whole path: axum's nesting would strip and match the prefix on each request.
+                let relative = std::mem::take(&mut handlers.1.paths);
+                handlers.1.paths = relative.into_iter().map(|(path, item)| (format!("{}{path}", zone.prefix()), item)).collect();
+                records.extend(handlers.1.paths.iter().map(|(template, item)| Arc::new(Route::new(zone, template, item, options))));
+                router = router.routes(handlers);
             }
         }
-        router = router.nest(zone.prefix(), in_zone);
     }
     (router, records)
 }

@@ -46,7 +46,7 @@ pub struct User {
 }
 
 /// A user as they see themselves.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 #[schema(example = json!({
     "id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "email": "ada@example.com", "full_name": "Ada Lovelace", "avatar_url": "https://example.com/ada.png",
     "role": "user", "is_active": true, "subscription_plan": null, "subscription_status": null, "created_at": "2026-01-10T12:00:00.123456Z"

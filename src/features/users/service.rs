@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::extract::CurrentUser;
-use super::model::{UpdateMe, UpdateUser, User, UserId};
+use super::model::{UpdateMe, UpdateUser, User, UserId, UserRead};
 use super::store::{self, NewUser};
 use crate::app::App;
 use crate::platform::auth::{Claims, Identity, Provider, Role, own};
@@ -90,15 +90,15 @@ async fn count_login(app: &App, id: &UserId, claims: &Claims, identity: &Identit
 }
 
 /// The caller's own row.
-pub async fn me(app: &App, user: &CurrentUser) -> Result<User> {
-    get(app, &user.id).await
+pub async fn me(app: &App, user: &CurrentUser) -> Result<UserRead> {
+    store::own_view(&app.db, user.id.clone()).await?.ok_or_else(|| Error::not_found("User", user.id.as_str()))
 }
 
-pub async fn update_me(app: &App, user: &CurrentUser, change: UpdateMe) -> Result<User> {
+pub async fn update_me(app: &App, user: &CurrentUser, change: UpdateMe) -> Result<UserRead> {
     if change.full_name.is_some() || change.avatar_url.is_some() {
         store::update_profile(&app.db, user.id.clone(), change, app.clock.now()).await?;
     }
-    get(app, &user.id).await
+    me(app, user).await
 }
 
 /// Any user, for administrators.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::model::{UpdateMe, UpdateUser, User, UserId};
+use super::model::{UpdateMe, UpdateUser, User, UserId, UserRead};
 use crate::platform::auth::{Identity, Role};
 use crate::platform::db::{Db, On, Tx, q};
 use crate::platform::http::list::Counted;
@@ -42,6 +42,20 @@ pub async fn by_id(on: impl Into<On<'_>>, id: UserId) -> sqlx::Result<Option<Use
         sql!(
             "SELECT id, email, full_name, avatar_url, role, is_active, stripe_customer_id, subscription_status, subscription_plan,
              apple_original_transaction_id, google_purchase_token, last_login_at, login_count, created_at, updated_at
+             FROM users WHERE id = $1"
+        ),
+    )
+    .bind(id)
+    .opt()
+    .await
+}
+
+/// The columns that a user sees of themselves, on the most asked route of all.
+pub async fn own_view(on: impl Into<On<'_>>, id: UserId) -> sqlx::Result<Option<UserRead>> {
+    q(
+        on,
+        sql!(
+            "SELECT id, email, full_name, avatar_url, role, is_active, subscription_plan, subscription_status, created_at
              FROM users WHERE id = $1"
         ),
     )

@@ -1,9 +1,10 @@
 //! JSON bodies: read under the route's limit, parsed, held against their schema, and only then given to a handler.
 
+use axum::body::HttpBody;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::header;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -36,7 +37,7 @@ impl<S: Send + Sync, T: DeserializeOwned + ToSchema + 'static> FromRequest<S> fo
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
-        check_content_type(request.headers())?;
+        check_content_type(&request)?;
         parse(&read(request).await?).map(Self)
     }
 }
@@ -45,7 +46,7 @@ impl<S: Send + Sync, T: DeserializeOwned + ToSchema + 'static> FromRequest<S> fo
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
-        check_content_type(request.headers())?;
+        check_content_type(&request)?;
         let (parts, body) = request.into_parts();
         let bytes = read(Request::from_parts(parts.clone(), body)).await?;
         let value = parse(&bytes)?;
@@ -53,8 +54,13 @@ impl<S: Send + Sync, T: DeserializeOwned + ToSchema + 'static> FromRequest<S> fo
     }
 }
 
-/// `application/json` or any `…+json`, with or without parameters.
-fn check_content_type(headers: &HeaderMap) -> Result<()> {
+/// `application/json` or any `…+json`, with or without parameters. A request that neither has a body nor
+/// claims a type is not of the wrong type: what it lacks is the body.
+fn check_content_type(request: &Request) -> Result<()> {
+    let headers = request.headers();
+    if !headers.contains_key(header::CONTENT_TYPE) && request.body().is_end_stream() {
+        return Err(Error::invalid("body", "missing", "A JSON body is required"));
+    }
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));

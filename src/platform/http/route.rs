@@ -79,10 +79,9 @@ impl Options {
 }
 
 impl Route {
-    pub fn new(zone: Zone, path: &str, item: &PathItem, options: Options) -> Self {
-        let template = format!("{}{path}", zone.prefix());
-        let class = Class::of(&template);
-        Self { template, methods: methods(item), zone, class, options }
+    pub fn new(zone: Zone, template: &str, item: &PathItem, options: Options) -> Self {
+        let class = Class::of(template);
+        Self { template: template.to_owned(), methods: methods(item), zone, class, options }
     }
 
     /// GET routes answer HEAD too.

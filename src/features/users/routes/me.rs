@@ -17,7 +17,7 @@ pub fn app() -> Routes {
 /// The current user.
 #[utoipa::path(get, path = "/users/me", operation_id = "getMe", tag = "users", responses((status = 200, body = UserRead)))]
 async fn me(State(app): State<App>, user: CurrentUser) -> Result<Json<UserRead>> {
-    Ok(Json(service::me(&app, &user).await?.into()))
+    Ok(Json(service::me(&app, &user).await?))
 }
 
 /// Change the current user's profile.
@@ -25,5 +25,5 @@ async fn me(State(app): State<App>, user: CurrentUser) -> Result<Json<UserRead>>
 /// Absent members stay; `null` clears. Other members are ignored.
 #[utoipa::path(patch, path = "/users/me", operation_id = "updateMe", tag = "users", request_body = UpdateMe, responses((status = 200, body = UserRead)))]
 async fn update_me(State(app): State<App>, user: CurrentUser, Json(change): Json<UpdateMe>) -> Result<Json<UserRead>> {
-    Ok(Json(service::update_me(&app, &user, change).await?.into()))
+    Ok(Json(service::update_me(&app, &user, change).await?))
 }
