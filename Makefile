@@ -1,0 +1,44 @@
+# `make` lists the targets. Nothing here needs more than Rust; Postgres and Redis are used where they are found.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench without
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Fetch and build everything once
+	cargo build --all-targets
+
+dev: ## Serve on port 8000 (SQLite, no services)
+	cargo run
+
+test: ## All tests, on SQLite and on Postgres and Redis where they are found
+	cargo test
+
+test-one: ## One test: make test-one t=projects::sqlite
+	cargo test --test it $(t)
+
+lint: ## Clippy, warnings denied
+	cargo clippy --all-targets -- -D warnings
+
+fmt: ## Format
+	cargo fmt
+
+check: ## What CI checks before the tests
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+migrate: ## Bring the database up to date
+	cargo run -- migrate
+
+openapi: ## Write the OpenAPI document to openapi.json
+	cargo run -q -- openapi > openapi.json
+
+docs: ## Make the generated parts of .env.example and docs/ anew
+	UPDATE_DOCS=1 cargo test --test it docs::
+
+bench: ## Measure a release build against a bare axum and sqlx server, on SQLite and Postgres
+	cargo bench --bench http
+
+without: ## Prove that a component can be removed: make without c=projects
+	scripts/without.sh $(c)
