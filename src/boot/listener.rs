@@ -45,16 +45,20 @@ pub async fn run(listener: TcpListener, router: Router, stop: Stop, grace: Durat
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let server = Server { router, stop: stop.clone(), places: places.clone() };
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let next = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
         tokio::select! {
             biased;
             () = stop.drain.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => server.spawn(stream, peer, place, &connections),
-                Err(error) => {
+            (place, accepted) = next => match (place, accepted) {
+                (Ok(place), Ok((stream, peer))) => server.spawn(stream, peer, place, &connections),
+                (_, Err(error)) => {
                     tracing::warn!(cause = %error, "a connection could not be accepted");
                     tokio::time::sleep(BACK_OFF).await;
                 }
+                (Err(_), _) => break,
             },
         }
     }

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{banner, listener, router};
 use crate::app::{App, migrate};
-use crate::features::users;
+use crate::features::{self, users};
 use crate::platform::auth::{Provider, Role};
 use crate::platform::config::Environment;
 use crate::platform::db::Db;
@@ -59,7 +59,7 @@ async fn prepare(app: &App) -> anyhow::Result<()> {
     wait_for(&app.db).await?;
     let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
     if app.config.database.run_migrations {
-        let report = migrate::run(&app.db, url, false).await?;
+        let report = migrate::run(&app.db, url, &features::after_migrations(), false).await?;
         for step in report.applied {
             tracing::info!(migration = step, "migration applied");
         }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Args as Arguments;
 
 use crate::app::migrate;
+use crate::features;
 
 #[derive(Arguments)]
 pub struct Args {
@@ -26,7 +27,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
-    let report = migrate::run(&app.db, url, args.dry_run).await?;
+    let report = migrate::run(&app.db, url, &features::after_migrations(), args.dry_run).await?;
     let verb = if args.dry_run { "would apply" } else { "applied" };
     for step in &report.applied {
         println!("{verb} {step}");

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args as Arguments;
 
 use crate::app::{App, migrate};
-use crate::features::users;
+use crate::features::{self, users};
 use crate::platform::auth::{Provider, Role, own};
 
 #[derive(Arguments)]
@@ -33,7 +33,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn token(app: &App, email: &str, local: bool) -> anyhow::Result<String> {
     let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
-    migrate::run(&app.db, url, false).await?;
+    migrate::run(&app.db, url, &features::after_migrations(), false).await?;
     let user = users::service::find_or_create(app, email, Role::User).await?;
     if local {
         return users::service::token_of(app, email).await?.context("the account is deactivated");

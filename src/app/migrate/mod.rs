@@ -1,7 +1,6 @@
 //! Brings the database to the present schema: once each, in order, from any number of instances at once,
 //! from an empty database or, on Postgres, from that of the service we take over.
 
-mod store;
 #[cfg(feature = "postgres")]
 mod takeover;
 
@@ -10,8 +9,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use sqlx::migrate::{Migrate, Migrator};
 
+use super::feature::Step;
 use crate::platform::db::{DatabaseUrl, Db, SqliteUrl};
-use crate::platform::text;
 
 #[cfg(feature = "postgres")]
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -23,7 +22,7 @@ static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 const LOCK: i64 = 0x6f6d_6e69_7374_6163;
 
 /// One migration and whether it was applied.
-pub struct Step {
+pub struct Migration {
     pub version: i64,
     pub name: String,
     pub applied: bool,
@@ -48,7 +47,7 @@ fn migrator(db: &Db) -> &'static Migrator {
 }
 
 /// Every migration and its state.
-pub async fn status(db: &Db) -> anyhow::Result<Vec<Step>> {
+pub async fn status(db: &Db) -> anyhow::Result<Vec<Migration>> {
     let applied = match db {
         #[cfg(feature = "postgres")]
         Db::Pg(pool) => applied_versions(&mut *pool.acquire().await?).await?,
@@ -57,7 +56,7 @@ pub async fn status(db: &Db) -> anyhow::Result<Vec<Step>> {
     };
     Ok(migrator(db)
         .iter()
-        .map(|migration| Step {
+        .map(|migration| Migration {
             version: migration.version,
             name: migration.description.to_string(),
             applied: applied.contains(&migration.version),
@@ -79,8 +78,8 @@ pub async fn is_current(db: &Db) -> anyhow::Result<bool> {
     Ok(status(db).await?.iter().all(|step| step.applied))
 }
 
-/// Applies what is pending. With `dry_run` only says what that is.
-pub async fn run(db: &Db, url: &DatabaseUrl, dry_run: bool) -> anyhow::Result<Report> {
+/// Applies what is pending, then the features' own steps. With `dry_run` only says what is pending.
+pub async fn run(db: &Db, url: &DatabaseUrl, steps: &[fn(Db) -> Step], dry_run: bool) -> anyhow::Result<Report> {
     let before = status(db).await?;
     let pending: Vec<String> =
         before.iter().filter(|step| !step.applied).map(|step| format!("{:04} {}", step.version, step.name)).collect();
@@ -105,7 +104,9 @@ pub async fn run(db: &Db, url: &DatabaseUrl, dry_run: bool) -> anyhow::Result<Re
         _ => {}
     }
     if !dry_run {
-        fill_name_folded(db).await?;
+        for step in steps {
+            step(db.clone()).await?;
+        }
     }
     Ok(report)
 }
@@ -137,20 +138,4 @@ async fn lock_file(url: &DatabaseUrl) -> anyhow::Result<Option<std::fs::File>> {
         Ok(Some(file))
     })
     .await?
-}
-
-/// Fills the search form of names that another service wrote. Rows without it are found by a partial
-/// index, so on an ordinary start this costs one look-up.
-async fn fill_name_folded(db: &Db) -> anyhow::Result<()> {
-    loop {
-        let rows = store::unfolded_projects(db).await?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let mut tx = db.begin().await?;
-        for (id, name) in rows {
-            store::set_name_folded(&mut tx, id, text::fold(&name)).await?;
-        }
-        tx.commit().await?;
-    }
 }

@@ -10,4 +10,5 @@ mod store;
 
 use crate::app::feature::Feature;
 
-pub const FEATURE: Feature = Feature { app: routes::app, ..Feature::new("projects") };
+pub const FEATURE: Feature =
+    Feature { app: routes::app, after_migrations: |db| Box::pin(service::fold_names(db)), ..Feature::new("projects") };

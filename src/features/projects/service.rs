@@ -4,7 +4,7 @@ use super::model::{CreateProject, Found, Project, ProjectId, UpdateProject};
 use super::store;
 use crate::app::App;
 use crate::features::users::model::UserId;
-use crate::platform::db::On;
+use crate::platform::db::{Db, On};
 use crate::platform::error::{Error, Result};
 use crate::platform::http::cursor::Position;
 use crate::platform::http::list::{end_of_time, time_of};
@@ -68,6 +68,21 @@ pub async fn search(app: &App, owner: &UserId, text: &str, limit: i64, skip: i64
 pub async fn search_after(app: &App, owner: &UserId, text: &str, position: Option<Position>, limit: i64) -> Result<Vec<Found>> {
     let position = position.unwrap_or(Position { key: String::new(), id: String::new() });
     Ok(store::search_after(&app.db, owner, &like_contains(&fold(text)), &position.key, &position.id, limit + 1).await?)
+}
+
+/// Fills the search form of names that another service wrote.
+pub async fn fold_names(db: Db) -> anyhow::Result<()> {
+    loop {
+        let rows = store::unfolded(&db).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut tx = db.begin().await?;
+        for (id, name) in rows {
+            store::set_name_folded(&mut tx, id, fold(&name)).await?;
+        }
+        tx.commit().await?;
+    }
 }
 
 fn not_found(id: &str) -> Error {

@@ -162,3 +162,12 @@ pub async fn search_after(
     .all()
     .await
 }
+
+/// Some projects whose search form another service left empty: id and name. A partial index holds only those.
+pub async fn unfolded(on: impl Into<On<'_>>) -> sqlx::Result<Vec<(String, String)>> {
+    q(on, sql!("SELECT id, name FROM projects WHERE name_folded = '' AND name <> '' LIMIT 500")).all().await
+}
+
+pub async fn set_name_folded(on: impl Into<On<'_>>, id: String, folded: String) -> sqlx::Result<u64> {
+    q(on, sql!("UPDATE projects SET name_folded = $2 WHERE id = $1")).bind(id).bind(folded).exec().await
+}

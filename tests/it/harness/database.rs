@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use omnistack::app::migrate;
+use omnistack::features;
 use omnistack::platform::config::Env;
 use omnistack::platform::config::{Section, Value};
 use omnistack::platform::db::{self, DatabaseUrl, Db};
@@ -73,7 +74,7 @@ pub async fn connect(url: &str) -> (Db, DatabaseUrl) {
 
 async fn migrated(url: &str) {
     let (db, url) = connect(url).await;
-    migrate::run(&db, &url, false).await.unwrap();
+    migrate::run(&db, &url, &features::after_migrations(), false).await.unwrap();
     db.close().await;
 }
 
