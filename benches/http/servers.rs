@@ -19,7 +19,7 @@ pub const JWT_SECRET: &str = "bench-token-secret-0123456789-abcdefghij";
 const SECRET_KEY: &str = "bench-server-secret-0123456789-abcdefghij";
 
 /// Tried when `BENCH_DATABASE_URL` says nothing else.
-const USUAL_POSTGRES: &str = "postgres://root@127.0.0.1:5432/postgres";
+const USUAL_POSTGRES: &str = "postgres://root@127.0.0.1:5432/postgres?sslmode=disable";
 const START_LIMIT: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -154,6 +154,9 @@ async fn connect_sqlite(config: &Config, url: &SqliteUrl) -> anyhow::Result<Db> 
     }
     // NORMAL loses nothing to a crash of the process; a power cut may take the last commits, never the database.
     let options = base.filename(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+    // The writer copies the WAL back by itself, and everybody who writes waits for it: half as long and twice as
+    // often as by default, which evens the answers out.
+    let options = options.pragma("wal_autocheckpoint", "500");
     let pool = |size| {
         let lifetime = if config.null_pool { Duration::ZERO } else { config.recycle };
         SqlitePoolOptions::new().max_connections(size).max_lifetime(lifetime).acquire_timeout(ACQUIRE).test_before_acquire(false)
