@@ -6,8 +6,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod architecture;
+mod database;
 #[macro_use]
 mod harness;
+mod process;
 
 /// One file for each feature.
 mod features {

@@ -54,14 +54,12 @@ pub async fn status(db: &Db) -> anyhow::Result<Vec<Migration>> {
         #[cfg(feature = "sqlite")]
         Db::Lite { read, .. } => applied_versions(&mut *read.acquire().await?).await?,
     };
-    Ok(migrator(db)
-        .iter()
-        .map(|migration| Migration {
-            version: migration.version,
-            name: migration.description.to_string(),
-            applied: applied.contains(&migration.version),
-        })
-        .collect())
+    Ok(states(migrator(db), &applied))
+}
+
+fn states(migrator: &Migrator, applied: &[i64]) -> Vec<Migration> {
+    let state = |version, name: &str| Migration { version, name: name.to_owned(), applied: applied.contains(&version) };
+    migrator.iter().map(|migration| state(migration.version, &migration.description)).collect()
 }
 
 /// Empty where the table of migrations does not exist yet.
@@ -80,10 +78,7 @@ pub async fn is_current(db: &Db) -> anyhow::Result<bool> {
 
 /// Applies what is pending, then the features' own steps. With `dry_run` only says what is pending.
 pub async fn run(db: &Db, url: &DatabaseUrl, steps: &[fn(Db) -> Step], dry_run: bool) -> anyhow::Result<Report> {
-    let before = status(db).await?;
-    let pending: Vec<String> =
-        before.iter().filter(|step| !step.applied).map(|step| format!("{:04} {}", step.version, step.name)).collect();
-    let mut report = Report { applied: pending, remarks: Vec::new() };
+    let mut report = Report { applied: pending(&status(db).await?), remarks: Vec::new() };
     match db {
         #[cfg(feature = "postgres")]
         Db::Pg(pool) if !report.applied.is_empty() => {
@@ -94,11 +89,13 @@ pub async fn run(db: &Db, url: &DatabaseUrl, steps: &[fn(Db) -> Step], dry_run: 
             let outcome = on_postgres(&mut connection, dry_run).await;
             // The connection ends here, and with it the lock and the setting, whatever happened.
             sqlx::Connection::close(connection.detach()).await.ok();
-            report.remarks = outcome?;
+            report = outcome?;
         }
         #[cfg(feature = "sqlite")]
         Db::Lite { write, .. } if !dry_run && !report.applied.is_empty() => {
             let _lock = lock_file(url).await?;
+            // Another instance may have been first while this one waited.
+            report.applied = pending(&status(db).await?);
             SQLITE.run(write).await.context("migration failed")?;
         }
         _ => {}
@@ -111,13 +108,19 @@ pub async fn run(db: &Db, url: &DatabaseUrl, steps: &[fn(Db) -> Step], dry_run: 
     Ok(report)
 }
 
+fn pending(migrations: &[Migration]) -> Vec<String> {
+    migrations.iter().filter(|m| !m.applied).map(|m| format!("{:04} {}", m.version, m.name)).collect()
+}
+
 #[cfg(feature = "postgres")]
-async fn on_postgres(connection: &mut sqlx::PgConnection, dry_run: bool) -> anyhow::Result<Vec<String>> {
+async fn on_postgres(connection: &mut sqlx::PgConnection, dry_run: bool) -> anyhow::Result<Report> {
+    // Another instance may have been first while this one waited.
+    let applied = pending(&states(&POSTGRES, &applied_versions(connection).await?));
     let takeover = takeover::inspect(connection).await?;
     if !dry_run {
         POSTGRES.run(connection).await.context("migration failed")?;
     }
-    Ok(takeover.lines())
+    Ok(Report { applied, remarks: takeover.lines() })
 }
 
 /// SQLite's migrator takes no lock of its own: `<database>.migrate` is held exclusively meanwhile.

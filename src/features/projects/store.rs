@@ -163,11 +163,13 @@ pub async fn search_after(
     .await
 }
 
-/// Some projects whose search form another service left empty: id and name. A partial index holds only those.
+/// Some projects whose search form another service left empty: id and name. A partial index holds only those. In order,
+/// so that two instances that fill at once cannot lock each other out.
 pub async fn unfolded(on: impl Into<On<'_>>) -> sqlx::Result<Vec<(String, String)>> {
-    q(on, sql!("SELECT id, name FROM projects WHERE name_folded = '' AND name <> '' LIMIT 500")).all().await
+    q(on, sql!("SELECT id, name FROM projects WHERE name_folded = '' AND name <> '' ORDER BY id LIMIT 500")).all().await
 }
 
+/// Unless somebody has renamed the project meanwhile.
 pub async fn set_name_folded(on: impl Into<On<'_>>, id: String, folded: String) -> sqlx::Result<u64> {
-    q(on, sql!("UPDATE projects SET name_folded = $2 WHERE id = $1")).bind(id).bind(folded).exec().await
+    q(on, sql!("UPDATE projects SET name_folded = $2 WHERE id = $1 AND name_folded = ''")).bind(id).bind(folded).exec().await
 }

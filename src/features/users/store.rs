@@ -147,8 +147,8 @@ pub async fn page(db: &Db, active: Option<bool>, limit: i64, skip: i64) -> sqlx:
         sql!(
             "SELECT id, email, full_name, avatar_url, role, is_active, stripe_customer_id, subscription_status, subscription_plan,
              apple_original_transaction_id, google_purchase_token, last_login_at, login_count, created_at, updated_at,
-             (SELECT COUNT(*) FROM users WHERE $1 IS NULL OR is_active = $1) AS total
-             FROM users WHERE $1 IS NULL OR is_active = $1 ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3"
+             (SELECT COUNT(*) FROM users WHERE is_active = $1 OR $1 IS NULL) AS total
+             FROM users WHERE is_active = $1 OR $1 IS NULL ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3"
         ),
     );
     let rows: Vec<Counted<User>> = rows.bind(active).bind(limit).bind(skip).all().await?;
@@ -161,7 +161,7 @@ pub async fn page(db: &Db, active: Option<bool>, limit: i64, skip: i64) -> sqlx:
 }
 
 async fn count(on: impl Into<On<'_>>, active: Option<bool>) -> sqlx::Result<i64> {
-    let (total,): (i64,) = q(on, sql!("SELECT COUNT(*) FROM users WHERE $1 IS NULL OR is_active = $1")).bind(active).one().await?;
+    let (total,): (i64,) = q(on, sql!("SELECT COUNT(*) FROM users WHERE is_active = $1 OR $1 IS NULL")).bind(active).one().await?;
     Ok(total)
 }
 
@@ -178,7 +178,7 @@ pub async fn page_after(
         sql!(
             "SELECT id, email, full_name, avatar_url, role, is_active, stripe_customer_id, subscription_status, subscription_plan,
              apple_original_transaction_id, google_purchase_token, last_login_at, login_count, created_at, updated_at
-             FROM users WHERE ($1 IS NULL OR is_active = $1) AND (created_at, id) < ($2, $3) ORDER BY created_at DESC, id DESC LIMIT $4"
+             FROM users WHERE (is_active = $1 OR $1 IS NULL) AND (created_at, id) < ($2, $3) ORDER BY created_at DESC, id DESC LIMIT $4"
         ),
     )
     .bind(active)

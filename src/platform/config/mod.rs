@@ -64,7 +64,9 @@ impl Env {
                 Err(_) => broken = Some("cannot be read"),
             }
         }
-        vars.extend(std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())));
+        let process = std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
+        // An empty value counts as unset, so the file fills that in too.
+        vars.extend(process.filter(|(_, value)| !value.trim().is_empty()));
         let mut env = Self::from_vars(vars);
         if let Some(reason) = broken {
             env.problem(".env", reason, "Correct the file, or quote values that hold spaces or #");

@@ -143,6 +143,13 @@ impl Value for DatabaseUrl {
                     // Fails only for URLs that cannot have a password.
                     let _ = shown.set_password(Some("***"));
                 }
+                // libpq reads one from here as well.
+                let hidden = |name: &str, value: String| if name.contains("password") { "***".to_owned() } else { value };
+                let pairs: Vec<(String, String)> =
+                    shown.query_pairs().map(|(name, value)| (name.to_string(), hidden(&name, value.into_owned()))).collect();
+                if !pairs.is_empty() {
+                    shown.query_pairs_mut().clear().extend_pairs(pairs);
+                }
                 shown.to_string()
             }
             Self::Sqlite(SqliteUrl::File(path)) => format!("sqlite:///{}", path.display()),
@@ -192,5 +199,7 @@ mod tests {
         assert_eq!(here, DatabaseUrl::Postgres("postgres://127.0.0.1/db?sslmode=disable".to_owned()));
         let chosen = DatabaseUrl::parse("postgres://localhost/db?sslmode=require").unwrap();
         assert_eq!(chosen, DatabaseUrl::Postgres("postgres://localhost/db?sslmode=require".to_owned()));
+        let url = DatabaseUrl::parse("postgres:///db?host=/run/postgresql&password=pw&sslmode=require").unwrap();
+        assert!(!url.show().contains("pw") && url.show().contains("sslmode=require"), "{}", url.show());
     }
 }

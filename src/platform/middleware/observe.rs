@@ -48,7 +48,15 @@ pub async fn observe(State(observer): State<Arc<Observer>>, mut request: Request
     let _in_progress = observed.then(|| InProgress::enter(method, &endpoint));
     let line = observed.then(|| Line::of(&request, &endpoint, client_ip));
 
-    let mut response = context.clone().scope(next.run(request)).await;
+    let mut response = context
+        .clone()
+        .scope(async {
+            if let Some(line) = &line {
+                line.start();
+            }
+            next.run(request).await
+        })
+        .await;
 
     if let Ok(id) = HeaderValue::from_str(&context.request_id) {
         response.headers_mut().insert(X_REQUEST_ID, id);
@@ -152,7 +160,6 @@ impl Line {
         if !tracing::enabled!(tracing::Level::WARN) {
             return Self(None);
         }
-        tracing::debug!(method = %request.method(), path = request.uri().path(), "request started");
         // A path with a token in it is a secret.
         let path = if endpoint.contains("{token}") { endpoint } else { request.uri().path() };
         let user_agent = request.headers().get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -162,6 +169,12 @@ impl Line {
             client_ip,
             user_agent: user_agent.unwrap_or_default(),
         })))
+    }
+
+    fn start(&self) {
+        if let Some(parts) = &self.0 {
+            tracing::debug!(method = %parts.method, path = parts.path, "request started");
+        }
     }
 
     fn write(self, status: StatusCode, duration_ms: f64) {

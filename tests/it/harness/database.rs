@@ -36,9 +36,15 @@ impl Database {
         }
     }
 
-    /// An empty Postgres database without any table.
-    pub async fn empty_postgres() -> Self {
-        create_postgres(false).await
+    /// A database without any table; on SQLite not even a file.
+    pub async fn empty(backend: Backend) -> Self {
+        match backend {
+            Backend::Sqlite => {
+                let folder = tempfile::tempdir().unwrap();
+                Self { url: sqlite_url(folder.path()), owned: Arc::new(Owned::Folder(folder)) }
+            }
+            Backend::Postgres => create_postgres(false).await,
+        }
     }
 
     /// The same database once more.
@@ -53,6 +59,15 @@ impl Database {
             Db::Lite { write, .. } => write.execute(sqlx::raw_sql(text)).await.map(|_| ()),
         }
         .unwrap();
+    }
+
+    /// The last column of every row, which must be text.
+    pub async fn texts(&self, db: &Db, text: &str) -> Vec<String> {
+        let text = AssertSqlSafe(text.to_owned());
+        match db {
+            Db::Pg(pool) => sqlx::query(text).fetch_all(pool).await.unwrap().iter().map(|row| row.get(row.len() - 1)).collect(),
+            Db::Lite { read, .. } => sqlx::query(text).fetch_all(read).await.unwrap().iter().map(|row| row.get(row.len() - 1)).collect(),
+        }
     }
 
     pub async fn number(&self, db: &Db, text: &str) -> i64 {

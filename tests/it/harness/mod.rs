@@ -4,7 +4,8 @@
 //! A story left out of the list is dead code, which clippy refuses.
 
 mod client;
-mod database;
+pub mod database;
+pub mod process;
 pub mod services;
 pub mod tokens;
 
@@ -18,7 +19,7 @@ use omnistack::platform::clock::Clock;
 use omnistack::platform::config::Env;
 use tokio::net::TcpListener;
 
-pub use client::Client;
+pub use client::{Call, Client, Reply};
 use database::Database;
 
 /// Which engine a story runs on.
@@ -87,7 +88,8 @@ impl TestApp {
         Self::run(self.database.shared(), data, vars, self.clock.clone()).await
     }
 
-    async fn on(database: Database, vars: &[(&str, &str)]) -> Self {
+    /// As [`TestApp::with`], on a database of the test's own making.
+    pub async fn on(database: Database, vars: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         Self::run(database, data, vars, Clock::manual()).await
     }
@@ -156,5 +158,9 @@ impl TestApp {
     /// The number that a query of the test's own making gives.
     pub async fn number(&self, text: &str) -> i64 {
         self.database.number(&self.app.db, text).await
+    }
+    /// The last column of every row of a query, which must be text.
+    pub async fn texts(&self, text: &str) -> Vec<String> {
+        self.database.texts(&self.app.db, text).await
     }
 }

@@ -1,0 +1,101 @@
+//! How connections are kept, and what becomes of a statement that never ends.
+
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use omnistack::app::migrate;
+use omnistack::platform::config::{Env, Section};
+use omnistack::platform::db::{self, DatabaseUrl, Db, SqliteUrl, q};
+use omnistack::platform::error::Error;
+use omnistack::sql;
+use serde_json::json;
+
+use crate::harness::database::Database;
+use crate::harness::process::until;
+use crate::harness::{Backend, TestApp};
+
+crate::on_both_backends![serverless_keeps_no_connection, the_pool_stays_within_its_size];
+
+async fn serverless_keeps_no_connection(b: Backend) {
+    let t = TestApp::with(b, &[("DB_USE_NULL_POOL", "true")]).await;
+    let amy = t.user("amy").await;
+    for n in 0..3 {
+        amy.post("/app/projects", json!({"name": "x"})).key(&format!("k{n}")).await.expect(201);
+        until("all connections are closed", async || (t.app.db.connections() == (0, 0)).then_some(())).await;
+    }
+    assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 3);
+}
+
+async fn the_pool_stays_within_its_size(b: Backend) {
+    let t = TestApp::with(b, &[("DB_POOL_SIZE", "2")]).await;
+    // SQLite's one writer is beside the readers that are counted.
+    let most = if b == Backend::Postgres { 2 } else { 3 };
+    let amy = t.user("amy").await;
+    let calls: Vec<_> = (0..30)
+        .map(|n| {
+            let amy = amy.clone();
+            tokio::spawn(async move {
+                if n % 3 == 0 {
+                    amy.project("x").await;
+                } else {
+                    amy.get("/app/projects").await.expect(200);
+                }
+            })
+        })
+        .collect();
+    while !calls.iter().all(tokio::task::JoinHandle::is_finished) {
+        let (idle, active) = t.app.db.connections();
+        assert!(idle + active <= most, "{idle} idle and {active} active");
+        tokio::task::yield_now().await;
+    }
+    for call in calls {
+        call.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn postgres_ends_a_statement_that_takes_too_long() {
+    if !Backend::Postgres.is_available() {
+        return;
+    }
+    let database = Database::create(Backend::Postgres).await;
+    let mut config = db::Config::read(&mut Env::from_vars([("DATABASE_URL".to_owned(), database.url.clone())]));
+    config.statement_timeout = Duration::from_millis(50);
+    let db = Db::connect(&config, config.url.as_ref().unwrap()).await.unwrap();
+    let started = Instant::now();
+    let forever = sql!(pg: "SELECT CAST(pg_sleep(60) AS TEXT)");
+    let error = Error::from(q(&db, forever).all::<(String,)>().await.unwrap_err());
+    assert_eq!((error.status(), error.retry_after()), (StatusCode::SERVICE_UNAVAILABLE, Some(1)));
+    assert!(started.elapsed() < Duration::from_secs(10));
+    db.ping().await.unwrap();
+}
+
+/// One connection is the database: nothing may let it go, and nothing may wait for a second one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_in_memory_lasts_as_long_as_the_server() {
+    let t = TestApp::with(Backend::Sqlite, &[("DATABASE_URL", "sqlite::memory:"), ("DB_USE_NULL_POOL", "true")]).await;
+    migrate::run(&t.app.db, &DatabaseUrl::Sqlite(SqliteUrl::Memory), &omnistack::features::after_migrations(), false).await.unwrap();
+    let amy = t.user("amy").await;
+    let made = amy.post("/app/projects", json!({"name": "Apollo"})).key("k").await.expect(201);
+    let path = format!("/app/projects/{}", made["id"].as_str().unwrap());
+    let again = amy.post("/app/projects", json!({"name": "Apollo"})).key("k").await.expect(201);
+    assert_eq!(again, made);
+    amy.patch(&path, json!({"name": "Gemini"})).await.expect(200);
+    let calls: Vec<_> = (0..20)
+        .map(|n| {
+            let amy = amy.clone();
+            tokio::spawn(async move {
+                if n % 2 == 0 { amy.project("x").await } else { amy.get("/app/projects?search=gemini").await.expect(200) }
+            })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    let admin = t.admin().await;
+    admin.patch("/admin/users/amy", json!({"full_name": "Amy"})).await.expect(200);
+    assert_eq!(amy.get(&path).await.expect(200)["name"], "Gemini");
+    amy.delete(&path).await.expect(204);
+    amy.get(&path).await.expect_error(404, "NOT_FOUND");
+    assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 10);
+}

@@ -1,0 +1,175 @@
+//! Transactions, and what a database's error means to the one who asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use omnistack::platform::db::{Db, On, Tx, q, retry_contended};
+use omnistack::platform::error::{Error, OnUnique};
+use omnistack::sql;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::harness::{Backend, TestApp};
+
+crate::on_both_backends![
+    a_dropped_transaction_leaves_nothing_and_tells_nobody,
+    what_waits_for_the_commit_runs_after_it,
+    readers_do_not_wait_for_an_open_transaction,
+    many_writers_queue_and_none_fails,
+    a_taken_value_is_a_conflict_and_other_faults_are_ours,
+    without_connections_the_answer_is_to_come_back_later,
+    a_failed_commit_is_never_a_success,
+];
+
+async fn insert(on: impl Into<On<'_>>, id: &str) -> sqlx::Result<u64> {
+    let text = sql!("INSERT INTO users (id, email) VALUES ($1, $2)");
+    q(on, text).bind(id.to_owned()).bind(format!("{id}@example.test")).exec().await
+}
+
+async fn count(on: impl Into<On<'_>>) -> i64 {
+    let (count,): (i64,) = q(on, sql!("SELECT COUNT(*) FROM users")).one().await.unwrap();
+    count
+}
+
+fn flag(tx: &mut Tx) -> Arc<AtomicUsize> {
+    let told = Arc::new(AtomicUsize::new(0));
+    let hook = told.clone();
+    tx.after_commit(move || {
+        hook.fetch_add(1, Ordering::SeqCst);
+    });
+    told
+}
+
+async fn a_dropped_transaction_leaves_nothing_and_tells_nobody(b: Backend) {
+    let t = TestApp::start(b).await;
+    let mut tx = t.app.db.begin().await.unwrap();
+    insert(&mut tx, "ghost").await.unwrap();
+    assert_eq!(count(&mut tx).await, 1, "a transaction sees its own changes");
+    let told = flag(&mut tx);
+    drop(tx);
+    // The next writer gets the connection only when the last one is rolled back.
+    insert(&t.app.db, "real").await.unwrap();
+    assert_eq!((count(&t.app.db).await, told.load(Ordering::SeqCst)), (1, 0));
+}
+
+async fn what_waits_for_the_commit_runs_after_it(b: Backend) {
+    let t = TestApp::start(b).await;
+    let mut tx = t.app.db.begin().await.unwrap();
+    insert(&mut tx, "amy").await.unwrap();
+    let told = flag(&mut tx);
+    assert_eq!((count(&t.app.db).await, told.load(Ordering::SeqCst)), (0, 0));
+    tx.commit().await.unwrap();
+    assert_eq!((count(&t.app.db).await, told.load(Ordering::SeqCst)), (1, 1));
+}
+
+async fn readers_do_not_wait_for_an_open_transaction(b: Backend) {
+    let t = TestApp::start(b).await;
+    let amy = t.user("amy").await;
+    let made = amy.project("Apollo").await;
+    let mut tx = t.app.db.begin().await.unwrap();
+    insert(&mut tx, "unfinished").await.unwrap();
+    let read = async {
+        assert_eq!(amy.get("/app/projects").await.expect(200)["items"], json!([made]));
+        amy.get("/app/users/me").await.expect(200);
+        t.anonymous().get("/public/health/ready").await.expect(200);
+    };
+    timeout(Duration::from_secs(2), read).await.unwrap_or_else(|_| panic!("a reader waited for the writer"));
+    tx.commit().await.unwrap();
+}
+
+async fn many_writers_queue_and_none_fails(b: Backend) {
+    let t = TestApp::start(b).await;
+    let other = t.second(&[]).await;
+    let amy = t.user("amy").await;
+    let amy_there = other.with_token(amy.token.as_deref().unwrap());
+    let writes = (0..20).map(|n| {
+        let client = if n % 2 == 0 { amy.clone() } else { amy_there.clone() };
+        tokio::spawn(async move {
+            let call = client.post("/app/projects", json!({"name": format!("p{n}")}));
+            if n % 4 < 2 { call.await } else { call.key(&format!("key-{n}")).await }.expect(201)
+        })
+    });
+    for write in writes.collect::<Vec<_>>() {
+        write.await.unwrap();
+    }
+    assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 20);
+}
+
+async fn a_taken_value_is_a_conflict_and_other_faults_are_ours(b: Backend) {
+    let t = TestApp::start(b).await;
+    insert(&t.app.db, "amy").await.unwrap();
+    let taken = insert(&t.app.db, "amy").await.on_unique("Taken", "User").unwrap_err();
+    assert_eq!((taken.status(), taken.details()), (StatusCode::CONFLICT, json!({"resource": "User"})));
+    let orphan = sql!("INSERT INTO projects (id, name, owner_id) VALUES ('1', 'x', 'nobody')");
+    let fault = q(&t.app.db, orphan).exec().await.on_unique("Taken", "Project").unwrap_err();
+    assert_eq!(fault.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!fault.to_string().contains("projects"), "a client learns nothing of the cause: {fault}");
+    assert_eq!(
+        q(&t.app.db, sql!("SELECT id FROM users WHERE id = 'x'")).one::<(String,)>().await.map_err(Error::from).unwrap_err().status(),
+        500
+    );
+}
+
+async fn without_connections_the_answer_is_to_come_back_later(b: Backend) {
+    for error in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, sqlx::Error::Io(std::io::ErrorKind::BrokenPipe.into())] {
+        let error = Error::from(error);
+        assert_eq!((error.status(), error.retry_after()), (StatusCode::SERVICE_UNAVAILABLE, Some(1)));
+    }
+    let t = TestApp::start(b).await;
+    let amy = t.user("amy").await;
+    t.app.db.close().await;
+    let refused = amy.get("/app/projects").await;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    refused.expect_error(503, "SERVICE_UNAVAILABLE");
+    amy.post("/app/projects", json!({"name": "x"})).key("k").await.expect_error(503, "SERVICE_UNAVAILABLE");
+    let ready = t.anonymous().get("/public/health/ready").await.expect(503);
+    assert_eq!(ready["components"]["database"]["status"], "unhealthy");
+    t.anonymous().get("/public/health").await.expect(200);
+}
+
+/// A foreign key that is only checked at the commit makes it fail.
+async fn a_failed_commit_is_never_a_success(b: Backend) {
+    let t = TestApp::start(b).await;
+    let mut tx = t.app.db.begin().await.unwrap();
+    let told = flag(&mut tx);
+    if let Db::Pg(_) = t.app.db {
+        t.sql("ALTER TABLE projects ALTER CONSTRAINT projects_owner_id_fkey DEFERRABLE INITIALLY DEFERRED").await;
+    } else {
+        q(&mut tx, sql!(lite: "PRAGMA defer_foreign_keys = ON")).exec().await.unwrap();
+    }
+    let orphan = sql!("INSERT INTO projects (id, name, owner_id) VALUES ('1', 'x', 'nobody')");
+    q(&mut tx, orphan).exec().await.unwrap();
+    assert_eq!(Error::from(tx.commit().await.unwrap_err()).status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!((told.load(Ordering::SeqCst), t.number("SELECT COUNT(*) FROM projects").await), (0, 0));
+    insert(&t.app.db, "the-writer-still-works").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_race_is_run_once_more_and_then_given_up() {
+    let runs = AtomicUsize::new(0);
+    let won = retry_contended(|| async { if runs.fetch_add(1, Ordering::SeqCst) == 0 { Err(Error::Contended) } else { Ok(()) } });
+    assert!(won.await.is_ok());
+    assert_eq!(runs.swap(0, Ordering::SeqCst), 2);
+    let lost = retry_contended(|| async {
+        runs.fetch_add(1, Ordering::SeqCst);
+        Err::<(), _>(Error::Contended)
+    });
+    let lost = lost.await.unwrap_err();
+    assert_eq!((lost.status(), lost.retry_after(), runs.into_inner()), (StatusCode::SERVICE_UNAVAILABLE, Some(1), 2));
+}
+
+/// Another program that holds the file for long is trouble of the moment, not a fault.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sqlite_file_that_another_program_holds_is_a_503() {
+    let t = TestApp::start(Backend::Sqlite).await;
+    let other = t.second(&[]).await;
+    let amy = t.user("amy").await;
+    let tx = other.app.db.begin().await.unwrap();
+    let refused = amy.post("/app/projects", json!({"name": "x"})).await;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    refused.expect_error(503, "SERVICE_UNAVAILABLE");
+    drop(tx);
+    amy.post("/app/projects", json!({"name": "x"})).await.expect(201);
+}

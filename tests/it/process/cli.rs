@@ -1,0 +1,151 @@
+//! The commands: what they print, what they refuse, and what they must never tell.
+
+use serde_json::{Value, json};
+
+use crate::harness::Backend;
+use crate::harness::database::Database;
+use crate::harness::process::Place;
+
+const ISSUER_SECRET: &str = "an-issuers-secret-of-32-characters-or-more";
+
+#[tokio::test]
+async fn migrate_shows_what_is_pending_and_applies_it() {
+    for b in [Backend::Sqlite, Backend::Postgres] {
+        if !b.is_available() {
+            continue;
+        }
+        let database = Database::empty(b).await;
+        let place = Place::new().with("DATABASE_URL", &database.url);
+        let status = place.run(&["migrate", "--status"]).await.expect_ok();
+        assert!(status.lines().all(|line| line.ends_with("pending")) && status.starts_with("0001 users"), "{status}");
+        let dry = place.run(&["migrate", "--dry-run"]).await.expect_ok();
+        assert!(dry.contains("would apply 0001 users"), "{dry}");
+        assert!(place.run(&["migrate", "--status"]).await.expect_ok().contains("pending"));
+        assert!(place.run(&["migrate"]).await.expect_ok().contains("applied 0001 users"));
+        let status = place.run(&["migrate", "--status"]).await.expect_ok();
+        assert!(status.lines().count() >= 5 && status.lines().all(|line| line.ends_with("applied")), "{status}");
+        for args in [&["migrate"][..], &["migrate", "--dry-run"]] {
+            assert_eq!(place.run(args).await.expect_ok(), "nothing to do: the database is up to date\n");
+        }
+        assert_ne!(place.run(&["migrate", "--status", "--dry-run"]).await.code, 0);
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_json_with_every_route() {
+    let place = Place::bare().with("PROJECT_NAME", "Acme");
+    let document: Value = serde_json::from_str(&place.run(&["openapi"]).await.expect_ok()).unwrap();
+    assert_eq!(document["info"]["title"], "Acme");
+    let routes = place.run(&["routes"]).await.expect_ok();
+    let listed: Vec<Vec<&str>> = routes.lines().map(|line| line.split_whitespace().collect()).collect();
+    let operations: usize = document["paths"].as_object().unwrap().values().map(|item| item.as_object().unwrap().len()).sum();
+    assert_eq!(listed.len(), operations);
+    for row in &listed {
+        let [method, path, zone, limit] = row.as_slice() else { panic!("{row:?}") };
+        assert!(document["paths"][*path][method.to_lowercase()].is_object(), "{row:?}");
+        assert!(path.starts_with(&format!("/api/v1/{zone}/")), "{row:?}");
+        assert!(["default", "auth", "ai", "webhook", "none"].contains(limit), "{row:?}");
+    }
+    assert!(place.files().is_empty(), "looking leaves nothing behind");
+}
+
+#[tokio::test]
+async fn every_record_of_a_route_is_listed() {
+    let place = Place::bare();
+    let (routes, markdown) = (place.run(&["routes"]).await.expect_ok(), place.run(&["routes", "--markdown"]).await.expect_ok());
+    for record in omnistack::boot::router::routes() {
+        for method in &record.methods {
+            let line = routes.lines().find(|line| line.split_whitespace().take(2).eq([method.as_str(), record.template.as_str()]));
+            assert!(line.is_some_and(|line| line.contains(record.zone.name())), "{method} {}", record.template);
+            assert!(markdown.contains(&format!("| {method} | `{}` |", record.template)));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_opens_the_door_of_a_local_installation() {
+    let place = Place::new();
+    let server = place.serve().await;
+    for _ in 0..2 {
+        // The first time it makes the user, the second time it finds her.
+        let token = place.run(&["token", "--email", "Ada@Example.com"]).await.expect_ok();
+        let me = server.client(Some(token.trim().to_owned())).get("/app/users/me").await.expect(200);
+        assert_eq!((me["email"].as_str(), me["role"].as_str()), (Some("ada@example.com"), Some("user")));
+    }
+    let said = place.run(&["token", "--email", "nonsense"]).await.expect_refusal();
+    assert!(said.contains("must be an e-mail address"), "{said}");
+    assert_ne!(place.run(&["token"]).await.code, 0);
+
+    // Promoted from the command line while the server runs, a user is an administrator from the next look at her row.
+    let token = place.run(&["token", "--email", "bea@example.com"]).await.expect_ok();
+    let said = place.run(&["users", "promote", " BEA@example.com", "--role", "admin"]).await.expect_ok();
+    assert!(said.contains("is now admin"), "{said}");
+    let bea = server.client(Some(token.trim().to_owned()));
+    assert_eq!(bea.get("/admin/users").await.expect(200)["total"], 3);
+    let said = place.run(&["users", "promote", "nobody@example.com", "--role", "admin"]).await.expect_refusal();
+    assert!(said.contains("no user"), "{said}");
+    assert_ne!(place.run(&["users", "promote", "ada@example.com", "--role", "king"]).await.code, 0);
+
+    // A deactivated user gets none.
+    let token = place.run(&["token", "--email", "ada@example.com"]).await.expect_ok();
+    let ada = server.client(Some(token.trim().to_owned()));
+    ada.get("/admin/users").await.expect_error(403, "AUTHORIZATION_ERROR");
+    let id = ada.get("/app/users/me").await.expect(200)["id"].as_str().unwrap().to_owned();
+    bea.patch(&format!("/admin/users/{id}"), json!({"is_active": false})).await.expect(200);
+    let said = place.run(&["token", "--email", "ada@example.com"]).await.expect_refusal();
+    assert!(said.contains("deactivated"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_signed_as_the_issuer_would_where_its_secret_is_known() {
+    let place = Place::new()
+        .with("AUTH_PROVIDER", "custom")
+        .with("OAUTH_JWT_SECRET", ISSUER_SECRET)
+        .with("OAUTH_ISSUER", "https://issuer.example")
+        .with("OAUTH_AUDIENCE", "our-api");
+    let token = place.run(&["token", "--email", "ada@example.com"]).await.expect_ok();
+    let server = place.serve().await;
+    let me = server.client(Some(token.trim().to_owned())).get("/app/users/me").await.expect(200);
+    assert_eq!(me["email"], "ada@example.com");
+    assert!(!token.contains(ISSUER_SECRET));
+}
+
+#[tokio::test]
+async fn a_token_is_refused_where_only_the_issuer_can_sign() {
+    let jwks = Place::new().with("AUTH_PROVIDER", "custom").with("OAUTH_JWKS_URL", "https://issuer.example/jwks");
+    let said = jwks.run(&["token", "--email", "ada@example.com"]).await.expect_refusal();
+    assert!(said.contains("tokens come from the issuer") && said.contains("AUTH_PROVIDER=custom"), "{said}");
+    let production = Place::new()
+        .with("ENVIRONMENT", "production")
+        .with("SECRET_KEY", "0123456789abcdef0123456789abcdef")
+        .with("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+        .with("BACKEND_CORS_ORIGINS", "https://app.example.com");
+    let outcome = production.run(&["token", "--email", "ada@example.com"]).await;
+    assert!(outcome.out.is_empty());
+    let said = outcome.expect_refusal();
+    assert!(said.contains("refused in production"), "{said}");
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_without_its_secrets() {
+    let secrets = [
+        ("SECRET_KEY", "hunter2-secret-key-of-32-characters!!".to_owned()),
+        ("DATABASE_URL", "postgres://app:hunter2-db@db.internal:5432/app?sslmode=require".to_owned()),
+        ("REDIS_URL", "redis://:hunter2-redis@cache.internal:6379/0".to_owned()),
+        ("METRICS_TOKEN", "hunter2-metrics".to_owned()),
+        ("OAUTH_JWT_SECRET", "hunter2-oauth-secret-of-32-characters".to_owned()),
+        ("SUPABASE_JWT_SECRET", "hunter2-supabase".to_owned()),
+        ("PUBLIC_BASE_URL", "https://user:hunter2-url@api.example.com".to_owned()),
+    ];
+    let place = secrets.iter().fold(Place::bare(), |place, (name, value)| place.with(name, value));
+    let shown = place.run(&["config"]).await.expect_ok();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    for (name, _) in &secrets {
+        assert!(shown.lines().any(|line| line.trim_start().starts_with(&format!("{name} ")) && line.contains("***")), "{name}:\n{shown}");
+    }
+    assert!(shown.contains("db.internal:5432/app"), "what is no secret is shown: {shown}");
+    assert!(shown.lines().any(|line| line.contains("PORT") && line.ends_with("8000  (default)")), "{shown}");
+    let in_query = place.with("DATABASE_URL", "postgres:///app?host=/run/postgresql&password=hunter2");
+    let shown = in_query.run(&["config"]).await.expect_ok();
+    assert!(!shown.contains("hunter2"), "{shown}");
+}

@@ -1,0 +1,120 @@
+//! Replacing instances under load, and losing one without notice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::harness::database::Database;
+use crate::harness::process::{Place, Server, until};
+use crate::harness::tokens::claims;
+use crate::harness::{Backend, Client, SECRET};
+
+crate::on_both_backends![an_instance_is_replaced_under_load_without_a_failed_request, what_was_confirmed_survives_a_crash];
+
+fn place(database: &Database) -> Place {
+    Place::new()
+        .with("DATABASE_URL", &database.url)
+        .with("SECRET_KEY", "a-service-secret-for-tests-of-32-characters")
+        .with("OAUTH_JWT_SECRET", SECRET)
+        .with("RATE_LIMIT_DEFAULT", "1000000/minute")
+        .with("LOG_LEVEL", "WARNING")
+        .with("DB_POOL_SIZE", "4")
+}
+
+/// A token of the issuer, by the system's clock.
+fn token() -> String {
+    claims("amy", &omnistack::platform::clock::Clock::System).sign(SECRET)
+}
+
+/// A balancer's other half: tries the next instance where the first refuses the connection, and nothing else.
+struct Balanced {
+    http: reqwest::Client,
+    urls: Vec<String>,
+    token: String,
+}
+
+impl Balanced {
+    async fn send(&self, n: usize) -> Result<Value, String> {
+        for url in self.urls.iter().cycle().skip(n % self.urls.len()).take(self.urls.len()) {
+            let url = format!("{url}/api/v1/app/projects");
+            let call = if n.is_multiple_of(3) { self.http.post(url).json(&json!({"name": format!("p{n}")})) } else { self.http.get(url) };
+            match call.bearer_auth(&self.token).send().await {
+                Ok(answer) if answer.status().is_success() => return answer.json().await.map_err(|error| format!("{error:?}")),
+                Ok(answer) => return Err(format!("{} {:?}", answer.status(), answer.text().await)),
+                Err(error) if error.is_connect() => {}
+                Err(error) => return Err(format!("{error:?}")),
+            }
+        }
+        Err("every instance refused".to_owned())
+    }
+}
+
+async fn an_instance_is_replaced_under_load_without_a_failed_request(b: Backend) {
+    let database = Database::create(b).await;
+    let (mut old, new): (Server, Server) = {
+        let place = place(&database);
+        let quick = place.with("LOG_LEVEL", "INFO");
+        (quick.serve().await, quick.serve().await)
+    };
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = Arc::new(Balanced { http, urls: vec![old.url.clone(), new.url.clone()], token: token() });
+    client.send(0).await.unwrap();
+    let (done, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let workers: Vec<_> = (0..8)
+        .map(|worker| {
+            let (client, done, answered) = (client.clone(), done.clone(), answered.clone());
+            tokio::spawn(async move {
+                let mut made = 0;
+                for n in (worker * 10_000).. {
+                    if done.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    client.send(n).await.unwrap_or_else(|error| panic!("request {n} failed: {error}"));
+                    made += usize::from(n % 3 == 0);
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+                made
+            })
+        })
+        .collect();
+    let some_more = async |count: usize| {
+        let goal = answered.load(Ordering::SeqCst) + count;
+        until("requests are answered", async || (answered.load(Ordering::SeqCst) >= goal).then_some(())).await;
+    };
+    some_more(50).await;
+    old.signal("TERM");
+    assert_eq!(old.ended().await.code(), Some(0), "{}", old.output());
+    some_more(50).await;
+    done.store(true, Ordering::SeqCst);
+    let mut made = 1;
+    for worker in workers {
+        made += worker.await.unwrap();
+    }
+    let listed = new.client(Some(client.token.clone())).get("/app/projects").await.expect(200);
+    assert_eq!(listed["total"], made, "every confirmed project is there");
+}
+
+async fn what_was_confirmed_survives_a_crash(b: Backend) {
+    let database = Database::create(b).await;
+    let place = place(&database).with("LOG_LEVEL", "INFO");
+    let mut confirmed: Vec<Value> = Vec::new();
+    for round in 0..3 {
+        let mut server = place.serve().await;
+        let amy: Client = server.client(Some(token()));
+        for known in &confirmed {
+            let path = format!("/app/projects/{}", known["id"].as_str().unwrap());
+            assert_eq!(amy.get(&path).await.expect(200), *known, "lost in round {round}");
+        }
+        let made = amy.post("/app/projects", json!({"name": format!("round {round}")})).key(&format!("round-{round}")).await.expect(201);
+        server.signal("KILL");
+        assert_eq!(server.ended().await.code(), None, "killed, not stopped");
+        confirmed.push(made);
+    }
+    let server = place.serve().await;
+    let amy = server.client(Some(token()));
+    assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 3);
+    // The key that was confirmed with the last project still gives that answer.
+    let again = amy.post("/app/projects", json!({"name": "round 2"})).key("round-2").await.expect(201);
+    assert_eq!(again, confirmed[2]);
+}

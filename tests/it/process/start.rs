@@ -1,0 +1,134 @@
+//! The first start and the next ones, and starts that cannot go well.
+
+use serde_json::json;
+
+use crate::harness::Backend;
+use crate::harness::database::Database;
+use crate::harness::process::{Place, banner_token, mode};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_folder_and_no_settings_are_enough() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let place = Place::bare().with("PORT", &port.to_string());
+    let server = place.serve().await;
+    assert_eq!(server.url, format!("http://127.0.0.1:{port}"));
+    let ready = server.client(None).get("/public/health/ready").await.expect(200);
+    assert_eq!(ready["components"], json!({"database": {"status": "healthy"}, "redis": {"status": "not_configured"}}));
+
+    assert!(place.path("dev.db").is_file());
+    assert_eq!(mode(&place.path("data/secret_key")), 0o600);
+    let secret = std::fs::read_to_string(place.path("data/secret_key")).unwrap();
+
+    // The banner's own lines work as they stand.
+    let output = server.output();
+    assert!(!output.contains(secret.trim()), "the secret is told");
+    let curls: Vec<&str> = output.lines().map(str::trim).filter(|line| line.starts_with("curl ")).collect();
+    let urls: Vec<&str> = curls.iter().map(|line| line.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(urls, [format!("http://localhost:{port}/api/v1/app/users/me"), format!("http://localhost:{port}/api/v1/app/projects")]);
+    let admin = server.client(Some(banner_token(&output)));
+    let me = admin.get("/app/users/me").await.expect(200);
+    assert_eq!((me["email"].as_str(), me["role"].as_str()), (Some("admin@localhost"), Some("admin")));
+    let body = curls[1].split('\'').find(|part| part.starts_with('{')).unwrap();
+    let made = admin.call(http::Method::POST, "/app/projects").body("application/json", body.to_owned()).await.expect(201);
+    assert_eq!(made["name"], "Apollo");
+    server.stop().await;
+
+    // The next start: the same secret, no second administrator, everything still there.
+    let server = place.serve().await;
+    let again = server.client(Some(banner_token(&server.output())));
+    assert_eq!(again.get("/app/users/me").await.expect(200)["id"], me["id"]);
+    assert_eq!(again.get("/admin/users").await.expect(200)["total"], 1);
+    assert_eq!(again.get("/app/projects").await.expect(200)["items"], json!([made]));
+    let old_token = server.client(Some(banner_token(&output)));
+    old_token.get("/app/users/me").await.expect(200);
+    assert_eq!(std::fs::read_to_string(place.path("data/secret_key")).unwrap(), secret);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_is_made_only_on_a_developers_machine() {
+    let staging = Place::new().with("ENVIRONMENT", "staging").with("SECRET_KEY", "0123456789abcdef0123456789abcdef");
+    let server = staging.serve().await;
+    assert!(!server.output().contains("TOKEN="), "{}", server.output());
+    assert!(!staging.path("data").exists(), "the secret was given, so none is made");
+    let server_output = server.stop().await;
+    assert!(!server_output.contains("0123456789abcdef"));
+    let other_issuer = Place::new().with("OAUTH_JWT_SECRET", "0123456789abcdef0123456789abcdef");
+    let server = other_issuer.serve().await;
+    assert!(!server.output().contains("TOKEN="), "{}", server.output());
+}
+
+#[tokio::test]
+async fn a_file_fills_in_what_the_environment_lacks() {
+    let place = Place::new().with("PROJECT_NAME", "From outside").with("MAX_BODY_BYTES", "").with("PORT", " ");
+    place
+        .write(".env", "# comment\nPROJECT_NAME='From the file'\nMAX_BODY_BYTES=4321\nexport PORT=4322\nREDIS_PREFIX='with # and space'\n");
+    let shown = place.run(&["config"]).await.expect_ok();
+    let value = |name: &str| {
+        let line = shown.lines().find(|line| line.trim_start().starts_with(&format!("{name} "))).unwrap();
+        line.trim_start()[name.len()..].trim().to_owned()
+    };
+    assert_eq!(value("PROJECT_NAME"), "From outside");
+    assert_eq!(value("REDIS_PREFIX"), "with # and space");
+    assert_eq!((value("MAX_BODY_BYTES"), value("PORT")), ("4321".to_owned(), "4322".to_owned()), "an empty value counts as unset");
+}
+
+#[tokio::test]
+async fn a_broken_configuration_is_refused_with_everything_that_is_wrong_with_it() {
+    let broken = [
+        ("PORT", "hunter2-port", "must be a whole number"),
+        ("LOG_LEVEL", "hunter2-level", "must be"),
+        ("DEBUG", "hunter2-debug", "must be one of true, false"),
+        ("SECRET_KEY", "hunter2-short", "at least 32 characters"),
+        ("DATABASE_URL", "mysql://root:hunter2@host/x", "postgres://"),
+        ("BACKEND_CORS_ORIGINS", "hunter2.example/path", "origins"),
+        ("RATE_LIMIT_DEFAULT", "hunter2/fortnight", "must be"),
+        ("REDIS_URL", "http://hunter2", "redis://"),
+        ("TRUSTED_PROXIES", "hunter2", "networks"),
+    ];
+    let place = broken.iter().fold(Place::bare(), |place, (name, value, _)| place.with(name, value));
+    for args in [&[][..], &["serve"], &["migrate"], &["config"]] {
+        let said = place.run(args).await.expect_refusal();
+        assert!(!said.contains("hunter2"), "a value is told: {said}");
+        for (name, _, reason) in broken {
+            let lines: Vec<&str> = said.lines().filter(|line| line.trim_start().starts_with(&format!("{name}:"))).collect();
+            let [line] = lines.as_slice() else { panic!("{name} must have one line: {said}") };
+            assert!(line.contains(reason), "{line}");
+            // After the reason comes what to do.
+            let (_, remedy) = line.split_once(". ").unwrap_or_else(|| panic!("no remedy: {line}"));
+            assert!(remedy.len() > 10, "{line}");
+        }
+    }
+    assert!(place.files().is_empty(), "a refused start leaves nothing behind: {:?}", place.files());
+}
+
+#[tokio::test]
+async fn a_broken_env_file_is_a_problem_too() {
+    let place = Place::bare();
+    place.write(".env", "PORT=8000\nthis is no assignment hunter2\n");
+    let said = place.run(&[]).await.expect_refusal();
+    assert!(said.contains(".env:") && !said.contains("hunter2"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_taken_port_is_named() {
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let said = Place::bare().with("PORT", &port).run(&[]).await.expect_refusal();
+    assert!(said.contains(&port) && said.contains("set HOST and PORT"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn migrations_can_be_left_to_a_step_of_their_own() {
+    for b in [Backend::Sqlite, Backend::Postgres] {
+        if !b.is_available() {
+            continue;
+        }
+        let database = Database::empty(b).await;
+        let place = Place::new().with("DATABASE_URL", &database.url).with("RUN_MIGRATIONS", "false");
+        let said = place.run(&[]).await.expect_refusal();
+        assert!(said.contains("omnistack migrate"), "{said}");
+        place.run(&["migrate"]).await.expect_ok();
+        place.serve().await.stop().await;
+    }
+}
