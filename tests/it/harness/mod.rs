@@ -18,7 +18,7 @@ use omnistack::platform::clock::Clock;
 use omnistack::platform::config::Env;
 use tokio::net::TcpListener;
 
-pub use client::Client;
+pub use client::{Client, Reply, ids};
 use database::Database;
 
 /// Which engine a story runs on.
