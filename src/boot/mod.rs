@@ -4,6 +4,7 @@ pub mod banner;
 #[cfg(feature = "docs-ui")]
 mod docs;
 mod gate;
+mod linger;
 pub mod listener;
 pub mod openapi;
 pub mod router;

@@ -66,6 +66,29 @@ impl Client {
     pub async fn project(&self, name: &str) -> Value {
         self.post("/app/projects", serde_json::json!({"name": name})).await.expect(201)
     }
+
+    /// Every row of a list, from its first cursor page to its last.
+    pub async fn walk(&self, path: &str, filter: &[(&str, &str)], limit: usize) -> Vec<Value> {
+        let (mut rows, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(path).query(filter).query(&[("limit", &limit.to_string()), ("cursor", &cursor)]).await.expect(200);
+            let items = page["items"].as_array().unwrap();
+            assert_eq!(page["limit"], limit, "{page}");
+            assert!(page.get("total").is_none() && page.get("skip").is_none(), "{page}");
+            rows.extend(items.iter().cloned());
+            let Some(next) = page["next_cursor"].as_str() else {
+                assert!(page["next_cursor"].is_null(), "{page}");
+                return rows;
+            };
+            assert_eq!(items.len(), limit, "only the last page may be short: {page}");
+            next.clone_into(&mut cursor);
+        }
+    }
+}
+
+/// The ids of rows, in their order.
+pub fn ids<'r>(rows: impl IntoIterator<Item = &'r Value>) -> Vec<&'r str> {
+    rows.into_iter().map(|row| row["id"].as_str().unwrap()).collect()
 }
 
 impl Call {
@@ -127,6 +150,17 @@ impl Reply {
         assert!(error["details"].is_object(), "{body}");
         assert_eq!(error["request_id"].as_str(), self.header("x-request-id"), "{body}");
         error["details"].clone()
+    }
+
+    /// The fields that a 422 names, in its order.
+    #[track_caller]
+    pub fn expect_invalid(self) -> Vec<String> {
+        let details = self.expect_error(422, "VALIDATION_ERROR");
+        let problems = details["errors"].as_array().unwrap();
+        assert!(problems.iter().all(|problem| problem["message"].is_string() && problem["type"].is_string()), "{details}");
+        let fields: Vec<_> = problems.iter().map(|problem| problem["field"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(details["field"].as_str(), fields.first().map(String::as_str), "{details}");
+        fields
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -19,7 +19,7 @@ use omnistack::platform::clock::Clock;
 use omnistack::platform::config::Env;
 use tokio::net::TcpListener;
 
-pub use client::{Call, Client, Reply};
+pub use client::{Call, Client, Reply, ids};
 use database::Database;
 
 /// Which engine a story runs on.
