@@ -7,6 +7,7 @@ use clap::Args as Arguments;
 
 use crate::app::migrate;
 use crate::features;
+use crate::platform::db::Db;
 
 #[derive(Arguments)]
 pub struct Args {
@@ -19,15 +20,17 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let app = super::app().await?;
+    // Not the whole service: it would make the secret key of a first start.
+    let config = super::load()?.config.database;
+    let url = config.url.as_ref().context("DATABASE_URL is not set")?;
+    let db = Db::connect(&config, url).await?;
     if args.status {
-        for step in migrate::status(&app.db).await? {
+        for step in migrate::status(&db).await? {
             println!("{:04} {:<20} {}", step.version, step.name, if step.applied { "applied" } else { "pending" });
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
-    let report = migrate::run(&app.db, url, &features::after_migrations(), args.dry_run).await?;
+    let report = migrate::run(&db, url, &features::after_migrations(), args.dry_run).await?;
     let verb = if args.dry_run { "would apply" } else { "applied" };
     for step in &report.applied {
         println!("{verb} {step}");
@@ -38,6 +41,6 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if report.applied.is_empty() {
         println!("nothing to do: the database is up to date");
     }
-    app.db.close().await;
+    db.close().await;
     Ok(ExitCode::SUCCESS)
 }

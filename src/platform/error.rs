@@ -187,17 +187,3 @@ impl From<sqlx::Error> for Error {
         }
     }
 }
-
-/// Turns a violated unique constraint into the conflict it means.
-pub trait OnUnique<T> {
-    fn on_unique(self, message: &'static str, resource: &'static str) -> Result<T>;
-}
-
-impl<T> OnUnique<T> for sqlx::Result<T> {
-    fn on_unique(self, message: &'static str, resource: &'static str) -> Result<T> {
-        self.map_err(|error| match error.as_database_error() {
-            Some(db) if db.is_unique_violation() => Error::Conflict { message, resource },
-            _ => error.into(),
-        })
-    }
-}

@@ -1,6 +1,7 @@
 //! Taking over the Postgres database of an older service, in every form it is found in: no row is lost and no value
 //! emptied, what changes is told by id, and what cannot be taken over stops the run while nothing has changed.
 
+use futures_util::future::join_all;
 use omnistack::app::migrate::{self, Report};
 use omnistack::platform::db::Db;
 use serde_json::{Map, Value, json};
@@ -102,37 +103,39 @@ async fn every_row_is_there_with_its_values_whatever_form_the_schema_had() {
     if skipped() {
         return;
     }
-    for (form, change) in FORMS {
-        let (database, db) = old_database(change).await;
-        let before = rows(&database, &db).await;
-        let report = take_over(&database, false).await.unwrap();
-        let after = rows(&database, &db).await;
-        assert_eq!(after.len(), 4, "{form}");
-        for (table, old) in &before {
-            let (old, new) = (old.as_object().unwrap(), after[table].as_object().unwrap());
-            assert_eq!(old.len(), new.len(), "{form}: {table}");
-            for (id, row) in old {
-                for (column, value) in row.as_object().unwrap() {
-                    let kept = &new[id][column];
-                    if value.is_null() && ["created_at", "updated_at"].contains(&column.as_str()) {
-                        assert!(kept.is_string(), "{form}: {table} {id} {column}");
-                    } else {
-                        assert_eq!(*kept, expected(table, id, column, value), "{form}: {table} {id} {column}");
-                    }
+    join_all(FORMS.map(|(form, change)| keeps_every_row(form, change))).await;
+}
+
+async fn keeps_every_row(form: &str, change: &str) {
+    let (database, db) = old_database(change).await;
+    let before = rows(&database, &db).await;
+    let report = take_over(&database, false).await.unwrap();
+    let after = rows(&database, &db).await;
+    assert_eq!(after.len(), 4, "{form}");
+    for (table, old) in &before {
+        let (old, new) = (old.as_object().unwrap(), after[table].as_object().unwrap());
+        assert_eq!(old.len(), new.len(), "{form}: {table}");
+        for (id, row) in old {
+            for (column, value) in row.as_object().unwrap() {
+                let kept = &new[id][column];
+                if value.is_null() && ["created_at", "updated_at"].contains(&column.as_str()) {
+                    assert!(kept.is_string(), "{form}: {table} {id} {column}");
+                } else {
+                    assert_eq!(*kept, expected(table, id, column, value), "{form}: {table} {id} {column}");
                 }
             }
         }
-        let remarks = report.remarks.join("\n");
-        assert_eq!(report.remarks.len(), 4, "{form}:\n{remarks}");
-        for id in ["user bob: the e-mail", "user bob-again: the e-mail", "user eve: the role", "user auth0|émile: the role"] {
-            assert!(remarks.contains(id), "{form}:\n{remarks}");
-        }
-        assert!(!remarks.contains('@') && !remarks.contains("collide"), "{form} tells an address:\n{remarks}");
-        // A second run finds nothing to do and changes nothing.
-        let again = take_over(&database, false).await.unwrap();
-        assert!(again.applied.is_empty() && again.remarks.is_empty(), "{form}");
-        assert_eq!(rows(&database, &db).await, after, "{form}");
     }
+    let remarks = report.remarks.join("\n");
+    assert_eq!(report.remarks.len(), 4, "{form}:\n{remarks}");
+    for id in ["user bob: the e-mail", "user bob-again: the e-mail", "user eve: the role", "user auth0|émile: the role"] {
+        assert!(remarks.contains(id), "{form}:\n{remarks}");
+    }
+    assert!(!remarks.contains('@') && !remarks.contains("collide"), "{form} tells an address:\n{remarks}");
+    // A second run finds nothing to do and changes nothing.
+    let again = take_over(&database, false).await.unwrap();
+    assert!(again.applied.is_empty() && again.remarks.is_empty(), "{form}");
+    assert_eq!(rows(&database, &db).await, after, "{form}");
 }
 
 #[tokio::test]
@@ -155,13 +158,14 @@ async fn a_dry_run_tells_the_same_and_changes_nothing() {
     let schema =
         "SELECT COALESCE(string_agg(table_name || column_name || data_type || is_nullable, ',' ORDER BY table_name, column_name), '')
                   FROM information_schema.columns WHERE table_schema = 'public'";
-    for (form, change) in FORMS {
+    join_all(FORMS.map(|(form, change)| async move {
         let (database, db) = old_database(change).await;
         let before = (rows(&database, &db).await, database.texts(&db, schema).await);
         let report = take_over(&database, true).await.unwrap();
         assert_eq!((report.applied.is_empty(), report.remarks.len()), (false, 4), "{form}");
         assert_eq!((rows(&database, &db).await, database.texts(&db, schema).await), before, "{form}");
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
@@ -169,32 +173,35 @@ async fn values_that_must_differ_stop_the_run_before_any_change() {
     if skipped() {
         return;
     }
-    for (column, double) in [
+    let doubles = [
         ("users.stripe_customer_id", "UPDATE users SET stripe_customer_id = 'cus_1' WHERE id IN ('ada', 'eve')"),
         ("users.apple_original_transaction_id", "UPDATE users SET apple_original_transaction_id = '1000' WHERE id IN ('ada', 'eve')"),
         ("users.google_purchase_token", "UPDATE users SET google_purchase_token = 'purchase' WHERE id IN ('ada', 'eve')"),
         ("files.key", "UPDATE files SET key = 'uploads/same'"),
-    ] {
-        let (database, db) = old_database("").await;
-        database.execute(&db, double).await;
-        let before = rows(&database, &db).await;
-        for dry_run in [true, false] {
-            let error = format!("{:#}", take_over(&database, dry_run).await.err().unwrap());
-            let ids = if column == "files.key" { "f1, f2" } else { "ada, eve" };
-            for wanted in [column, ids, "Remedy", "nothing was changed"] {
-                assert!(error.contains(wanted), "{wanted} is not in: {error}");
-            }
+    ];
+    join_all(doubles.map(|(column, double)| refuses(column, double))).await;
+}
+
+async fn refuses(column: &str, double: &str) {
+    let (database, db) = old_database("").await;
+    database.execute(&db, double).await;
+    let before = rows(&database, &db).await;
+    for dry_run in [true, false] {
+        let error = format!("{:#}", take_over(&database, dry_run).await.err().unwrap());
+        let ids = if column == "files.key" { "f1, f2" } else { "ada, eve" };
+        for wanted in [column, ids, "Remedy", "nothing was changed"] {
+            assert!(error.contains(wanted), "{wanted} is not in: {error}");
         }
-        assert_eq!(rows(&database, &db).await, before, "{column}");
-        assert_eq!(database.number(&db, "SELECT COUNT(*) FROM pg_tables WHERE tablename = '_sqlx_migrations'").await, 0);
-        // Mended as the message says, the database is taken over.
-        let mend = match column {
-            "files.key" => "UPDATE files SET key = key || id".to_owned(),
-            column => format!("UPDATE users SET {} = NULL WHERE id = 'eve'", column.trim_start_matches("users.")),
-        };
-        database.execute(&db, &mend).await;
-        take_over(&database, false).await.unwrap();
     }
+    assert_eq!(rows(&database, &db).await, before, "{column}");
+    assert_eq!(database.number(&db, "SELECT COUNT(*) FROM pg_tables WHERE tablename = '_sqlx_migrations'").await, 0);
+    // Mended as the message says, the database is taken over.
+    let mend = match column {
+        "files.key" => "UPDATE files SET key = key || id".to_owned(),
+        column => format!("UPDATE users SET {} = NULL WHERE id = 'eve'", column.trim_start_matches("users.")),
+    };
+    database.execute(&db, &mend).await;
+    take_over(&database, false).await.unwrap();
 }
 
 #[tokio::test]

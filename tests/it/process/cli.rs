@@ -28,6 +28,7 @@ async fn migrate_shows_what_is_pending_and_applies_it() {
             assert_eq!(place.run(args).await.expect_ok(), "nothing to do: the database is up to date\n");
         }
         assert_ne!(place.run(&["migrate", "--status", "--dry-run"]).await.code, 0);
+        assert!(place.files().is_empty(), "migrations need no secret, so none is made: {:?}", place.files());
     }
 }
 
