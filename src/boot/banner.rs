@@ -9,15 +9,15 @@ use crate::platform::auth::{KeySource, Provider};
 use crate::platform::config::Environment;
 use crate::platform::db::DatabaseUrl;
 
-/// Prints the banner to standard output. In production the log has a line instead.
-pub fn print(app: &App, address: SocketAddr, token: Option<&str>) {
+/// Prints the banner to standard output; `login` is an address and an access token of that user. In production the log has a line instead.
+pub fn print(app: &App, address: SocketAddr, login: Option<(&str, &str)>) {
     tracing::info!(address = %address, version = env!("CARGO_PKG_VERSION"), "ready");
     if app.config.core.environment != Environment::Production {
-        print!("{}", text(app, address, token));
+        print!("{}", text(app, address, login));
     }
 }
 
-fn text(app: &App, address: SocketAddr, token: Option<&str>) -> String {
+fn text(app: &App, address: SocketAddr, login: Option<(&str, &str)>) -> String {
     let core = &app.config.core;
     let url = match &core.public_base_url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
@@ -40,11 +40,10 @@ fn text(app: &App, address: SocketAddr, token: Option<&str>) -> String {
     row("limits", redis);
     row("tokens", &issuer(app));
     let mut banner = format!("\n{} {} ({})\n\n{out}", core.project_name, env!("CARGO_PKG_VERSION"), core.environment.name());
-    if let Some(token) = token {
+    if let Some((email, token)) = login {
         let _ = write!(
             banner,
-            "\nTry it as {} (the token lasts {} minutes; `omnistack token --email {0}` makes another):\n\n  TOKEN={token}\n  curl -H \"Authorization: Bearer $TOKEN\" {url}/api/v1/app/users/me\n  curl -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"name\":\"Apollo\"}}' {url}/api/v1/app/projects\n",
-            super::serve::LOCAL_ADMIN,
+            "\nTry it as {email} (the token lasts {} minutes; `omnistack token --email {email}` makes another):\n\n  TOKEN={token}\n  curl -H \"Authorization: Bearer $TOKEN\" {url}/api/v1/app/users/me\n  curl -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"name\":\"Apollo\"}}' {url}/api/v1/app/projects\n",
             app.config.auth.access_ttl.as_secs() / 60,
         );
     }

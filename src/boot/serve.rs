@@ -25,7 +25,7 @@ const DATABASE_WAIT: Duration = Duration::from_secs(10);
 /// How often expired idempotency keys are removed.
 const SWEEP: Duration = Duration::from_secs(3600);
 /// The address of the user that a first local start makes.
-pub const LOCAL_ADMIN: &str = "admin@localhost";
+const LOCAL_ADMIN: &str = "admin@localhost";
 
 /// Runs the server until it is told to stop.
 pub async fn serve(app: App) -> anyhow::Result<()> {
@@ -41,7 +41,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     }
     let first_token = first_local_token(&app).await?;
     app.phase.set_ready();
-    banner::print(&app, listener.local_addr()?, first_token.as_deref());
+    banner::print(&app, listener.local_addr()?, first_token.as_deref().map(|token| (LOCAL_ADMIN, token)));
     let sweeper = tokio::spawn(sweep(app.clone()));
     let clean = run(&app, listener, router).await?;
     sweeper.abort();

@@ -142,6 +142,12 @@ pub struct UpdateUser {
     pub is_active: Option<bool>,
 }
 
+impl From<UpdateMe> for UpdateUser {
+    fn from(change: UpdateMe) -> Self {
+        Self { full_name: change.full_name, avatar_url: change.avatar_url, ..Self::default() }
+    }
+}
+
 /// Which users an administrator wants to see.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

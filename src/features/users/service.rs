@@ -96,7 +96,7 @@ pub async fn me(app: &App, user: &CurrentUser) -> Result<UserRead> {
 
 pub async fn update_me(app: &App, user: &CurrentUser, change: UpdateMe) -> Result<UserRead> {
     if change.full_name.is_some() || change.avatar_url.is_some() {
-        store::update_profile(&app.db, user.id.clone(), change, app.clock.now()).await?;
+        store::update(&app.db, user.id.clone(), change.into(), app.clock.now()).await?;
     }
     me(app, user).await
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::model::{UpdateMe, UpdateUser, User, UserId, UserRead};
+use super::model::{UpdateUser, User, UserId, UserRead};
 use crate::platform::auth::{Identity, Role};
 use crate::platform::db::{Db, On, Tx, q};
 use crate::platform::http::list::Counted;
@@ -97,24 +97,6 @@ pub async fn count_login(
     .bind(id)
     .bind(at)
     .bind(only_after)
-    .bind(now)
-    .exec()
-    .await
-}
-
-pub async fn update_profile(on: impl Into<On<'_>>, id: UserId, change: UpdateMe, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    q(
-        on,
-        sql!(
-            "UPDATE users SET full_name = CASE WHEN $2 THEN $3 ELSE full_name END, avatar_url = CASE WHEN $4 THEN $5 ELSE avatar_url END,
-             updated_at = $6 WHERE id = $1"
-        ),
-    )
-    .bind(id)
-    .bind(change.full_name.is_some())
-    .bind(change.full_name.flatten())
-    .bind(change.avatar_url.is_some())
-    .bind(change.avatar_url.flatten())
     .bind(now)
     .exec()
     .await
