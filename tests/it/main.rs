@@ -6,9 +6,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod architecture;
+mod auth;
+mod contract;
 mod database;
 #[macro_use]
 mod harness;
+mod limits;
+mod observability;
+mod outages;
 mod process;
 
 /// One file for each feature.
