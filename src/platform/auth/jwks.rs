@@ -42,7 +42,12 @@ struct State {
     failed_at: Option<DateTime<Utc>>,
 }
 
-type Keys = HashMap<String, (Algorithm, DecodingKey)>;
+/// The published keys, and those among them that have names.
+#[derive(Default)]
+struct Keys {
+    all: Vec<(Algorithm, DecodingKey)>,
+    by_id: HashMap<String, usize>,
+}
 
 impl KeySet {
     pub fn new(url: Url, life: Duration, http: reqwest::Client) -> Self {
@@ -74,7 +79,7 @@ impl KeySet {
                 let _turn = self.fetching.lock().await;
                 match self.read(|state| state.keys.clone()) {
                     Some((fetched, keys)) if now - fetched < self.life => Ok(keys),
-                    _ => self.fetch_unless_failing(now).await.ok_or(Refusal::NoKeys("The issuer's keys cannot be fetched")),
+                    _ => self.fetch_unless_failing(now).await.ok_or(Refusal::NoKeys),
                 }
             }
         }
@@ -135,8 +140,15 @@ impl KeySet {
         let document: serde_json::Value = serde_json::from_slice(&document).context("the key document is not JSON")?;
         let keys = document.get("keys").and_then(|keys| keys.as_array()).context("the key document has no keys")?;
         // A key of a kind that we do not know is no reason to lose the others.
-        let keys: Keys = keys.iter().take(MAX_KEYS).filter_map(|key| usable(serde_json::from_value(key.clone()).ok()?)).collect();
-        anyhow::ensure!(!keys.is_empty(), "the key document has no usable key");
+        let usable = keys.iter().take(MAX_KEYS).filter_map(|key| usable(serde_json::from_value(key.clone()).ok()?));
+        let mut keys = Keys::default();
+        for (id, key) in usable {
+            if let Some(id) = id {
+                keys.by_id.insert(id, keys.all.len());
+            }
+            keys.all.push(key);
+        }
+        anyhow::ensure!(!keys.all.is_empty(), "the key document has no usable key");
         Ok(keys)
     }
 
@@ -150,7 +162,7 @@ impl KeySet {
 }
 
 /// A signing key of a type that we verify with: RSA for RS256, P-256 for ES256.
-fn usable(jwk: Jwk) -> Option<(String, (Algorithm, DecodingKey))> {
+fn usable(jwk: Jwk) -> Option<(Option<String>, (Algorithm, DecodingKey))> {
     if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
         return None;
     }
@@ -166,19 +178,19 @@ fn usable(jwk: Jwk) -> Option<(String, (Algorithm, DecodingKey))> {
         Some(_) => false,
     };
     let key = DecodingKey::from_jwk(&jwk).ok().filter(|_| fits)?;
-    Some((jwk.common.key_id.unwrap_or_default(), (algorithm, key)))
+    Some((jwk.common.key_id, (algorithm, key)))
 }
 
 /// The named key; a token that names none is taken to mean the only one that fits.
 fn pick(keys: &Keys, kid: Option<&str>, algorithm: Algorithm) -> Result<Option<DecodingKey>, Refusal> {
     if let Some(kid) = kid {
-        return match keys.get(kid) {
+        return match keys.by_id.get(kid).map(|index| &keys.all[*index]) {
             None => Ok(None),
             Some((of_key, key)) if *of_key == algorithm => Ok(Some(key.clone())),
             Some(_) => Err(Refusal::Invalid("key type does not fit the algorithm")),
         };
     }
-    let mut fitting = keys.values().filter(|(of_key, _)| *of_key == algorithm);
+    let mut fitting = keys.all.iter().filter(|(of_key, _)| *of_key == algorithm);
     match (fitting.next(), fitting.next()) {
         (Some((_, key)), None) => Ok(Some(key.clone())),
         _ => Err(Refusal::Invalid("names no key")),

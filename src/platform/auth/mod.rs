@@ -39,8 +39,10 @@ pub enum Refusal {
     Expired,
     /// The detail is for the log alone.
     Invalid(&'static str),
-    /// The issuer's keys cannot be had just now, or no issuer is configured.
-    NoKeys(&'static str),
+    /// The issuer's keys cannot be had just now.
+    NoKeys,
+    /// No issuer is configured, which trying again does not cure.
+    NotConfigured,
 }
 
 impl Refusal {
@@ -49,7 +51,7 @@ impl Refusal {
         match self {
             Self::Missing => "missing_token",
             Self::Expired => "expired_token",
-            Self::Invalid(_) | Self::NoKeys(_) => "invalid_token",
+            Self::Invalid(_) | Self::NoKeys | Self::NotConfigured => "invalid_token",
         }
     }
 }
@@ -60,7 +62,8 @@ impl From<Refusal> for Error {
             Refusal::Missing => Self::Unauthenticated("Not authenticated"),
             Refusal::Expired => Self::Unauthenticated("Token has expired"),
             Refusal::Invalid(_) => Self::Unauthenticated("Invalid token"),
-            Refusal::NoKeys(message) => Self::Unavailable { message, retry_after: Some(5) },
+            Refusal::NoKeys => Self::Unavailable { message: "The issuer's keys cannot be fetched", retry_after: Some(5) },
+            Refusal::NotConfigured => Self::Unavailable { message: "Authentication is not configured", retry_after: None },
         }
     }
 }
@@ -119,6 +122,9 @@ impl Verifier {
 
     /// Verifies a compact JWS.
     pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
+        if matches!(self.trust, Trust::Nobody) {
+            return Err(Refusal::NotConfigured);
+        }
         if token.len() > MAX_TOKEN {
             return Err(Refusal::Invalid("longer than 8 KiB"));
         }
@@ -164,7 +170,6 @@ impl Verifier {
         };
         let fetched;
         let key = match &self.trust {
-            Trust::Nobody => return Err(Refusal::NoKeys("Authentication is not configured")),
             Trust::Own(_) if header.typ.as_deref() != Some(own::TYPE) => {
                 return Err(Refusal::Invalid("typ is not that of an access token"));
             }
