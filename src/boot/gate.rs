@@ -69,20 +69,22 @@ pub async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Res
 
 async fn admit(app: &App, route: &Route, mut request: Request, next: Next, counted: &mut Option<Decision>) -> Result<Response> {
     let limit = route.options.body_limit.unwrap_or(app.config.core.max_body_bytes);
-    if content_length(request.headers()).is_some_and(|length| length > limit) {
-        return Err(Error::TooLarge { limit });
-    }
+    let too_large = content_length(request.headers()).is_some_and(|length| length > limit);
     request.extensions_mut().insert(BodyLimit(limit));
     if !route.options.limited && route.zone == Zone::Public {
-        return Ok(next.run(request).await);
+        return if too_large { Err(Error::TooLarge { limit }) } else { Ok(next.run(request).await) };
     }
     let identity = app.verifier.verify_header(request.headers().get(header::AUTHORIZATION)).await;
     let ip = request.extensions().get::<ClientIp>().copied();
     if route.options.limited {
         *counted = count(app, route, ip, identity.as_ref().ok(), app.clock.now()).await;
-        if let Some(Decision { allowed: false, retry_after, .. }) = *counted {
-            return Err(Error::RateLimited { retry_after });
-        }
+    }
+    // Told before the limit, but counted: each answer of a limited route says what is left.
+    if too_large {
+        return Err(Error::TooLarge { limit });
+    }
+    if let Some(Decision { allowed: false, retry_after, .. }) = *counted {
+        return Err(Error::RateLimited { retry_after });
     }
     if route.zone != Zone::Public {
         let user = authorize(app, route.zone, identity).await?;

@@ -75,6 +75,16 @@ pub fn build(app: &App) -> Built {
     #[cfg(not(feature = "docs-ui"))]
     let router = router.merge(openapi::page(app, &api));
 
+    let router = with_middleware(app, router, &routes);
+    Built { router, routes, api }
+}
+
+/// Puts the whole middleware around a router. The records say which checks a route gets; one without a
+/// record gets none.
+///
+/// Public, so that tests can see what becomes of handlers that misbehave as no feature's does.
+pub fn with_middleware(app: &App, router: Router, routes: &[Arc<Route>]) -> Router {
+    let core = &app.config.core;
     let observer = Observer {
         routes: routes
             .iter()
@@ -85,7 +95,7 @@ pub fn build(app: &App) -> Built {
     };
     // Outermost first. `Router::layer` puts them behind the routing, so each can ask for the route's record;
     // a path or method that is not ours has none, and walks through to the router's own 404 or 405.
-    let router = router.layer(
+    router.layer(
         ServiceBuilder::new()
             // Request id, client address, log line, metrics: sees the final status of everything below.
             .layer(from_fn_with_state(Arc::new(observer), observe))
@@ -99,7 +109,8 @@ pub fn build(app: &App) -> Built {
             .layer(from_fn_with_state(MaxBody(core.max_body_bytes), render_errors))
             .layer(catch_panic::layer())
             // Load, deadline, body size, identity, rate limit, guard: the checks in the contract's order.
-            .layer(from_fn_with_state(gate::Gate::new(app), gate::gate)),
-    );
-    Built { router, routes, api }
+            .layer(from_fn_with_state(gate::Gate::new(app), gate::gate))
+            // Once more around the handler alone, whose panics the gate then answers as any other error: with what is left of the limit.
+            .layer(catch_panic::layer()),
+    )
 }
