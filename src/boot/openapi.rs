@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use serde_json::json;
 use utoipa::OpenApi as _;
 use utoipa::ToSchema;
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::Components;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -55,7 +56,7 @@ pub(super) fn document() -> OpenApi {
     Document::openapi()
 }
 
-/// Adds what follows from a route's zone and record.
+/// Adds what follows from a route's zone and record. An error status that a handler names gets the body of all errors.
 pub(super) fn complete(mut api: OpenApi, routes: &[Arc<Route>], project_name: &str) -> OpenApi {
     project_name.clone_into(&mut api.info.title);
     let bearer = SecurityScheme::Http(Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build());
@@ -71,7 +72,9 @@ pub(super) fn complete(mut api: OpenApi, routes: &[Arc<Route>], project_name: &s
 
 fn complete_operation(operation: &mut Operation, route: &Route) {
     let has_body = operation.request_body.is_some();
-    let has_parameters = operation.parameters.as_ref().is_some_and(|list| !list.is_empty());
+    // What stands in a path is never invalid: it names nothing, which is a 404.
+    let can_be_invalid = |parameter: &RefOr<Parameter>| !matches!(parameter, RefOr::T(p) if p.parameter_in == ParameterIn::Path);
+    let has_parameters = operation.parameters.iter().flatten().any(can_be_invalid);
     let by_id = route.template.contains('{');
     for (status, code, when) in CODES {
         let possible = match status {
@@ -85,12 +88,23 @@ fn complete_operation(operation: &mut Operation, route: &Route) {
             503 => route.options.shed,
             _ => false,
         };
-        if possible {
+        let declared = operation.responses.responses.get(&status.to_string());
+        let bare = matches!(declared, Some(RefOr::T(response)) if response.content.is_empty());
+        if bare || (possible && declared.is_none()) {
             let example =
                 json!({"error": {"code": code, "message": when, "details": {}, "request_id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d"}});
             let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).example(Some(example)).build();
             let response = ResponseBuilder::new().description(format!("`{code}`: {when}")).content("application/json", content).build();
-            operation.responses.responses.entry(status.to_string()).or_insert(RefOr::T(response));
+            operation.responses.responses.insert(status.to_string(), RefOr::T(response));
+        }
+    }
+    for (status, response) in &mut operation.responses.responses {
+        // OpenAPI 3.1 wants a description of each; utoipa leaves it out where a handler gives none.
+        let reason = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok()).and_then(|status| status.canonical_reason());
+        if let (RefOr::T(response), Some(reason)) = (response, reason)
+            && response.description.is_empty()
+        {
+            reason.clone_into(&mut response.description);
         }
     }
     if route.zone != Zone::Public {

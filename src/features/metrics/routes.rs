@@ -24,7 +24,8 @@ pub fn public() -> Routes {
 ///
 /// With `METRICS_TOKEN` set it is asked for as a bearer token; in production without one the page is 404.
 #[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "metrics",
-    responses((status = 200, body = String, content_type = "text/plain", example = "app_info{name=\"OmniStack API\",environment=\"local\"} 1\n")))]
+    responses((status = 200, body = String, content_type = "text/plain", example = "app_info{name=\"OmniStack API\",environment=\"local\"} 1\n"),
+        (status = 401), (status = 404)))]
 async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response> {
     match &app.config.telemetry.metrics_token {
         Some(token) if !presents(&headers, token) => return Err(Error::Unauthenticated("Not authenticated")),
