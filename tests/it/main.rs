@@ -8,6 +8,11 @@
 mod architecture;
 #[macro_use]
 mod harness;
+mod auth;
+mod contract;
+mod limits;
+mod observability;
+mod outages;
 
 /// One file for each feature.
 mod features {

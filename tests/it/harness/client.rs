@@ -27,8 +27,15 @@ pub struct Reply {
 
 impl Client {
     pub fn new(url: &str, token: Option<String>) -> Self {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+        // No decompression: a test sees what is on the wire.
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().no_gzip().build().unwrap();
         Self { url: url.to_owned(), token, http }
+    }
+
+    /// As nobody, with many requests at a time on one connection.
+    pub fn over_http2(url: &str) -> Self {
+        let http = reqwest::Client::builder().http2_prior_knowledge().no_proxy().no_gzip().build().unwrap();
+        Self { url: url.to_owned(), token: None, http }
     }
 
     /// A path below `/api/v1`, or any other if it starts with `//`: then one slash is taken off.
@@ -113,6 +120,13 @@ impl Reply {
     pub fn expect(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         if self.body.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// The text of an answer with this status.
+    #[track_caller]
+    pub fn expect_text(self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
+        self.text()
     }
 
     /// The `details` of an error with this status and code, in the one shape that errors have.

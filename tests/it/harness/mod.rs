@@ -5,11 +5,14 @@
 
 mod client;
 mod database;
+pub mod issuer;
+pub mod proxy;
 pub mod services;
 pub mod tokens;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use omnistack::app::App;
 use omnistack::app::config::Config;
@@ -18,7 +21,7 @@ use omnistack::platform::clock::Clock;
 use omnistack::platform::config::Env;
 use tokio::net::TcpListener;
 
-pub use client::Client;
+pub use client::{Client, Reply};
 use database::Database;
 
 /// Which engine a story runs on.
@@ -58,6 +61,15 @@ macro_rules! on_both_backends {
 /// The issuer's secret that tests sign with, unless they set up another issuer.
 pub const SECRET: &str = "a-secret-for-tests-of-32-characters-or-more";
 
+/// Waits for what happens by itself, and fails after a while that no machine needs.
+pub async fn eventually(what: &str, happened: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !happened().await {
+        assert!(Instant::now() < deadline, "still not: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// A running server. Its database goes when it is dropped.
 pub struct TestApp {
     pub app: App,
@@ -87,12 +99,36 @@ impl TestApp {
         Self::run(self.database.shared(), data, vars, self.clock.clone()).await
     }
 
+    /// As [`TestApp::with`] on SQLite, serving another router than the product's.
+    pub async fn serving(vars: &[(&str, &str)], router: impl FnOnce(&App) -> axum::Router) -> Self {
+        let (database, data) = (Database::create(Backend::Sqlite).await, tempfile::tempdir().unwrap());
+        Self::run_router(database, data, vars, Clock::manual(), router).await
+    }
+
+    /// On Postgres behind a wire that can be cut.
+    pub async fn behind_proxy(vars: &[(&str, &str)]) -> (Self, proxy::Proxy) {
+        let database = Database::create(Backend::Postgres).await;
+        let (proxy, url) = proxy::Proxy::before(&database.url).await;
+        let vars: Vec<_> = vars.iter().copied().chain([("DATABASE_URL", url.as_str())]).collect();
+        (Self::on(database, &vars).await, proxy)
+    }
+
     async fn on(database: Database, vars: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         Self::run(database, data, vars, Clock::manual()).await
     }
 
     async fn run(database: Database, data: tempfile::TempDir, vars: &[(&str, &str)], clock: Clock) -> Self {
+        Self::run_router(database, data, vars, clock, |app| router::build(app).router).await
+    }
+
+    async fn run_router(
+        database: Database,
+        data: tempfile::TempDir,
+        vars: &[(&str, &str)],
+        clock: Clock,
+        router: impl FnOnce(&App) -> axum::Router,
+    ) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut all: HashMap<String, String> = [
             ("DATABASE_URL", database.url.as_str()),
@@ -114,7 +150,7 @@ impl TestApp {
         let stop = listener::Stop::default();
         let grace = app.config.core.shutdown_grace;
         app.phase.set_ready();
-        tokio::spawn(listener::run(listener, router::build(&app).router, stop.clone(), grace));
+        tokio::spawn(listener::run(listener, router(&app), stop.clone(), grace));
         Self { app, clock, url: format!("http://{address}"), stop, database, _data: data }
     }
 

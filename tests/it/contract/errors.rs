@@ -1,0 +1,251 @@
+//! Errors of every kind have one shape, also those that no feature raises on purpose: a panic, a handler that
+//! never answers, more requests than can be served.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use http::Method;
+use omnistack::app::App;
+use omnistack::boot::router;
+use omnistack::platform::error::{CODES, Error};
+use omnistack::platform::http::route::Options;
+use omnistack::platform::http::{Route, Zone};
+use omnistack::platform::rate_limit::Class;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::harness::{Backend, Reply, TestApp};
+
+/// More requests at once than the server takes.
+const TOO_MANY: usize = 1024;
+
+fn record(zone: Zone, path: &str, options: Options) -> Arc<Route> {
+    let template = format!("{}{path}", zone.prefix());
+    Arc::new(Route { template, methods: vec![Method::GET, Method::POST], zone, class: Class::Default, options })
+}
+
+/// Requests that wait until they are let go.
+#[derive(Default)]
+struct Waiting {
+    count: AtomicUsize,
+    release: Notify,
+}
+
+/// Handlers as no feature should have them, under the middleware that all have.
+fn misbehaving(app: &App, waiting: Arc<Waiting>) -> Router {
+    let plain = Options::default();
+    let wait = move || {
+        let waiting = waiting.clone();
+        async move {
+            let released = waiting.release.notified();
+            waiting.count.fetch_add(1, Ordering::SeqCst);
+            released.await;
+        }
+    };
+    let router =
+        Router::new()
+            .route("/api/v1/public/panic", get(|| async { panic!("secret: {}", "/etc/passwd") as &str }))
+            .route("/api/v1/public/panic-number", get(|| async { std::panic::panic_any(7) as &str }))
+            .route("/api/v1/public/hang", get(std::future::pending::<()>).post(std::future::pending::<()>))
+            .route("/api/v1/public/quick", get(std::future::pending::<()>))
+            .route("/api/v1/public/wait", get(wait))
+            .route("/api/v1/public/probe", get(|| async { "here" }))
+            .route("/api/v1/public/fault", get(|| async { Error::Internal(anyhow::anyhow!("SELECT secret FROM users")) }))
+            .route("/api/v1/public/race", get(|| async { Error::Contended }))
+            .route(
+                "/api/v1/public/bare/{status}",
+                post(|status: axum::extract::Path<u16>| async move {
+                    (http::StatusCode::from_u16(status.0).unwrap(), "text that a library wrote")
+                }),
+            )
+            .route("/api/v1/app/panic", get(|| async { panic!("in the zone of users") as &str }));
+    let quick = Options { deadline: Some(Duration::from_millis(100)), ..plain };
+    let records = [
+        record(Zone::Public, "/panic", plain),
+        record(Zone::Public, "/panic-number", plain),
+        record(Zone::Public, "/hang", plain),
+        record(Zone::Public, "/quick", quick),
+        record(Zone::Public, "/wait", plain),
+        record(Zone::Public, "/probe", Options::probe()),
+        record(Zone::Public, "/fault", plain),
+        record(Zone::Public, "/race", plain),
+        record(Zone::Public, "/bare/{status}", plain),
+        record(Zone::App, "/panic", plain),
+    ];
+    router::with_middleware(app, router, &records)
+}
+
+async fn serve_misbehaving(vars: &[(&str, &str)]) -> (TestApp, Arc<Waiting>) {
+    let waiting = Arc::new(Waiting::default());
+    let handlers = waiting.clone();
+    (TestApp::serving(vars, |app| misbehaving(app, handlers)).await, waiting)
+}
+
+/// An error with all that belongs to an answer of a limited route, and nothing of its cause.
+#[track_caller]
+fn proper(reply: &Reply, status: u16, code: &str) {
+    super::headers::carries_what_every_answer_does(code, reply);
+    super::headers::tells_its_budget(code, reply, true);
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert_eq!(reply.clone().expect_error(status, code), json!({}));
+    for secret in ["secret", "passwd", "SELECT", "library", "panic", "anyhow", ".rs"] {
+        assert!(!reply.text().contains(secret), "{}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_an_error_like_any_other_and_the_process_lives() {
+    let (t, _) = serve_misbehaving(&[]).await;
+    let anybody = t.anonymous();
+    for path in ["/public/panic", "/public/panic-number", "/public/fault"] {
+        for _ in 0..3 {
+            proper(&anybody.get(path).await, 500, "INTERNAL_ERROR");
+        }
+    }
+    let amy = crate::harness::tokens::claims("amy", &t.clock).sign(crate::harness::SECRET);
+    let reply = t.with_token(&amy).get("/app/panic").await;
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    proper(&reply, 500, "INTERNAL_ERROR");
+    anybody.get("/app/panic").await.expect_error(401, "AUTHENTICATION_ERROR");
+    anybody.get("/public/probe").await;
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_given_up() {
+    let (t, _) = serve_misbehaving(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
+    let anybody = t.anonymous();
+    let started = std::time::Instant::now();
+    let (configured, of_route) = tokio::join!(anybody.get("/public/hang"), anybody.get("/public/quick"));
+    assert!(started.elapsed() < Duration::from_secs(10));
+    for reply in [configured, of_route] {
+        assert_eq!(reply.header("retry-after"), Some("1"));
+        proper(&reply, 503, "SERVICE_UNAVAILABLE");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_race_may_be_run_again() {
+    let (t, _) = serve_misbehaving(&[]).await;
+    let reply = t.anonymous().get("/public/race").await;
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    proper(&reply, 503, "SERVICE_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn a_bare_status_gets_the_envelope_too() {
+    let (t, _) = serve_misbehaving(&[]).await;
+    for (status, answered, code) in [
+        (400, 400, "BAD_REQUEST"),
+        (401, 401, "AUTHENTICATION_ERROR"),
+        (403, 403, "AUTHORIZATION_ERROR"),
+        (404, 404, "NOT_FOUND"),
+        (405, 405, "METHOD_NOT_ALLOWED"),
+        (408, 400, "BAD_REQUEST"),
+        (415, 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (418, 400, "BAD_REQUEST"),
+        (500, 500, "INTERNAL_ERROR"),
+        (501, 500, "INTERNAL_ERROR"),
+        (503, 503, "SERVICE_UNAVAILABLE"),
+        (504, 500, "INTERNAL_ERROR"),
+    ] {
+        let reply = t.anonymous().post(&format!("/public/bare/{status}"), json!({})).await;
+        proper(&reply, answered, code);
+    }
+}
+
+#[tokio::test]
+async fn more_requests_than_can_be_served_are_refused_at_once_but_probes_are_answered() {
+    let (t, waiting) = serve_misbehaving(&[]).await;
+    let client = t.anonymous();
+    // A few connections, so that no limit on open files gets in the way.
+    let crowd: Vec<_> = (0..8).map(|_| crate::harness::Client::over_http2(&t.url)).collect();
+    let calls: Vec<_> = (0..TOO_MANY)
+        .map(|n| {
+            let client = crowd[n % crowd.len()].clone();
+            tokio::spawn(async move { client.get("/public/wait").await })
+        })
+        .collect();
+    crate::harness::eventually("all places are taken", async || waiting.count.load(Ordering::SeqCst) == TOO_MANY).await;
+    let refused = client.get("/public/quick").await;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    super::headers::carries_what_every_answer_does("shed", &refused);
+    refused.expect_error(503, "SERVICE_UNAVAILABLE");
+    assert_eq!(client.get("/public/probe").await.text(), "here");
+    waiting.release.notify_waiters();
+    for call in calls {
+        assert_eq!(call.await.unwrap().status, 200);
+    }
+    proper(&client.get("/public/fault").await, 500, "INTERNAL_ERROR");
+}
+
+/// The `details` that each code promises, provoked where it really happens.
+#[tokio::test]
+async fn every_code_can_be_had_and_has_its_details() {
+    let t = TestApp::with(Backend::Sqlite, &[("MAX_BODY_BYTES", "1000")]).await;
+    let amy = t.user("amy").await;
+    let id = "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d";
+    let path = format!("/app/projects/{id}");
+    let mut seen = BTreeSet::from(["INTERNAL_ERROR", "SERVICE_UNAVAILABLE"]);
+    let mut had = |code: &'static str| {
+        seen.insert(code);
+        code
+    };
+
+    assert_eq!(
+        amy.call(Method::POST, "/app/projects").body("application/json", "{").await.expect_error(400, had("BAD_REQUEST")),
+        json!({})
+    );
+    assert_eq!(t.anonymous().get(&path).await.expect_error(401, had("AUTHENTICATION_ERROR")), json!({}));
+    assert_eq!(amy.get("/admin/users").await.expect_error(403, had("AUTHORIZATION_ERROR")), json!({}));
+    assert_eq!(amy.get(&path).await.expect_error(404, had("NOT_FOUND")), json!({"resource": "Project", "id": id}));
+    assert_eq!(amy.delete("/app/users/me").await.expect_error(405, had("METHOD_NOT_ALLOWED")), json!({}));
+    let twin = crate::harness::tokens::claims("twin", &t.clock).with("email", "amy@example.test".into()).sign(crate::harness::SECRET);
+    assert_eq!(t.with_token(&twin).get("/app/users/me").await.expect_error(409, had("CONFLICT")), json!({"resource": "User"}));
+    let long = amy.post("/app/projects", json!({"name": "x".repeat(1000)})).await;
+    assert_eq!(long.expect_error(413, had("PAYLOAD_TOO_LARGE")), json!({"limit": 1000}));
+    let text = amy.call(Method::POST, "/app/projects").body("text/plain", "{}").await;
+    assert_eq!(text.expect_error(415, had("UNSUPPORTED_MEDIA_TYPE")), json!({}));
+
+    let details = amy.post("/app/projects", json!({"name": "", "description": 5})).await.expect_error(422, had("VALIDATION_ERROR"));
+    let errors = details["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 2, "{details}");
+    assert_eq!(details["field"], errors[0]["field"]);
+    for error in errors {
+        assert!(["field", "message", "type"].iter().all(|member| error[member].as_str().is_some_and(|text| !text.is_empty())), "{error}");
+    }
+
+    let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "1/hour")]).await;
+    let refused = t.user("amy").await.get("/app/users/me").await;
+    let wait = refused.header("retry-after").map(ToOwned::to_owned);
+    let details = refused.expect_error(429, had("RATE_LIMIT_EXCEEDED"));
+    assert_eq!(details["retry_after"].as_u64().map(|seconds| seconds.to_string()), wait);
+
+    // The two that are taken for granted above are other stories of this file.
+    let all: BTreeSet<_> = CODES.iter().map(|(_, code, _)| *code).collect();
+    assert_eq!(seen, all, "a code without a story");
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused_announced_or_not() {
+    let t = TestApp::with(Backend::Sqlite, &[("MAX_BODY_BYTES", "1000")]).await;
+    let amy = t.user("amy").await;
+    let body = |size: usize| {
+        let frame = json!({"name": "n", "pad": ""}).to_string();
+        json!({"name": "n", "pad": "x".repeat(size - frame.len())}).to_string()
+    };
+    amy.call(Method::POST, "/app/projects").body("application/json", body(1000)).await.expect(201);
+    let announced = amy.call(Method::POST, "/app/projects").body("application/json", body(1001)).await;
+    // In pieces, without saying beforehand how many.
+    let pieces = body(1001).into_bytes().chunks(100).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect::<Vec<_>>();
+    let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+    let streamed = amy.call(Method::POST, "/app/projects").body("application/json", stream).await;
+    for reply in [announced, streamed] {
+        super::headers::tells_its_budget("too large", &reply, true);
+        assert_eq!(reply.expect_error(413, "PAYLOAD_TOO_LARGE"), json!({"limit": 1000}));
+    }
+    assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 1);
+}

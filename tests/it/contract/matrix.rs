@@ -1,0 +1,162 @@
+//! Every route by every caller. Made from the registered routes: a new one is held to its zone's rules
+//! without a word here.
+
+use chrono::TimeDelta;
+use omnistack::platform::http::{Route, Zone};
+use serde_json::json;
+
+use super::{every_call, is_guarded, path_of};
+use crate::harness::tokens::claims;
+use crate::harness::{Backend, Client, Reply, SECRET, TestApp};
+
+crate::on_both_backends![every_route_lets_in_whom_its_zone_says];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Nobody,
+    Expired,
+    WrongKey,
+    User,
+    OtherUser,
+    Deactivated,
+    DeactivatedAdmin,
+    Admin,
+    Superadmin,
+}
+
+/// The status of a refusal; `None` for whoever is let in.
+fn refusal(zone: Zone, who: Who) -> Option<u16> {
+    match (zone, who) {
+        (Zone::Public, _) => None,
+        (_, Who::Nobody | Who::Expired | Who::WrongKey) => Some(401),
+        (_, Who::Deactivated | Who::DeactivatedAdmin) | (Zone::Admin, Who::User | Who::OtherUser) => Some(403),
+        _ => None,
+    }
+}
+
+async fn callers(t: &TestApp) -> Vec<(Who, Client)> {
+    let expired = claims("amy", &t.clock).with("exp", (t.clock.now() - TimeDelta::hours(1)).timestamp().into()).sign(SECRET);
+    let wrong_key = claims("amy", &t.clock).sign("another-secret-of-32-characters-or-more-");
+    let (off, off_admin) = (t.user("off").await, t.user_with_role("off-admin", "admin").await);
+    t.sql("UPDATE users SET is_active = FALSE WHERE id IN ('off', 'off-admin')").await;
+    t.app.identities.drop_everywhere("off");
+    t.app.identities.drop_everywhere("off-admin");
+    vec![
+        (Who::Nobody, t.anonymous()),
+        (Who::Expired, t.with_token(&expired)),
+        (Who::WrongKey, t.with_token(&wrong_key)),
+        (Who::User, t.user("amy").await),
+        (Who::OtherUser, t.user("bob").await),
+        (Who::Deactivated, off),
+        (Who::DeactivatedAdmin, off_admin),
+        (Who::Admin, t.admin().await),
+        (Who::Superadmin, t.user_with_role("the-superadmin", "superadmin").await),
+    ]
+}
+
+async fn every_route_lets_in_whom_its_zone_says(b: Backend) {
+    let t = TestApp::start(b).await;
+    let callers = callers(&t).await;
+    for (route, method) in every_call() {
+        for (who, client) in &callers {
+            let what = format!("{method} {} by {who:?}", route.template);
+            let call = client.call(method.clone(), &path_of(&route));
+            // An empty object: what it lacks is found out after the guard.
+            let reply = if method == "GET" { call.await } else { call.json(&json!({})).await };
+            match refusal(route.zone, *who) {
+                Some(status) => assert_eq!(reply.status, status, "{what}: {}", reply.text()),
+                None => assert!(!matches!(reply.status.as_u16(), 401 | 403), "{what}: {}", reply.text()),
+            }
+            check(&what, &route, &reply);
+        }
+    }
+}
+
+/// What every answer keeps to.
+fn check(what: &str, route: &Route, reply: &Reply) {
+    // A feature that is not configured says so; it is no failure, and trying again does not help.
+    let unconfigured = reply.status == 503 && reply.header("retry-after").is_none();
+    assert!(!reply.status.is_server_error() || unconfigured, "{what}: {}", reply.text());
+    if reply.status.is_client_error() || reply.status.is_server_error() {
+        let code = reply.json()["error"]["code"].as_str().unwrap().to_owned();
+        reply.clone().expect_error(reply.status.as_u16(), &code);
+    }
+    super::headers::carries_what_every_answer_does(what, reply);
+    super::headers::tells_its_budget(what, reply, route.options.limited);
+    if is_guarded(route) {
+        assert_eq!(reply.header("cache-control"), Some("no-store"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn every_route_answers_head_as_get_and_refuses_other_methods() {
+    let t = TestApp::start(Backend::Sqlite).await;
+    let admin = t.admin().await;
+    let mut seen = std::collections::BTreeSet::new();
+    for (route, _) in every_call() {
+        if !seen.insert(route.template.clone()) {
+            continue;
+        }
+        let path = path_of(&route);
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
+            let method: http::Method = method.parse().unwrap();
+            // The same template may stand in several records.
+            let offered = every_call().iter().any(|(other, _)| other.template == route.template && other.allows(&method));
+            if offered && method != "HEAD" {
+                continue;
+            }
+            let what = format!("{method} {}", route.template);
+            // With and without a token: whether a method exists is no secret.
+            for client in [&admin, &t.anonymous()] {
+                let reply = client.call(method.clone(), &path).await;
+                super::headers::carries_what_every_answer_does(&what, &reply);
+                if offered {
+                    let get = client.get(&path).await;
+                    assert_eq!((reply.status, reply.body.len()), (get.status, 0), "{what}");
+                    assert_eq!(reply.header("content-type"), get.header("content-type"), "{what}");
+                    continue;
+                }
+                assert_eq!(reply.status, 405, "{what}: {}", reply.text());
+                let allow = reply.header("allow").unwrap_or_default();
+                for method in &route.methods {
+                    assert!(allow.split(',').any(|allowed| allowed.trim() == method.as_str()), "{what}: {allow}");
+                }
+                super::headers::tells_its_budget(&what, &reply, false);
+                if method != "HEAD" {
+                    assert_eq!(reply.expect_error(405, "METHOD_NOT_ALLOWED"), json!({}), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_route_is_not_found_for_everybody() {
+    let t = TestApp::start(Backend::Sqlite).await;
+    let amy = t.user("amy").await;
+    for path in [
+        "//",
+        "//api",
+        "/",
+        "/app",
+        "/app/",
+        "/admin",
+        "/app/users/me/",
+        "/app//users/me",
+        "/APP/users/me",
+        "/app/nothing",
+        "//api/v2/app/users/me",
+        "/app/projects/1/2",
+        "//favicon.ico",
+        "//.env",
+    ] {
+        for client in [&amy, &t.anonymous()] {
+            for method in ["GET", "POST", "OPTIONS"] {
+                let reply = client.call(method.parse().unwrap(), path).await;
+                super::headers::carries_what_every_answer_does(path, &reply);
+                super::headers::tells_its_budget(path, &reply, false);
+                assert_eq!(reply.expect_error(404, "NOT_FOUND"), json!({}), "{path}");
+            }
+        }
+    }
+}

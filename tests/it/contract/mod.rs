@@ -1,0 +1,33 @@
+//! What holds for every endpoint, whatever it does: who may call, how errors look, which headers there are,
+//! and that the description of the API tells the truth about it.
+
+mod errors;
+mod headers;
+mod matrix;
+mod openapi;
+mod order;
+
+use std::sync::Arc;
+
+use http::Method;
+use omnistack::boot::router;
+use omnistack::platform::http::{Route, Zone};
+
+pub use openapi::PRODUCTION;
+
+/// Every route with each of its methods.
+fn every_call() -> Vec<(Arc<Route>, Method)> {
+    let each = |route: Arc<Route>| route.methods.clone().into_iter().map(move |method| (route.clone(), method));
+    router::routes().into_iter().flat_map(each).collect()
+}
+
+/// A path of the route for [`crate::harness::Client::call`]; its parameters name nothing that exists.
+fn path_of(route: &Route) -> String {
+    let segments =
+        route.template.split('/').map(|segment| if segment.starts_with('{') { "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d" } else { segment });
+    format!("/{}", segments.collect::<Vec<_>>().join("/"))
+}
+
+fn is_guarded(route: &Route) -> bool {
+    route.zone != Zone::Public
+}

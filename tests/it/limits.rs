@@ -1,0 +1,251 @@
+//! Rate limits: whose budget a request uses, what is told of it, and that Redis counts as memory does.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use omnistack::platform::clock::Clock;
+use omnistack::platform::config::{Env, Section};
+use omnistack::platform::rate_limit::{self, Caller, Class, Limiter};
+use omnistack::platform::redis::{self, Redis};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use serde_json::json;
+
+use crate::harness::{Backend, Client, Reply, TestApp, services};
+
+fn remaining(reply: &Reply) -> i64 {
+    reply.header("x-ratelimit-remaining").unwrap().parse().unwrap()
+}
+
+/// What a refusal says: when to come back, the same in every place.
+#[track_caller]
+fn refused(reply: Reply, clock: &Clock) -> i64 {
+    let seconds: i64 = reply.header("retry-after").unwrap().parse().unwrap();
+    assert!(seconds >= 1);
+    assert_eq!(remaining(&reply), 0);
+    let reset: i64 = reply.header("x-ratelimit-reset").unwrap().parse().unwrap();
+    let ahead = reset - clock.now().timestamp();
+    assert!(ahead == seconds || ahead == seconds + 1, "reset in {ahead}, retry after {seconds}");
+    assert_eq!(reply.expect_error(429, "RATE_LIMIT_EXCEEDED"), json!({"retry_after": seconds}));
+    seconds
+}
+
+#[tokio::test]
+async fn a_user_has_one_budget_for_all_paths_and_shares_it_with_nobody() {
+    let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "5/minute")]).await;
+    let amy = t.user("amy").await;
+    let mut left = 4;
+    for path in ["/app/projects", "/app/projects/x", "/admin/users", "/app/users/me"] {
+        left -= 1;
+        let reply = amy.get(path).await;
+        assert_eq!((remaining(&reply), reply.header("x-ratelimit-limit")), (left, Some("5")), "{path}: {}", reply.text());
+    }
+    for path in ["/app/projects", "/app/users/me", "/admin/users"] {
+        refused(amy.get(path).await, &t.clock);
+    }
+    refused(amy.post("/app/projects", json!({"name": "x"})).await, &t.clock);
+    // Another token of hers is hers too; others at the same address have their own.
+    let again = crate::harness::tokens::claims("amy", &t.clock).with("jti", "2".into()).sign(crate::harness::SECRET);
+    refused(t.with_token(&again).get("/app/users/me").await, &t.clock);
+    assert_eq!(remaining(&t.user("bob").await.get("/app/users/me").await), 3);
+    assert_eq!(remaining(&t.anonymous().get("/app/users/me").await), 4);
+}
+
+#[tokio::test]
+async fn whoever_is_not_verified_counts_by_address() {
+    let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "4/minute")]).await;
+    let other = crate::harness::tokens::claims("amy", &t.clock).sign("another-secret-of-32-characters-or-more-");
+    let callers: [Client; 4] = [t.anonymous(), t.with_token("junk"), t.with_token(&other), t.with_token("a.b.c")];
+    for (n, caller) in (0..).zip(&callers) {
+        let reply = caller.get("/app/users/me").await;
+        assert_eq!(remaining(&reply), 3 - n);
+        reply.expect_error(401, "AUTHENTICATION_ERROR");
+    }
+    for caller in callers {
+        refused(caller.get("/app/users/me").await, &t.clock);
+    }
+    // A forged token uses up nothing of the user whom it names.
+    assert_eq!(remaining(&t.user("amy").await.get("/app/users/me").await), 2);
+}
+
+#[tokio::test]
+async fn a_refused_caller_gets_in_after_the_time_told_and_not_before() {
+    for rate in ["1/second", "3/minute", "3/hour", "2/day"] {
+        let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", rate)]).await;
+        let anybody = t.anonymous();
+        let limit: i64 = rate.split('/').next().unwrap().parse().unwrap();
+        for n in 1..=limit {
+            assert_eq!(remaining(&anybody.get("/app/users/me").await), limit - n, "{rate}");
+        }
+        // Knocking on does not prolong the wait.
+        let first = refused(anybody.get("/app/users/me").await, &t.clock);
+        for _ in 0..20 {
+            assert_eq!(refused(anybody.get("/app/users/me").await, &t.clock), first, "{rate}");
+        }
+        t.clock.advance(TimeDelta::seconds(first - 1));
+        if first > 1 {
+            assert_eq!(refused(anybody.get("/app/users/me").await, &t.clock), 1, "{rate}");
+        }
+        t.clock.advance(TimeDelta::seconds(1));
+        // All of them came in one sub-window, so all come back together.
+        for n in 1..=limit {
+            let reply = anybody.get("/app/users/me").await;
+            assert_eq!((reply.status.as_u16(), remaining(&reply)), (401, limit - n), "{rate}");
+        }
+        refused(anybody.get("/app/users/me").await, &t.clock);
+    }
+}
+
+#[tokio::test]
+async fn a_budget_comes_back_as_it_was_spent() {
+    let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "3/minute")]).await;
+    let anybody = t.anonymous();
+    for _ in 0..3 {
+        assert_eq!(anybody.get("/app/users/me").await.status, 401);
+        t.clock.advance(TimeDelta::seconds(15));
+    }
+    // 45 seconds after the first: no window starts anew, only the first request leaves.
+    let wait = refused(anybody.get("/app/users/me").await, &t.clock);
+    assert!((14..=15).contains(&wait), "{wait}");
+    t.clock.advance(TimeDelta::seconds(wait));
+    assert_eq!(anybody.get("/app/users/me").await.status, 401);
+    let wait = refused(anybody.get("/app/users/me").await, &t.clock);
+    assert!((14..=15).contains(&wait), "{wait}");
+}
+
+#[tokio::test]
+async fn probes_metrics_and_descriptions_are_never_limited() {
+    let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "1/day")]).await;
+    for path in
+        ["/public/health", "/public/health/ready", "/public/metrics", "/public/metrics/health", "/openapi.json", "//docs", "//redoc"]
+    {
+        for _ in 0..3 {
+            let reply = t.anonymous().get(path).await;
+            assert_eq!(reply.status, 200, "{path}");
+            assert!(reply.headers.keys().all(|name| !name.as_str().starts_with("x-ratelimit")), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn limits_can_be_turned_off_and_then_nothing_is_told_of_them() {
+    let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "1/day"), ("RATE_LIMIT_ENABLED", "false")]).await;
+    for _ in 0..3 {
+        let reply = t.anonymous().get("/app/users/me").await;
+        assert!(reply.headers.keys().all(|name| !name.as_str().starts_with("x-ratelimit")));
+        reply.expect_error(401, "AUTHENTICATION_ERROR");
+    }
+}
+
+async fn from(t: &TestApp, forwarded: &str) -> Reply {
+    t.anonymous().get("/app/users/me").header("x-forwarded-for", forwarded).await
+}
+
+#[tokio::test]
+async fn without_trusted_proxies_nobody_chooses_an_address() {
+    let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "2/minute")]).await;
+    assert_eq!(remaining(&from(&t, "1.1.1.1").await), 1);
+    assert_eq!(remaining(&from(&t, "2.2.2.2").await), 0);
+    refused(from(&t, "3.3.3.3").await, &t.clock);
+    for name in ["x-real-ip", "forwarded", "cf-connecting-ip", "true-client-ip", "x-client-ip"] {
+        refused(t.anonymous().get("/app/users/me").header(name, "4.4.4.4").await, &t.clock);
+    }
+}
+
+#[tokio::test]
+async fn behind_trusted_proxies_the_nearest_stranger_counts() {
+    let proxies = [("RATE_LIMIT_DEFAULT", "2/minute"), ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8")];
+    let t = TestApp::with(Backend::Sqlite, &proxies).await;
+    assert_eq!(remaining(&from(&t, "1.1.1.1").await), 1);
+    assert_eq!(remaining(&from(&t, "2.2.2.2").await), 1);
+    // What a client wrote itself stands left of what the proxies saw.
+    assert_eq!(remaining(&from(&t, "9.9.9.9, 1.1.1.1").await), 0);
+    refused(from(&t, "8.8.8.8, 7.7.7.7, 1.1.1.1").await, &t.clock);
+    refused(from(&t, "5.5.5.5,1.1.1.1 , 10.1.2.3").await, &t.clock);
+    refused(from(&t, "127.0.0.1, 1.1.1.1:4711, 10.1.2.3, 10.3.2.1").await, &t.clock);
+    let lines = t.anonymous().get("/app/users/me").header("x-forwarded-for", "6.6.6.6").header("x-forwarded-for", "1.1.1.1").await;
+    refused(lines, &t.clock);
+    // Without a readable address it is the proxy itself.
+    assert_eq!(remaining(&from(&t, "nonsense").await), 1);
+    assert_eq!(remaining(&from(&t, "1.1.1.1, nonsense").await), 0);
+    refused(t.anonymous().get("/app/users/me").await, &t.clock);
+}
+
+/// Variables for a Redis that the test has for itself, under a prefix of its own.
+fn redis_vars(prefix: &str) -> Option<[(&str, &str); 2]> {
+    Some([("REDIS_URL", services::redis()?), ("REDIS_PREFIX", prefix)])
+}
+
+fn prefix() -> String {
+    format!("omnistack-test:{}:", uuid::Uuid::now_v7().simple())
+}
+
+#[tokio::test]
+async fn instances_that_share_redis_share_each_budget() {
+    let prefix = prefix();
+    let Some(redis) = redis_vars(&prefix) else { return };
+    let vars: Vec<_> = redis.into_iter().chain([("RATE_LIMIT_DEFAULT", "6/minute")]).collect();
+    let here = TestApp::with(Backend::Sqlite, &vars).await;
+    let there = here.second(&vars).await;
+    let amy = here.user("amy").await;
+    let there_too = there.with_token(amy.token.as_ref().unwrap());
+    for left in (1..=4).rev() {
+        let client = if left % 2 == 0 { &there_too } else { &amy };
+        assert_eq!(remaining(&client.get("/app/users/me").await), left);
+    }
+    assert_eq!(remaining(&there_too.get("/app/users/me").await), 0);
+    let wait = refused(amy.get("/app/users/me").await, &here.clock);
+    assert_eq!(refused(there_too.get("/app/users/me").await, &here.clock), wait);
+    here.clock.advance(TimeDelta::seconds(wait));
+    there_too.get("/app/users/me").await.expect(200);
+    // Many at once are counted one by one.
+    let crowd: Vec<_> = (0..20).map(|n| if n % 2 == 0 { amy.clone() } else { there_too.clone() }).collect();
+    let calls: Vec<_> = crowd.into_iter().map(|client| tokio::spawn(async move { client.get("/app/users/me").await })).collect();
+    let mut let_in = 0;
+    for call in calls {
+        let_in += usize::from(call.await.unwrap().status == 200);
+    }
+    assert_eq!(let_in, 5);
+    // Another prefix is another world.
+    let elsewhere = self::prefix();
+    let vars: Vec<_> = redis_vars(&elsewhere).unwrap().into_iter().chain([("RATE_LIMIT_DEFAULT", "6/minute")]).collect();
+    assert_eq!(remaining(&here.second(&vars).await.with_token(amy.token.as_ref().unwrap()).get("/app/users/me").await), 5);
+}
+
+fn limiter(rate: &str, redis: Option<Redis>) -> Limiter {
+    let vars = [("RATE_LIMIT_DEFAULT".to_owned(), rate.to_owned())];
+    Limiter::new(rate_limit::Config::read(&mut Env::from_vars(vars)), redis)
+}
+
+fn connect(prefix: &str) -> Option<Redis> {
+    let vars = redis_vars(prefix)?.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Redis::connect(&redis::Config::read(&mut Env::from_vars(vars))).unwrap()
+}
+
+#[test]
+fn redis_decides_as_memory_does() {
+    if services::redis().is_none() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let rate = (1..=8u32, prop::sample::select(vec![("minute", 60_000), ("hour", 3_600_000), ("day", 86_400_000)]));
+    // Steps of some sub-windows, so that windows fill, run over and are left behind; two callers.
+    let steps = prop::collection::vec((0.0..0.4f64, 0..2u8), 1..60);
+    let mut runner = TestRunner::new(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() });
+    let checked = runner.run(&(rate, steps), |((limit, (unit, window)), steps)| {
+        runtime.block_on(async {
+            let rate = format!("{limit}/{unit}");
+            let (memory, shared, clock) = (limiter(&rate, None), limiter(&rate, connect(&prefix())), Clock::manual());
+            for (step, who) in steps {
+                #[expect(clippy::cast_possible_truncation, reason = "less than a window")]
+                clock.advance(TimeDelta::milliseconds((step * f64::from(window)) as i64));
+                let caller = Caller::User(Arc::from(format!("user-{who}")));
+                let by_memory = memory.hit(Class::Default, caller.clone(), clock.now()).await;
+                let by_redis = shared.hit(Class::Default, caller, clock.now()).await;
+                prop_assert_eq!(by_memory, by_redis);
+            }
+            Ok(())
+        })
+    });
+    checked.unwrap();
+}
