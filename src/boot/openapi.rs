@@ -79,9 +79,9 @@ fn complete_operation(operation: &mut Operation, route: &Route) {
     for (status, code, when) in CODES {
         let possible = match status {
             400 | 413 | 415 => has_body,
-            401 | 403 => route.zone != Zone::Public,
+            // 409: at first sight of a user whose address another one has, on whichever route that is.
+            401 | 403 | 409 => route.zone != Zone::Public,
             404 => by_id,
-            409 => operation.operation_id.as_deref() == Some("getMe"),
             422 => has_body || has_parameters,
             429 => route.options.limited,
             500 => true,
