@@ -48,7 +48,8 @@ fn makes_databases(url: &str) -> bool {
     let options = PgConnectOptions::from_str(url).unwrap();
     let asked = async move {
         let mut connection = PgConnection::connect_with(&options).await?;
-        let row = sqlx::query("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user").fetch_one(&mut connection).await?;
+        let row =
+            sqlx::query("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user").fetch_one(&mut connection).await?;
         Ok::<bool, sqlx::Error>(row.get(0))
     };
     // A thread of its own: the caller is inside a runtime.
