@@ -6,6 +6,7 @@
 mod client;
 mod database;
 pub mod services;
+mod statements;
 pub mod tokens;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use tokio::net::TcpListener;
 
 pub use client::{Client, Reply, ids};
 use database::Database;
+pub use statements::statements;
 
 /// Which engine a story runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
