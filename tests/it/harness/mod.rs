@@ -9,6 +9,7 @@ pub mod issuer;
 pub mod process;
 pub mod proxy;
 pub mod services;
+mod statements;
 pub mod tokens;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use tokio::net::TcpListener;
 
 pub use client::{Call, Client, Reply, ids};
 use database::Database;
+pub use statements::statements;
 
 /// Which engine a story runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,92 @@
+//! Stories about the cost of a request: how many SQL statements it runs once its caller is known.
+
+use serde_json::json;
+
+use crate::harness::{Backend, TestApp, statements};
+
+crate::on_both_backends![
+    a_known_caller_costs_one_statement,
+    pages_by_cursor_cost_one_statement,
+    what_is_refused_costs_none,
+    a_caller_is_looked_up_once,
+    a_key_costs_three_statements_and_its_replay_two,
+];
+
+async fn a_known_caller_costs_one_statement(b: Backend) {
+    let t = TestApp::start(b).await;
+    let (amy, admin) = (t.user("amy").await, t.admin().await);
+    admin.get("/admin/users").await.expect(200);
+    let project = amy.project("Apollo").await;
+    let path = format!("/app/projects/{}", project["id"].as_str().unwrap());
+    for (call, begins) in [
+        (amy.get("/app/users/me"), "SELECT"),
+        (amy.get(&path), "SELECT"),
+        (amy.get("/app/projects"), "SELECT"),
+        (amy.get("/app/projects?limit=1&search=apollo"), "SELECT"),
+        (amy.post("/app/projects", json!({"name": "Gemini"})), "INSERT"),
+        (amy.patch(&path, json!({})), "SELECT"),
+        (amy.patch(&path, json!({"name": "Mercury"})), "UPDATE"),
+        (amy.delete(&path), "UPDATE"),
+        (admin.get("/admin/users"), "SELECT"),
+        (admin.get("/admin/users/amy"), "SELECT"),
+    ] {
+        let (reply, ran) = statements(call).await;
+        assert!(reply.status.is_success(), "{}", reply.text());
+        assert!(ran.len() == 1 && ran[0].starts_with(begins), "{begins}: {ran:#?}");
+    }
+}
+
+async fn pages_by_cursor_cost_one_statement(b: Backend) {
+    let t = TestApp::start(b).await;
+    let (amy, admin) = (t.user("amy").await, t.admin().await);
+    for n in 0..3 {
+        amy.project(&format!("project {n}")).await;
+    }
+    admin.get("/admin/users").await.expect(200);
+    for (client, path) in [(&amy, "/app/projects?limit=1"), (&amy, "/app/projects?limit=1&search=project"), (&admin, "/admin/users?limit=1")] {
+        let (first, ran) = statements(client.get(path).query(&[("cursor", "")])).await;
+        assert_eq!(ran.len(), 1, "{ran:#?}");
+        let cursor = first.expect(200)["next_cursor"].as_str().unwrap().to_owned();
+        let (_, ran) = statements(client.get(path).query(&[("cursor", &cursor)])).await;
+        assert_eq!(ran.len(), 1, "{ran:#?}");
+    }
+}
+
+async fn what_is_refused_costs_none(b: Backend) {
+    let t = TestApp::start(b).await;
+    let amy = t.user("amy").await;
+    for (call, status) in [
+        (amy.post("/app/projects", json!({"name": ""})).key("k"), 422),
+        (amy.get("/app/projects?limit=0"), 422),
+        (amy.get("/app/projects?cursor=x"), 422),
+        (amy.get("/app/projects/nonsense"), 404),
+        (amy.get("/admin/users"), 403),
+        (t.anonymous().get("/app/users/me"), 401),
+        (amy.get("/app/nothing"), 404),
+        (t.anonymous().get("/public/health"), 200),
+    ] {
+        let (reply, ran) = statements(call).await;
+        assert_eq!((reply.status.as_u16(), ran), (status, vec![]));
+    }
+}
+
+async fn a_caller_is_looked_up_once(b: Backend) {
+    let t = TestApp::start(b).await;
+    let amy = t.user("amy").await;
+    let other = t.second(&[]).await.with_token(amy.token.as_ref().unwrap());
+    for expected in [2, 1, 1] {
+        let (reply, ran) = statements(other.get("/app/users/me")).await;
+        reply.expect(200);
+        assert_eq!(ran.len(), expected, "{ran:#?}");
+    }
+}
+
+async fn a_key_costs_three_statements_and_its_replay_two(b: Backend) {
+    let t = TestApp::start(b).await;
+    let amy = t.user("amy").await;
+    for expected in [3, 2, 2] {
+        let (reply, ran) = statements(amy.post("/app/projects", json!({"name": "Apollo"})).key("k")).await;
+        reply.expect(201);
+        assert_eq!(ran.len(), expected, "{ran:#?}");
+    }
+}
