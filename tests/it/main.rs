@@ -1,7 +1,7 @@
 //! The tests of the whole server, in one binary: every further one would link it all again.
 //!
 //! Stories go through HTTP and run on SQLite and on Postgres (`harness`). A file in `features/` is picked up
-//! by its name alone.
+//! by its name alone; cargo notices a new one once this file is touched.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
