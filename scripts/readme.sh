@@ -7,7 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-section=${1:-}
+section=${1:-other}
+ran=0
 server=""
 stop() { if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; server=""; fi; }
 trap stop EXIT
@@ -39,8 +40,12 @@ title="" kind="" text=""
 while IFS= read -r line <&3; do
   if [ -n "$kind" ]; then
     if [ "$line" = '```' ]; then
-      in_test=no; [ "$title" = "Test" ] && in_test=yes
-      if [ "$section" = test ] && [ $in_test = yes ] || [ "$section" != test ] && [ $in_test = no ]; then run_block "$kind" "$text"; fi
+      belongs=other
+      if [ "$title" = "Test" ]; then belongs=test; fi
+      if [ "$belongs" = "$section" ]; then
+        run_block "$kind" "$text"
+        ran=$((ran + 1))
+      fi
       kind=""
     else
       text+="$line"$'\n'
@@ -53,3 +58,4 @@ while IFS= read -r line <&3; do
     esac
   fi
 done 3< README.md
+[ "$ran" -gt 0 ] || { echo "README.md has no block to run here" >&2; exit 1; }

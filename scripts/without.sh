@@ -65,10 +65,10 @@ list() {
     done < <(components)
 }
 
-# Drops the lines with the name as a whole word from a list file, and shows them.
+# Drops the lines that name the component in code from a list file, and shows them.
 drop_lines() {
     local file=$1 words=$2 pattern
-    pattern="(^|[^A-Za-z0-9_])($words)([^A-Za-z0-9_]|$)"
+    pattern="(^|[^A-Za-z0-9_\"])($words)"
     [[ -f $file ]] || return 0
     grep -nE "$pattern" "$file" | sed "s|^|  $file:|" || return 0
     sed -i.before -E "/$pattern/d" "$file"
@@ -78,12 +78,12 @@ drop_lines() {
 remove() {
     local component=$1 name words file
     name=$(basename "$component")
-    words=$name
+    words="mod $name;|$name::"
     # A vendor also has a variant in its kind's enum: `amazon_ses` is `AmazonSes` there.
     if [[ $component == src/providers/*/* ]]; then
-        words+="|$(awk -F_ '{ for (i = 1; i <= NF; i++) printf "%s%s", toupper(substr($i, 1, 1)), substr($i, 2) }' <<<"$name")"
+        words+="|\\b$(awk -F_ '{ for (i = 1; i <= NF; i++) printf "%s%s", toupper(substr($i, 1, 1)), substr($i, 2) }' <<<"$name")\\b"
     fi
-    rm -rf "$component" "$component.rs" "tests/it/features/$name" "tests/it/features/$name.rs"
+    rm -rf "$component" "$component.rs" "tests/it/features/$name" "tests/it/features/$name.rs" tests/it/features/"$name"_*.rs
     rm -f migrations/*/[0-9][0-9][0-9][0-9]_"$name".sql
     while IFS= read -r file; do
         drop_lines "$file" "$words"

@@ -17,8 +17,9 @@ struct Inner<T: Clone + Send + Sync + 'static> {
     entries: moka::sync::Cache<Arc<str>, (DateTime<Utc>, T)>,
     life: TimeDelta,
     drops: AtomicU64,
-    channel: String,
-    redis: Option<Redis>,
+    /// Where instances tell each other what to forget, and the channel they do it on.
+    #[cfg(feature = "redis")]
+    bus: Option<(Redis, String)>,
     hits: IntCounter,
     misses: IntCounter,
 }
@@ -28,13 +29,14 @@ struct Inner<T: Clone + Send + Sync + 'static> {
 pub struct Epoch(u64);
 
 impl<T: Clone + Send + Sync + 'static> Cache<T> {
+    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "there is no Redis in this build"))]
     pub fn new(name: &str, capacity: u64, life: TimeDelta, redis: Option<Redis>) -> Self {
         let cache = Self(Arc::new(Inner {
             entries: moka::sync::Cache::new(capacity),
             life,
             drops: AtomicU64::new(0),
-            channel: format!("drop:{name}"),
-            redis,
+            #[cfg(feature = "redis")]
+            bus: redis.map(|redis| (redis, format!("drop:{name}"))),
             hits: METRICS.cache_hits.with_label_values(&[name]),
             misses: METRICS.cache_misses.with_label_values(&[name]),
         }));
@@ -44,9 +46,9 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
 
     #[cfg(feature = "redis")]
     fn listen(&self) {
-        if let Some(redis) = &self.0.redis {
+        if let Some((redis, channel)) = &self.0.bus {
             let (all, one) = (self.clone(), self.clone());
-            redis.listen(&self.0.channel, move || all.forget_all(), move |key| one.forget(&key));
+            redis.listen(channel, move || all.forget_all(), move |key| one.forget(&key));
         }
     }
 
@@ -85,8 +87,8 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     pub fn drop_everywhere(&self, key: &str) {
         self.forget(key);
         #[cfg(feature = "redis")]
-        if let Some(redis) = self.0.redis.clone() {
-            let (channel, key) = (self.0.channel.clone(), key.to_owned());
+        if let Some((redis, channel)) = self.0.bus.clone() {
+            let key = key.to_owned();
             tokio::spawn(async move { redis.publish(&channel, &key).await });
         }
     }

@@ -4,13 +4,16 @@
 #[cfg(feature = "postgres")]
 mod takeover;
 
+#[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 
 use anyhow::Context;
 use sqlx::migrate::{Migrate, Migrator};
 
 use super::feature::Step;
-use crate::platform::db::{DatabaseUrl, Db, SqliteUrl};
+#[cfg(feature = "sqlite")]
+use crate::platform::db::SqliteUrl;
+use crate::platform::db::{DatabaseUrl, Db};
 
 #[cfg(feature = "postgres")]
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -77,6 +80,7 @@ pub async fn is_current(db: &Db) -> anyhow::Result<bool> {
 }
 
 /// Applies what is pending, then the features' own steps. With `dry_run` only says what is pending.
+#[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "only SQLite's lock file lies beside the database"))]
 pub async fn run(db: &Db, url: &DatabaseUrl, steps: &[fn(Db) -> Step], dry_run: bool) -> anyhow::Result<Report> {
     let mut report = Report { applied: pending(&status(db).await?), remarks: Vec::new() };
     match db {

@@ -9,9 +9,11 @@ use sqlx::postgres::{PgArguments, PgRow, Postgres};
 #[cfg(feature = "sqlite")]
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 
+#[cfg(feature = "postgres")]
+use super::is_contended;
 use super::stats::Stats;
 use super::tx::To;
-use super::{Db, On, is_contended};
+use super::{Db, On};
 
 /// Which engines a text is meant for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
