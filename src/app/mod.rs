@@ -7,7 +7,7 @@ pub mod secret_key;
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -83,24 +83,20 @@ impl App {
     }
 }
 
-/// How far the process is: it is ready only between start and the signal to stop.
+/// Whether the process wants requests: only between its start and the signal to stop.
 #[derive(Debug, Default)]
-pub struct Phase(AtomicU8);
+pub struct Phase(AtomicBool);
 
 impl Phase {
     pub fn set_ready(&self) {
-        self.0.store(1, Ordering::SeqCst);
+        self.0.store(true, Ordering::SeqCst);
     }
 
     pub fn set_stopping(&self) {
-        self.0.store(2, Ordering::SeqCst);
+        self.0.store(false, Ordering::SeqCst);
     }
 
     pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == 1
-    }
-
-    pub fn is_stopping(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == 2
+        self.0.load(Ordering::SeqCst)
     }
 }

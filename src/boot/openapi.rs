@@ -100,7 +100,7 @@ fn complete_operation(operation: &mut Operation, route: &Route) {
     }
     for (status, response) in &mut operation.responses.responses {
         // OpenAPI 3.1 wants a description of each; utoipa leaves it out where a handler gives none.
-        let reason = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok()).and_then(|status| status.canonical_reason());
+        let reason = StatusCode::from_bytes(status.as_bytes()).ok().and_then(|status| status.canonical_reason());
         if let (RefOr::T(response), Some(reason)) = (response, reason)
             && response.description.is_empty()
         {

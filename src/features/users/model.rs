@@ -127,7 +127,7 @@ pub struct UpdateMe {
 }
 
 /// What an administrator may change of a user; absent members stay, `null` clears where it may.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[schema(example = json!({"role": "admin", "is_active": true}))]
 pub struct UpdateUser {
     #[serde(default, deserialize_with = "present")]

@@ -132,8 +132,7 @@ pub async fn update(app: &App, actor: &CurrentUser, id: &UserId, change: UpdateU
         let mut tx = app.db.begin().await?;
         let target = store::lock(&app.db, &mut tx, id.clone()).await?.ok_or_else(|| Error::not_found("User", id.as_str()))?;
         check_change(actor, id, &target, &change)?;
-        let change = UpdateUser { full_name: change.full_name.clone(), avatar_url: change.avatar_url.clone(), ..change };
-        store::update(&mut tx, id.clone(), change, app.clock.now()).await?;
+        store::update(&mut tx, id.clone(), change.clone(), app.clock.now()).await?;
         let user = store::by_id(&mut tx, id.clone()).await?.ok_or_else(|| Error::not_found("User", id.as_str()))?;
         forget_after_commit(app, &mut tx, id);
         tx.commit().await?;

@@ -1,10 +1,11 @@
 //! JSON bodies: read under the route's limit, parsed, held against their schema, and only then given to a handler.
 
-use axum::body::HttpBody;
+use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header;
+use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -38,7 +39,8 @@ impl<S: Send + Sync, T: DeserializeOwned + ToSchema + 'static> FromRequest<S> fo
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
         check_content_type(&request)?;
-        parse(&read(request).await?).map(Self)
+        let (parts, body) = request.into_parts();
+        parse(&read(&parts, body).await?).map(Self)
     }
 }
 
@@ -48,7 +50,7 @@ impl<S: Send + Sync, T: DeserializeOwned + ToSchema + 'static> FromRequest<S> fo
     async fn from_request(request: Request, _: &S) -> Result<Self> {
         check_content_type(&request)?;
         let (parts, body) = request.into_parts();
-        let bytes = read(Request::from_parts(parts.clone(), body)).await?;
+        let bytes = read(&parts, body).await?;
         let value = parse(&bytes)?;
         Ok(Self { value, key: idempotency::Key::read(&parts, &bytes)? })
     }
@@ -68,9 +70,9 @@ fn check_content_type(request: &Request) -> Result<()> {
 }
 
 /// The whole body, as long as it keeps within the route's limit.
-async fn read(request: Request) -> Result<Bytes> {
-    let limit = request.extensions().get::<BodyLimit>().map_or(0, |limit| limit.0);
-    match Limited::new(request.into_body(), limit).collect().await {
+async fn read(parts: &Parts, body: Body) -> Result<Bytes> {
+    let limit = parts.extensions.get::<BodyLimit>().map_or(0, |limit| limit.0);
+    match Limited::new(body, limit).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge { limit }),
         Err(_) => Err(Error::BadRequest("The request body could not be read".to_owned())),

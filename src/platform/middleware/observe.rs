@@ -37,16 +37,16 @@ pub async fn observe(State(observer): State<Arc<Observer>>, mut request: Request
     let context = RequestContext::new(request_id(request.headers()));
     let client_ip = observer.client_ip(&request);
     request.extensions_mut().insert(ClientIp(client_ip));
-    let template = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let route = template.as_deref().and_then(|template| observer.routes.get(template)).cloned();
-    let endpoint = template.unwrap_or_else(|| "unmatched".to_owned());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().and_then(|path| observer.routes.get(path.as_str())).cloned();
+    let endpoint = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
     let observed = route.as_ref().is_none_or(|route| route.options.observed);
     if let Some(route) = &route {
         request.extensions_mut().insert(route.clone());
     }
     let method = standard_name(request.method());
-    let _in_progress = observed.then(|| InProgress::enter(method, &endpoint));
-    let line = observed.then(|| Line::of(&request, &endpoint, client_ip));
+    let _in_progress = observed.then(|| InProgress::enter(method, endpoint));
+    let line = observed.then(|| Line::of(&request, endpoint, client_ip));
 
     let mut response = context
         .clone()
@@ -63,8 +63,8 @@ pub async fn observe(State(observer): State<Arc<Observer>>, mut request: Request
     }
     if let Some(line) = line {
         let (status, took) = (response.status(), started.elapsed());
-        METRICS.http_requests.with_label_values(&[method, &endpoint, status.as_str()]).inc();
-        METRICS.http_duration.with_label_values(&[method, &endpoint]).observe(took.as_secs_f64());
+        METRICS.http_requests.with_label_values(&[method, endpoint, status.as_str()]).inc();
+        METRICS.http_duration.with_label_values(&[method, endpoint]).observe(took.as_secs_f64());
         context.scope(async { line.write(status, millis(took)) }).await;
     }
     response

@@ -16,8 +16,8 @@ use crate::platform::config::{Env, Section, Value};
 use crate::platform::redis::Redis;
 
 /// Sub-windows of a window.
-const SLOTS: u64 = 60;
 const SLOT_COUNT: usize = 60;
+const SLOTS: u64 = SLOT_COUNT as u64;
 
 /// A budget that several routes share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
