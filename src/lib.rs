@@ -5,7 +5,8 @@
 //! | folder | holds | may use |
 //! | --- | --- | --- |
 //! | [`platform`] | configuration, database, HTTP shapes, tokens, limits, logs | nothing of the others |
-//! | [`app`] | the [`app::App`] that everything works with, configuration, migrations, the hooks of a feature | `platform` |
+//! | [`providers`] | outside services: a trait for each kind, a file for each vendor | `platform` |
+//! | [`app`] | the [`app::App`] that everything works with, configuration, migrations, the job queue, the hooks of a feature | those before |
 //! | [`features`] | one folder for each thing the API offers: routes, rules, SQL | those before, and other features' `model` and `service` |
 //! | [`boot`] | router and middleware, accept loop, OpenAPI, start and stop | those before |
 //! | [`cli`] | one file for each subcommand | all |
@@ -19,3 +20,4 @@ pub mod boot;
 pub mod cli;
 pub mod features;
 pub mod platform;
+pub mod providers;

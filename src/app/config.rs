@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::jobs;
 use crate::platform::config::{Env, Environment, Findings, List, Note, Origin, Problem, Section};
 use crate::platform::{auth, db, rate_limit, redis, telemetry};
 
@@ -19,6 +20,7 @@ pub struct Config {
     pub redis: redis::Config,
     pub auth: auth::Config,
     pub rate_limit: rate_limit::Config,
+    pub jobs: jobs::Config,
     pub telemetry: telemetry::Config,
 }
 
@@ -127,6 +129,7 @@ impl Config {
             redis: redis::Config::read(&mut env),
             auth: auth::Config::read(&mut env),
             rate_limit: rate_limit::Config::read(&mut env),
+            jobs: jobs::Config::read(&mut env),
             telemetry: telemetry::Config::read(&mut env),
         };
         config.check(&mut env);

@@ -2,10 +2,16 @@
 
 use std::pin::Pin;
 
-use super::Routes;
-use crate::platform::db::Db;
+use serde_json::{Map, Value};
+
+use super::jobs::Registry;
+use super::jobs::cron::Schedules;
+use super::{App, Routes};
+use crate::platform::db::{Db, Tx};
+use crate::platform::error::Result;
 
 /// A feature's hooks; those that it does not name are empty.
+#[derive(Clone, Copy)]
 pub struct Feature {
     /// As its folder is called.
     pub name: &'static str,
@@ -15,6 +21,17 @@ pub struct Feature {
     pub app: fn() -> Routes,
     /// Routes under `/api/v1/admin`.
     pub admin: fn() -> Routes,
+    /// Functions that run in the background.
+    pub jobs: fn(&mut Registry),
+    /// Functions that run by the clock.
+    pub cron: fn(&mut Schedules),
+    /// What the feature keeps of one user, by name, for their copy of it.
+    pub export: fn(App, String) -> Exported,
+    /// Removes what the feature keeps of one user; says how many rows it was. The features run from the last to the
+    /// first of the list, in one transaction: what stands on others goes before them.
+    pub erase: for<'a> fn(&'a App, &'a mut Tx, &'a str) -> Erased<'a>,
+    /// What goes away with time.
+    pub cleanup: &'static [Cleanup],
     /// What SQL alone cannot do for rows that another version wrote. Runs after every migration and every
     /// start, so it must cost nothing where nothing is left to do.
     pub after_migrations: fn(Db) -> Step,
@@ -22,9 +39,47 @@ pub struct Feature {
 
 /// A step of a feature's own.
 pub type Step = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+pub type Exported = Pin<Box<dyn Future<Output = Result<Map<String, Value>>> + Send>>;
+pub type Erased<'a> = Pin<Box<dyn Future<Output = Result<u64>> + Send + 'a>>;
+pub type Cleaned = Pin<Box<dyn Future<Output = Result<Removed>> + Send>>;
+
+/// One kind of thing that goes away with time.
+pub struct Cleanup {
+    pub when: When,
+    /// Removes a bounded number of them; called again until it removes none.
+    pub run: fn(App) -> Cleaned,
+}
+
+/// How soon something goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// It has expired and is of no use: every hour.
+    Expired,
+    /// It has been kept for a while on purpose: every week, with all that has expired.
+    Old,
+}
+
+/// What a clean-up has removed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Removed {
+    pub records: u64,
+    /// Bytes given free outside of the database.
+    pub bytes: u64,
+}
 
 impl Feature {
     pub const fn new(name: &'static str) -> Self {
-        Self { name, public: Routes::new, app: Routes::new, admin: Routes::new, after_migrations: |_| Box::pin(async { Ok(()) }) }
+        Self {
+            name,
+            public: Routes::new,
+            app: Routes::new,
+            admin: Routes::new,
+            jobs: |_| {},
+            cron: |_| {},
+            export: |_, _| Box::pin(async { Ok(Map::new()) }),
+            erase: |_, _, _| Box::pin(async { Ok(0) }),
+            cleanup: &[],
+            after_migrations: |_| Box::pin(async { Ok(()) }),
+        }
     }
 }

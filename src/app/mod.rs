@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod feature;
+pub mod jobs;
 pub mod migrate;
 pub mod secret_key;
 
@@ -22,6 +23,9 @@ use crate::platform::http::cursor::Cursors;
 use crate::platform::rate_limit::Limiter;
 use crate::platform::redis::Redis;
 use config::Config;
+use feature::Feature;
+use jobs::cron::Schedules;
+use jobs::{Queue, Registry};
 
 /// Routes of a feature.
 pub type Routes = crate::platform::http::Routes<App>;
@@ -45,6 +49,10 @@ pub struct AppInner {
     pub limiter: Limiter,
     pub cursors: Cursors,
     pub identities: Cache<Identity>,
+    pub jobs: Queue,
+    pub schedules: Schedules,
+    /// Whose hooks are asked: for a user's data, for what goes away with time.
+    pub features: Vec<Feature>,
     pub phase: Phase,
 }
 
@@ -58,7 +66,7 @@ impl Deref for App {
 
 impl App {
     /// Puts everything together. Nothing outside is asked for anything but the database file.
-    pub async fn new(config: Config, clock: Clock) -> anyhow::Result<Self> {
+    pub async fn new(config: Config, clock: Clock, features: Vec<Feature>) -> anyhow::Result<Self> {
         let url = config.database.url.as_ref().context("DATABASE_URL is not set")?;
         let db = Db::connect(&config.database, url).await?;
         let redis = Redis::connect(&config.redis)?;
@@ -68,11 +76,19 @@ impl App {
             .timeout(Duration::from_secs(30))
             .user_agent(concat!("omnistack/", env!("CARGO_PKG_VERSION")))
             .build()?;
+        let (mut registry, mut schedules) = (Registry::default(), Schedules::default());
+        for feature in &features {
+            (feature.jobs)(&mut registry);
+            (feature.cron)(&mut schedules);
+        }
         Ok(Self(Arc::new(AppInner {
             verifier: Verifier::new(&config.auth, &keys, http, clock.clone()),
             limiter: Limiter::new(config.rate_limit.clone(), redis.clone()),
             cursors: Cursors::new(&keys),
             identities: Cache::new("identity", IDENTITIES, IDENTITY_LIFE, redis.clone()),
+            jobs: Queue::new(clock.clone(), registry),
+            schedules,
+            features,
             phase: Phase::default(),
             config,
             clock,

@@ -9,3 +9,4 @@ pub mod listener;
 pub mod openapi;
 pub mod router;
 pub mod serve;
+pub mod worker;

@@ -1,29 +1,26 @@
 //! Start and stop of the server.
 //!
-//! Start: database, migrations, Redis, listener; ready only then. Stop, on SIGTERM or SIGINT: not ready, but
-//! serving for `SHUTDOWN_DELAY_SECONDS`; then the listener's queue is emptied and closed, running requests
-//! get `SHUTDOWN_GRACE_SECONDS`, the pools close. A second signal ends at once.
+//! Start: database, migrations, Redis, worker, listener; ready only then. Stop, on SIGTERM or SIGINT: not ready, but
+//! serving for `SHUTDOWN_DELAY_SECONDS`; then the listener's queue is emptied and closed, running requests and running
+//! jobs get `SHUTDOWN_GRACE_SECONDS`, the pools close. A second signal ends at once.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::worker::{Signals, Working};
 use super::{banner, listener, router};
 use crate::app::{App, migrate};
 use crate::features::{self, users};
 use crate::platform::auth::{Provider, Role};
 use crate::platform::config::Environment;
 use crate::platform::db::Db;
-use crate::platform::http::idempotency;
 use crate::platform::redis::{self, Redis};
 
 /// A database that is still starting is waited for this long.
 const DATABASE_WAIT: Duration = Duration::from_secs(10);
-/// How often expired idempotency keys are removed.
-const SWEEP: Duration = Duration::from_secs(3600);
 /// The address of the user that a first local start makes.
 const LOCAL_ADMIN: &str = "admin@localhost";
 
@@ -42,9 +39,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     let first_token = first_local_token(&app).await?;
     app.phase.set_ready();
     banner::print(&app, listener.local_addr()?, first_token.as_deref().map(|token| (LOCAL_ADMIN, token)));
-    let sweeper = tokio::spawn(sweep(app.clone()));
     let clean = run(&app, listener, router).await?;
-    sweeper.abort();
     app.db.close().await;
     if clean {
         tracing::info!("stopped");
@@ -55,7 +50,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
 }
 
 /// Waits for the database and brings it up to date.
-async fn prepare(app: &App) -> anyhow::Result<()> {
+pub(super) async fn prepare(app: &App) -> anyhow::Result<()> {
     wait_for(&app.db).await?;
     let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
     if app.config.database.run_migrations {
@@ -99,38 +94,26 @@ async fn first_local_token(app: &App) -> anyhow::Result<Option<String>> {
 
 /// Serves until the signal, and through the stop; says whether every connection ended in time.
 async fn run(app: &App, listener: TcpListener, router: axum::Router) -> anyhow::Result<bool> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut signals = Signals::listen()?;
     let stop = listener::Stop::default();
     let core = &app.config.core;
+    let working = app.config.jobs.enabled.then(|| Working::start(app));
     let serving = tokio::spawn(listener::run(listener, router, stop.clone(), core.shutdown_grace));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    signals.received().await;
     tracing::info!(
         delay_s = core.shutdown_delay.as_secs(),
         grace_s = core.shutdown_grace.as_secs(),
         "stopping; a second signal ends at once"
     );
     app.phase.set_stopping();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        // 128 + SIGINT, as shells report it.
-        std::process::exit(130);
-    });
+    signals.end_at_once_on_next();
     stop.closing.cancel();
     tokio::time::sleep(core.shutdown_delay).await;
     stop.drain.cancel();
-    Ok(serving.await?)
-}
-
-async fn sweep(app: App) {
-    let mut tick = tokio::time::interval(SWEEP);
-    loop {
-        tick.tick().await;
-        while matches!(idempotency::sweep(&app.db, app.clock.now()).await, Ok(1000..)) {}
-    }
+    let Some(working) = working else { return Ok(serving.await?) };
+    // Beside the requests: one grace for both, or the stop would take twice as long as its setting says.
+    working.stop().cancel();
+    let (served, worked) = tokio::join!(serving, working.ended());
+    worked?;
+    Ok(served?)
 }

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use crate::app::config::{Config, Loaded};
 use crate::app::{App, migrate};
+use crate::features;
 use crate::platform::clock::Clock;
 use crate::platform::config::{Env, Environment};
 use crate::platform::db::DatabaseUrl;
@@ -70,7 +71,7 @@ async fn check_service(findings: &mut Findings, loaded: Loaded) {
         config.core.secret_key = Some("only for this check, never used to sign".into());
     }
     let describe = config.database.url.as_ref().map_or_else(String::new, DatabaseUrl::describe);
-    let app = match App::new(config, Clock::System).await {
+    let app = match App::new(config, Clock::System, features::all()).await {
         Ok(app) => app,
         Err(error) => {
             return findings.fail(

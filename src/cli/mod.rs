@@ -2,12 +2,14 @@
 
 mod config;
 mod doctor;
+mod jobs;
 mod migrate;
 mod openapi;
 mod routes;
 mod serve;
 mod token;
 mod users;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -15,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::App;
 use crate::app::config::{Config, Loaded};
+use crate::features;
 use crate::platform::clock::Clock;
 use crate::platform::config::Env;
 
@@ -30,6 +33,8 @@ struct Cli {
 enum Command {
     /// Serve the API (the default).
     Serve,
+    /// Run jobs and schedules, and serve nothing.
+    Worker,
     /// Bring the database up to date.
     Migrate(migrate::Args),
     /// Print the OpenAPI document.
@@ -40,6 +45,8 @@ enum Command {
     Token(token::Args),
     /// Manage users.
     Users(users::Args),
+    /// List, run, retry and cancel jobs.
+    Jobs(jobs::Args),
     /// Show the configuration in force, secrets masked.
     Config(config::Args),
     /// Check configuration, database, migrations, Redis, clock and folders.
@@ -74,7 +81,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => migrate::run(&args).await,
         Command::Token(args) => token::run(&args).await,
         Command::Users(args) => users::run(&args).await,
+        Command::Jobs(args) => jobs::run(&args).await,
         Command::Doctor => doctor::run().await,
+        Command::Worker => worker::run().await,
         _ => serve::run().await,
     }
 }
@@ -89,5 +98,5 @@ fn load() -> anyhow::Result<Loaded> {
 
 /// The service for a command that only works on the database. Blocking for the secret key of a first start.
 async fn app() -> anyhow::Result<App> {
-    App::new(load()?.config.with_secret()?, Clock::System).await
+    App::new(load()?.config.with_secret()?, Clock::System, features::all()).await
 }

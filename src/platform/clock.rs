@@ -10,6 +10,8 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 pub enum Clock {
     System,
     Manual(Arc<AtomicI64>),
+    /// The system's on a host that is wrong by this much, for tests of what hosts must agree on.
+    Wrong(TimeDelta),
 }
 
 impl Clock {
@@ -24,8 +26,15 @@ impl Clock {
         match self {
             #[expect(clippy::disallowed_methods, reason = "the one place that may ask the system")]
             Self::System => Utc::now().trunc_subsecs(6),
+            Self::Wrong(by) => Self::System.now() + *by,
             Self::Manual(micros) => DateTime::from_timestamp_micros(micros.load(Ordering::SeqCst)).unwrap_or_default(),
         }
+    }
+
+    /// The time of a clock that is set by hand. `None` where the system's rules: then several hosts may differ, and
+    /// what they must agree on goes by the database's clock.
+    pub fn set_time(&self) -> Option<DateTime<Utc>> {
+        matches!(self, Self::Manual(_)).then(|| self.now())
     }
 
     /// Moves a manual clock; the system's is not ours to move and stays.

@@ -1,5 +1,7 @@
 //! `/public/metrics` and `/public/metrics/health`.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
@@ -15,6 +17,9 @@ use crate::platform::error::{Error, Result};
 use crate::platform::http::Json;
 use crate::platform::http::route::Options;
 use crate::platform::telemetry::metrics::{CONTENT_TYPE, METRICS};
+
+/// Counts from the database that take longer are left as they were.
+const REFRESH: Duration = Duration::from_secs(2);
 
 pub fn public() -> Routes {
     Routes::new().add_with(Options::probe(), routes!(metrics)).add_with(Options::probe(), routes!(metrics_health))
@@ -39,11 +44,19 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response>
     // The pool's size is a limit: nothing ever overflows it.
     METRICS.db_pool_connections.with_label_values(&["overflow"]).set(0);
     METRICS.redis_connections.set(app.redis.as_ref().map_or(0, |redis| i64::try_from(redis.connections()).unwrap_or(i64::MAX)));
-    if let Err(error) = users::service::refresh_gauges(&app).await {
-        // The page is most wanted when the database is down.
-        tracing::debug!(cause = %error, "user counts are not refreshed");
+    // The page is most wanted when the database is down: it waits for none of this.
+    let refreshed = tokio::time::timeout(REFRESH, refresh(&app)).await;
+    if let Ok(Err(error)) = refreshed {
+        tracing::debug!(cause = %error, "counts of users and jobs are not refreshed");
     }
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], METRICS.render()?).into_response())
+}
+
+/// What is counted in the database.
+async fn refresh(app: &App) -> Result<()> {
+    let ((), waiting) = tokio::try_join!(users::service::refresh_gauges(app), app.jobs.waiting(&app.db))?;
+    METRICS.background_job_queue_size.with_label_values(&["default"]).set(waiting);
+    Ok(())
 }
 
 fn presents(headers: &HeaderMap, token: &SecretString) -> bool {

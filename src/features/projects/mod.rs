@@ -8,7 +8,13 @@ mod routes;
 pub mod service;
 mod store;
 
-use crate::app::feature::Feature;
+use crate::app::feature::{Cleanup, Feature, When};
 
-pub const FEATURE: Feature =
-    Feature { app: routes::app, after_migrations: |db| Box::pin(service::fold_names(db)), ..Feature::new("projects") };
+pub const FEATURE: Feature = Feature {
+    app: routes::app,
+    export: |app, owner| Box::pin(async move { service::export(&app, &owner).await }),
+    erase: |_, tx, owner| Box::pin(async move { Ok(store::erase(tx, owner).await?) }),
+    cleanup: &[Cleanup { when: When::Old, run: |app| Box::pin(async move { service::purge_deleted(&app).await }) }],
+    after_migrations: |db| Box::pin(service::fold_names(db)),
+    ..Feature::new("projects")
+};

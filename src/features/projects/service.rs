@@ -1,14 +1,23 @@
 //! Rules about projects.
 
+use chrono::TimeDelta;
+use serde_json::{Map, Value};
+
 use super::model::{CreateProject, Found, Project, ProjectId, UpdateProject};
 use super::store;
 use crate::app::App;
+use crate::app::feature::Removed;
 use crate::features::users::model::UserId;
 use crate::platform::db::{Db, On};
 use crate::platform::error::{Error, Result};
 use crate::platform::http::cursor::Position;
 use crate::platform::http::list::{end_of_time, time_of};
 use crate::platform::text::{fold, like_contains};
+
+/// How long a deleted project can be brought back.
+const KEEP_DELETED: TimeDelta = TimeDelta::days(30);
+/// Projects read at once for an export.
+const EXPORT_PAGE: i64 = 500;
 
 /// Makes a project; `on` is the transaction of the request's idempotency key, if it has one.
 pub async fn create(app: &App, on: On<'_>, owner: &UserId, new: CreateProject) -> Result<Project> {
@@ -68,6 +77,27 @@ pub async fn search(app: &App, owner: &UserId, text: &str, limit: i64, skip: i64
 pub async fn search_after(app: &App, owner: &UserId, text: &str, position: Option<Position>, limit: i64) -> Result<Vec<Found>> {
     let position = position.unwrap_or(Position { key: String::new(), id: String::new() });
     Ok(store::search_after(&app.db, owner, &like_contains(&fold(text)), &position.key, &position.id, limit + 1).await?)
+}
+
+/// Every live project of the owner, for their copy of it.
+pub async fn export(app: &App, owner: &str) -> Result<Map<String, Value>> {
+    let mut projects = Vec::new();
+    let Some(owner) = UserId::parse(owner) else { return Ok(Map::new()) };
+    let (mut created_at, mut id) = (end_of_time(), String::new());
+    loop {
+        let page = store::page_after(&app.db, &owner, created_at, &id, EXPORT_PAGE).await?;
+        let Some(last) = page.last() else { break };
+        (created_at, id) = (last.created_at, last.id.to_string());
+        for project in &page {
+            projects.push(serde_json::to_value(project).map_err(anyhow::Error::new)?);
+        }
+    }
+    Ok([("projects".to_owned(), Value::Array(projects))].into_iter().collect())
+}
+
+/// Removes projects for good that were deleted long enough ago, a bounded number at a time.
+pub async fn purge_deleted(app: &App) -> Result<Removed> {
+    Ok(Removed { records: store::purge_deleted(&app.db, app.clock.now() - KEEP_DELETED).await?, bytes: 0 })
 }
 
 /// Fills the search form of names that another service wrote.

@@ -173,3 +173,13 @@ pub async fn unfolded(on: impl Into<On<'_>>) -> sqlx::Result<Vec<(String, String
 pub async fn set_name_folded(on: impl Into<On<'_>>, id: String, folded: String) -> sqlx::Result<u64> {
     q(on, sql!("UPDATE projects SET name_folded = $2 WHERE id = $1 AND name_folded = ''")).bind(id).bind(folded).exec().await
 }
+
+/// A thousand at a time: the writer of SQLite is everybody's.
+pub async fn purge_deleted(on: impl Into<On<'_>>, before: DateTime<Utc>) -> sqlx::Result<u64> {
+    q(on, sql!("DELETE FROM projects WHERE id IN (SELECT id FROM projects WHERE deleted_at < $1 LIMIT 1000)")).bind(before).exec().await
+}
+
+/// Everything of the owner's, deleted or not.
+pub async fn erase(on: impl Into<On<'_>>, owner: &str) -> sqlx::Result<u64> {
+    q(on, sql!("DELETE FROM projects WHERE owner_id = $1")).bind(owner.to_owned()).exec().await
+}

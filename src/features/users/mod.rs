@@ -11,4 +11,10 @@ mod store;
 
 use crate::app::feature::Feature;
 
-pub const FEATURE: Feature = Feature { app: routes::me::app, admin: routes::admin::admin, ..Feature::new("users") };
+pub const FEATURE: Feature = Feature {
+    app: routes::me::app,
+    admin: routes::admin::admin,
+    export: |app, id| Box::pin(async move { service::export(&app, &id).await }),
+    erase: |app, tx, id| Box::pin(service::erase(app, tx, id)),
+    ..Feature::new("users")
+};

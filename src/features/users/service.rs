@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value, json};
 
 use super::extract::CurrentUser;
-use super::model::{UpdateMe, UpdateUser, User, UserId, UserRead};
+use super::model::{UpdateMe, UpdateUser, User, UserId, UserRead, UserReadAdmin};
 use super::store::{self, NewUser};
 use crate::app::App;
 use crate::platform::auth::{Claims, Identity, Provider, Role, own};
-use crate::platform::db::retry_contended;
+use crate::platform::db::{Tx, retry_contended};
 use crate::platform::error::{Error, Result};
 use crate::platform::http::cursor::Position;
 use crate::platform::telemetry::metrics::METRICS;
@@ -162,7 +163,7 @@ fn check_change(actor: &CurrentUser, id: &UserId, target: &Identity, change: &Up
     Ok(())
 }
 
-fn forget_after_commit(app: &App, tx: &mut crate::platform::db::Tx, id: &UserId) {
+fn forget_after_commit(app: &App, tx: &mut Tx, id: &UserId) {
     let (identities, id) = (app.identities.clone(), id.clone());
     tx.after_commit(move || identities.drop_everywhere(id.as_str()));
 }
@@ -194,6 +195,49 @@ pub async fn find_or_create(app: &App, email: &str, role: Role) -> Result<User> 
 /// Whether nobody has ever signed in.
 pub async fn is_empty(app: &App) -> Result<bool> {
     Ok(!store::any(&app.db).await?)
+}
+
+/// How many people there are, came within a day, and joined since midnight (UTC).
+pub struct Figures {
+    pub total: i64,
+    pub active_24h: i64,
+    pub new_today: i64,
+}
+
+pub async fn figures(app: &App) -> Result<Figures> {
+    let now = app.clock.now();
+    let midnight = now.date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
+    let (total, active_24h, new_today) = store::figures(&app.db, now - TimeDelta::hours(24), midnight).await?;
+    Ok(Figures { total, active_24h, new_today })
+}
+
+/// The user's own row and subscription, for their copy of it; nothing where there is no such user.
+pub async fn export(app: &App, id: &str) -> Result<Map<String, Value>> {
+    let user = match UserId::parse(id) {
+        Some(id) => store::by_id(&app.db, id).await?,
+        None => None,
+    };
+    let Some(user) = user else { return Ok(Map::new()) };
+    let subscription = json!({"plan": user.subscription_plan, "status": user.subscription_status});
+    let user = serde_json::to_value(UserReadAdmin::from(user)).map_err(anyhow::Error::new)?;
+    Ok([("user".to_owned(), user), ("subscription".to_owned(), subscription)].into_iter().collect())
+}
+
+/// Removes the user's row. Their tokens open nothing from the commit on.
+pub async fn erase(app: &App, tx: &mut Tx, id: &str) -> Result<u64> {
+    let rows = store::erase(&mut *tx, id).await?;
+    let (identities, id) = (app.identities.clone(), id.to_owned());
+    tx.after_commit(move || identities.drop_everywhere(&id));
+    Ok(rows)
+}
+
+/// The id of the user with this address, or that is this id.
+pub async fn find(app: &App, email_or_id: &str) -> Result<Option<UserId>> {
+    if let Some(id) = store::id_of_email(&app.db, &email_or_id.trim().to_lowercase()).await? {
+        return Ok(Some(id));
+    }
+    let Some(id) = UserId::parse(email_or_id) else { return Ok(None) };
+    Ok(store::identity(&app.db, id.clone()).await?.map(|_| id))
 }
 
 /// Counts users and subscriptions for the metrics page, at most once a minute.

@@ -193,3 +193,16 @@ pub async fn count_by_plan(on: impl Into<On<'_>>) -> sqlx::Result<Vec<(String, i
 pub async fn any(on: impl Into<On<'_>>) -> sqlx::Result<bool> {
     Ok(q(on, sql!("SELECT id FROM users LIMIT 1")).opt::<(UserId,)>().await?.is_some())
 }
+
+/// Users in all, those who have logged in since one time, those who are new since another.
+pub async fn figures(on: impl Into<On<'_>>, active_since: DateTime<Utc>, new_since: DateTime<Utc>) -> sqlx::Result<(i64, i64, i64)> {
+    let counts = q(
+        on,
+        sql!("SELECT COUNT(*), COUNT(CASE WHEN last_login_at >= $1 THEN 1 END), COUNT(CASE WHEN created_at >= $2 THEN 1 END) FROM users"),
+    );
+    counts.bind(active_since).bind(new_since).one().await
+}
+
+pub async fn erase(on: impl Into<On<'_>>, id: &str) -> sqlx::Result<u64> {
+    q(on, sql!("DELETE FROM users WHERE id = $1")).bind(id.to_owned()).exec().await
+}

@@ -14,7 +14,7 @@ use crate::platform::clock::Clock;
 
 pub use config::{Config, DatabaseUrl, SqliteUrl};
 pub use query::{Bind, Only, Q, Registered, Row, Sql, q};
-pub use tx::{On, Tx, retry_contended};
+pub use tx::{AfterCommit, On, Tx, retry_contended};
 
 #[cfg(feature = "postgres")]
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};

@@ -123,7 +123,7 @@ pub struct Q<'c> {
 
 /// Starts a query on the database or on an open transaction.
 pub fn q<'c>(on: impl Into<On<'c>>, sql: &'static Sql) -> Q<'c> {
-    let to = on.into().0;
+    let to = on.into().to;
     let args = match &to {
         #[cfg(feature = "postgres")]
         To::Db(Db::Pg(_)) | To::Pg(_) => Args::Pg(PgArguments::default()),

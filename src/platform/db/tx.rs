@@ -52,7 +52,39 @@ impl Tx {
 }
 
 /// What a query runs on. Functions of a store take `impl Into<On<'_>>`: `&app.db` or `&mut tx`.
-pub struct On<'c>(pub(super) To<'c>);
+pub struct On<'c> {
+    pub(super) to: To<'c>,
+    hooks: Option<&'c mut Vec<Hook>>,
+}
+
+/// What is to happen once a change is durable: after the commit of its transaction, else at once.
+pub struct AfterCommit<'c>(Option<&'c mut Vec<Hook>>);
+
+impl AfterCommit<'_> {
+    pub fn run(self, hook: impl FnOnce() + Send + 'static) {
+        match self.0 {
+            Some(hooks) => hooks.push(Box::new(hook)),
+            None => hook(),
+        }
+    }
+}
+
+impl<'c> On<'c> {
+    /// For a store whose change must be followed by something; to be run after its query succeeded.
+    pub fn after_commit(&mut self) -> AfterCommit<'c> {
+        AfterCommit(self.hooks.take())
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        match &self.to {
+            To::Db(db) => db.is_postgres(),
+            #[cfg(feature = "postgres")]
+            To::Pg(_) => true,
+            #[cfg(feature = "sqlite")]
+            To::Lite(_) => false,
+        }
+    }
+}
 
 pub(super) enum To<'c> {
     Db(&'c Db),
@@ -64,18 +96,19 @@ pub(super) enum To<'c> {
 
 impl<'c> From<&'c Db> for On<'c> {
     fn from(db: &'c Db) -> Self {
-        Self(To::Db(db))
+        Self { to: To::Db(db), hooks: None }
     }
 }
 
 impl<'c> From<&'c mut Tx> for On<'c> {
     fn from(tx: &'c mut Tx) -> Self {
-        match &mut tx.connection {
+        let to = match &mut tx.connection {
             #[cfg(feature = "postgres")]
-            Connection::Pg(transaction) => Self(To::Pg(transaction)),
+            Connection::Pg(transaction) => To::Pg(transaction),
             #[cfg(feature = "sqlite")]
-            Connection::Lite(transaction) => Self(To::Lite(transaction)),
-        }
+            Connection::Lite(transaction) => To::Lite(transaction),
+        };
+        Self { to, hooks: Some(&mut tx.hooks) }
     }
 }
 

@@ -171,3 +171,8 @@ pub async fn sweep(db: &Db, now: DateTime<Utc>) -> sqlx::Result<u64> {
     .exec()
     .await
 }
+
+/// Removes every key of a user, with its answers.
+pub async fn erase(on: impl Into<On<'_>>, user: &str) -> sqlx::Result<u64> {
+    q(on, sql!("DELETE FROM idempotency_keys WHERE user_id = $1")).bind(user.to_owned()).exec().await
+}

@@ -1,4 +1,4 @@
-//! The request that the present task works for, so that each log line can name it whatever its level.
+//! The request or the job that the present task works for, so that each log line can name it whatever its level.
 //!
 //! A task-local rather than a tracing span: a span below the log level is switched off together with its
 //! fields, and the warnings inside it would then name no request.
@@ -40,5 +40,30 @@ impl RequestContext {
     /// The context of the running task, if it serves a request.
     pub fn current() -> Option<Arc<Self>> {
         CURRENT.try_with(Arc::clone).ok()
+    }
+}
+
+/// The job that the present task runs.
+#[derive(Debug, Clone)]
+pub struct JobContext {
+    pub job_id: String,
+    pub function: &'static str,
+    /// 1 for the first.
+    pub attempt: i32,
+}
+
+tokio::task_local! {
+    static JOB: JobContext;
+}
+
+impl JobContext {
+    /// Runs `future` as part of this job.
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        JOB.scope(self, future).await
+    }
+
+    /// The context of the running task, if it runs a job.
+    pub fn current() -> Option<Self> {
+        JOB.try_with(Clone::clone).ok()
     }
 }

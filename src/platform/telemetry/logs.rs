@@ -18,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Level;
-use super::context::RequestContext;
+use super::context::{JobContext, RequestContext};
 use crate::platform::clock::Clock;
 
 /// What every line says about the process.
@@ -64,6 +64,10 @@ where
             if let Some(user) = context.user_id() {
                 fields.rest.entry("user_id").or_insert_with(|| user.as_ref().into());
             }
+        }
+        if let Some(job) = JobContext::current() {
+            fields.rest.entry("job_id").or_insert_with(|| job.job_id.into());
+            fields.rest.entry("function").or_insert_with(|| job.function.into());
         }
         let text = if self.service.json { self.json(event, fields) } else { readable(event, &fields) };
         writeln!(out, "{text}")

@@ -31,6 +31,9 @@ pub struct Metrics {
     pub redis_connections: IntGauge,
     pub users: IntGaugeVec,
     pub active_subscriptions: IntGaugeVec,
+    pub background_jobs: IntCounterVec,
+    pub background_job_duration: HistogramVec,
+    pub background_job_queue_size: IntGaugeVec,
     pub external_requests: IntCounterVec,
     pub external_duration: HistogramVec,
     pub rate_limit_hits: IntCounterVec,
@@ -46,9 +49,6 @@ struct Declared {
 
 /// Names that dashboards may ask for before the part that records them has been used.
 const LATER: &[Declared] = &[
-    Declared { name: "background_jobs_total", kind: "counter", help: "Jobs by function and status" },
-    Declared { name: "background_job_duration_seconds", kind: "histogram", help: "Time that jobs took" },
-    Declared { name: "background_job_queue_size", kind: "gauge", help: "Jobs waiting" },
     Declared { name: "llm_requests_total", kind: "counter", help: "Requests to language models" },
     Declared { name: "llm_tokens_total", kind: "counter", help: "Tokens used by language models" },
     Declared { name: "llm_request_duration_seconds", kind: "histogram", help: "Time that language models took" },
@@ -57,6 +57,7 @@ const LATER: &[Declared] = &[
 
 const HTTP_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const DB_BUCKETS: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+const JOB_BUCKETS: &[f64] = &[0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0];
 const EXTERNAL_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// Registers families and remembers their names.
@@ -129,6 +130,18 @@ impl Metrics {
                 "Active subscriptions by plan; refreshed at most once a minute",
                 &["plan"],
             ),
+            background_jobs: b.counter(
+                "background_jobs_total",
+                "Jobs by function and status; started, completed and failed count attempts",
+                &["job_name", "status"],
+            ),
+            background_job_duration: b.histogram(
+                "background_job_duration_seconds",
+                "Time that attempts of jobs took",
+                &["job_name"],
+                JOB_BUCKETS,
+            ),
+            background_job_queue_size: b.gauge("background_job_queue_size", "Jobs whose time has come and that wait", &["queue_name"]),
             external_requests: b.counter(
                 "external_service_requests_total",
                 "Calls to outside services",

@@ -96,7 +96,24 @@ webhook_events processed_at timestamptz YES
 webhook_events attempts int4 NO
 webhook_events occurred_at timestamptz YES
 webhook_events created_at timestamptz NO
-webhook_events updated_at timestamptz NO";
+webhook_events updated_at timestamptz NO
+jobs id text NO
+jobs function text NO
+jobs args jsonb NO
+jobs kwargs jsonb NO
+jobs status text NO
+jobs attempts int4 NO
+jobs max_attempts int4 NO
+jobs run_at timestamptz NO
+jobs enqueue_time timestamptz NO
+jobs start_time timestamptz YES
+jobs finish_time timestamptz YES
+jobs success bool YES
+jobs result jsonb YES
+jobs error text YES
+jobs dedupe_key text YES
+jobs locked_by text YES
+jobs locked_until timestamptz YES";
 
 const PG_COLUMNS: &str = "SELECT table_name || ' ' || column_name || ' ' || is_nullable FROM information_schema.columns
     WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'";
@@ -163,6 +180,8 @@ async fn a_unique_value_stays_unique_on_postgres_and_the_indexes_that_lists_need
         "webhook_events webhook_events_event_type_idx",
         "webhook_events webhook_events_status_idx",
         "webhook_events webhook_events_created_at_idx",
+        "jobs jobs_status_idx",
+        "jobs jobs_dedupe_key_key unique",
     ] {
         assert!(found.contains(wanted), "`{wanted}` is not among {found:#?}");
     }

@@ -148,7 +148,7 @@ impl TestApp {
         .into();
         all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let loaded = Config::load(Env::from_vars(all)).unwrap_or_else(|found| panic!("{:?}", found.problems));
-        let app = App::new(loaded.config, clock.clone()).await.unwrap();
+        let app = App::new(loaded.config, clock.clone(), omnistack::features::all()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         let stop = listener::Stop::default();

@@ -1,0 +1,180 @@
+//! Stores how jobs have ended: as many at once as have ended meanwhile, in one statement, and each until it is stored or
+//! its row is no longer ours. An end that the database refuses holds up no other.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::model::{Claim, End, JobId};
+use super::store::{self, Ending};
+use super::worker::Worker;
+use super::{Fail, backoff, owner};
+use crate::platform::db::is_temporary;
+use crate::platform::text::cut;
+
+/// Ends stored by one statement at most, in number and in bytes of results.
+const GROUP: usize = 256;
+const GROUP_BYTES: usize = 1 << 20;
+/// The largest result that is kept.
+const RESULT_BYTES: usize = 32 << 20;
+/// The longest reason of a failure that is kept, in characters.
+const REASON: usize = 2000;
+/// After the grace of a stop an end is tried this often; then the lease has to run out.
+const LAST_TRIES: u32 = 5;
+
+/// An end on its way, and who waits for it to be stored.
+pub(super) struct Ended {
+    ending: Ending,
+    bytes: usize,
+    stored: oneshot::Sender<()>,
+}
+
+/// Hands the end over and waits until it needs no more care.
+pub(super) async fn store(worker: &Worker, claim: &Claim, end: End) {
+    let (ending, bytes) = ending(worker, claim, end);
+    let (stored, waiting) = oneshot::channel();
+    // Both fail only where the storing task is gone; then the lease runs out.
+    if worker.ended.send(Ended { ending, bytes, stored }).await.is_ok() {
+        let _ = waiting.await;
+    }
+}
+
+pub(super) fn ending(worker: &Worker, claim: &Claim, end: End) -> (Ending, usize) {
+    let new = |state| Ending::new(claim.id, claim.lock.clone(), state);
+    let now = worker.queue().now();
+    let mut bytes = 0;
+    let mut ending = match end {
+        End::Done(result) => {
+            bytes = result.to_string().len();
+            if bytes > RESULT_BYTES {
+                bytes = 0;
+                failed(new("dead"), &format!("the result is larger than {RESULT_BYTES} bytes"))
+            } else {
+                Ending { success: Some(true), result: Some(owner::storable(result)), ..new("done") }
+            }
+        }
+        End::Cancelled => new("cancelled"),
+        End::PutBack => Ending { given_back: 1, ..new("queued") },
+        End::Failed(Fail::Dead(reason)) => failed(new("dead"), &reason),
+        End::Failed(Fail::Retry(reason) | Fail::RetryAfter(reason, _)) if claim.attempts >= claim.max_attempts => {
+            failed(new("dead"), &reason)
+        }
+        End::Failed(Fail::RetryAfter(reason, after)) => Ending { success: None, ..failed(new("queued"), &reason) }.again_after(after, now),
+        End::Failed(Fail::Retry(reason)) => {
+            let delay = backoff(Duration::from_secs(1), claim.attempts.unsigned_abs(), Duration::from_secs(60));
+            Ending { success: None, ..failed(new("queued"), &reason) }.again_after(delay, now)
+        }
+    };
+    ending.error = ending.error.map(|error| cut(&error.replace('\0', ""), REASON).to_owned());
+    (ending, bytes)
+}
+
+fn failed(ending: Ending, reason: &str) -> Ending {
+    Ending { success: Some(false), error: Some(reason.to_owned()), ..ending }
+}
+
+/// Stores what arrives until all is `over`.
+pub(super) async fn store_endings(worker: Arc<Worker>, mut arriving: mpsc::Receiver<Ended>, over: CancellationToken) {
+    let mut kept_back = None;
+    loop {
+        let first = match kept_back.take() {
+            Some(ended) => ended,
+            None => match over.run_until_cancelled(arriving.recv()).await.flatten() {
+                Some(ended) => ended,
+                None => return,
+            },
+        };
+        let (group, rest) = gather(first, &mut arriving);
+        kept_back = rest;
+        store_group(&worker, group).await;
+    }
+}
+
+/// What else has arrived, as far as it fits into one statement. A row is in a group once: the lost run of a row and its
+/// next one may end together.
+fn gather(first: Ended, arriving: &mut mpsc::Receiver<Ended>) -> (Vec<Ended>, Option<Ended>) {
+    let mut ids = HashSet::from([first.ending.id]);
+    let mut bytes = first.bytes;
+    let mut group = vec![first];
+    while group.len() < GROUP {
+        let Ok(next) = arriving.try_recv() else { break };
+        bytes += next.bytes;
+        if bytes > GROUP_BYTES || !ids.insert(next.ending.id) {
+            return (group, Some(next));
+        }
+        group.push(next);
+    }
+    (group, None)
+}
+
+async fn store_group(worker: &Arc<Worker>, group: Vec<Ended>) {
+    let endings: Vec<Ending> = group.iter().map(|ended| ended.ending.clone()).collect();
+    for tries in 1.. {
+        match attempt(worker, &endings).await {
+            Ok(stored) => {
+                for ended in group {
+                    tell(ended, &stored);
+                }
+                return;
+            }
+            Err(error) if is_temporary(&error) => {
+                if !wait(worker, &error, tries).await {
+                    return;
+                }
+            }
+            // One of them is what the database refuses: each is on its own now.
+            Err(_) => break,
+        }
+    }
+    for ended in group {
+        let worker = worker.clone();
+        tokio::spawn(async move { store_alone(&worker, ended).await });
+    }
+}
+
+/// An end that is refused is stored without its result, if that is what is wrong with it, and else tried again.
+async fn store_alone(worker: &Arc<Worker>, mut ended: Ended) {
+    for tries in 1.. {
+        match attempt(worker, std::slice::from_ref(&ended.ending)).await {
+            Ok(stored) => return tell(ended, &stored),
+            Err(error) => {
+                if !is_temporary(&error) && ended.ending.result.as_ref().is_some_and(|result| *result != Value::Null) {
+                    ended.ending.result = None;
+                    ended.ending.error = Some("the result could not be stored".to_owned());
+                    continue;
+                }
+                if !wait(worker, &error, tries).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn attempt(worker: &Worker, endings: &[Ending]) -> sqlx::Result<Vec<JobId>> {
+    worker.limited(store::finish(&worker.app.db, worker.queue().clock(), endings)).await
+}
+
+/// Waits before another try; says no where there is none.
+async fn wait(worker: &Worker, error: &sqlx::Error, tries: u32) -> bool {
+    if tries >= LAST_TRIES && worker.kill.is_cancelled() {
+        tracing::error!(%error, "the end of a job is not stored; its lease will run out");
+        return false;
+    }
+    tracing::error!(%error, tries, "the end of a job could not be stored");
+    sleep(backoff(Duration::from_millis(50), tries, Duration::from_secs(5))).await;
+    true
+}
+
+fn tell(ended: Ended, stored: &[JobId]) {
+    if !stored.contains(&ended.ending.id) {
+        tracing::warn!(job_id = %ended.ending.id, state = ended.ending.state, "the job is no longer ours, its end is not stored");
+    }
+    // Its owner may have been ended meanwhile.
+    let _ = ended.stored.send(());
+}

@@ -1,0 +1,141 @@
+//! A row of the queue, what of it is shown, and what a running job knows of itself.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::platform::id::Id;
+
+pub type JobId = Id<JobRow>;
+
+/// The state of a row, as the database has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum State {
+    Queued,
+    Running,
+    Done,
+    Dead,
+    Cancelled,
+}
+
+/// How a job stands, as the API names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Waiting for its time, the first one or that of another attempt.
+    Deferred,
+    Queued,
+    InProgress,
+    Complete,
+    Failed,
+    Cancelled,
+}
+
+impl Status {
+    pub const ALL: [Self; 6] = [Self::Deferred, Self::Queued, Self::InProgress, Self::Complete, Self::Failed, Self::Cancelled];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deferred => "deferred",
+            Self::Queued => "queued",
+            Self::InProgress => "in_progress",
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A row of `jobs`, but for what only its worker needs.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct JobRow {
+    pub id: JobId,
+    pub function: String,
+    /// JSON text: also what is no JSON must be shown.
+    pub kwargs: String,
+    pub state: State,
+    /// Whether `run_at` lies ahead, by the clock that decides it.
+    pub ahead: bool,
+    pub attempts: i32,
+    pub max_attempts: i32,
+    pub run_at: DateTime<Utc>,
+    pub enqueue_time: DateTime<Utc>,
+    pub start_time: Option<DateTime<Utc>>,
+    pub finish_time: Option<DateTime<Utc>>,
+    pub success: Option<bool>,
+    /// JSON text.
+    pub result: Option<String>,
+    pub error: Option<String>,
+    pub owner_id: Option<String>,
+}
+
+impl JobRow {
+    pub fn status(&self) -> Status {
+        match self.state {
+            State::Queued if self.ahead => Status::Deferred,
+            State::Queued => Status::Queued,
+            State::Running => Status::InProgress,
+            State::Done => Status::Complete,
+            State::Dead => Status::Failed,
+            State::Cancelled => Status::Cancelled,
+        }
+    }
+
+    /// What the job gave, or why its last attempt failed.
+    pub fn outcome(&self) -> Value {
+        match (&self.result, &self.error) {
+            (_, Some(error)) => Value::String(error.clone()),
+            (Some(result), None) => serde_json::from_str(result).unwrap_or_else(|_| Value::String(result.clone())),
+            (None, None) => Value::Null,
+        }
+    }
+}
+
+/// What a running job knows of itself.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub id: JobId,
+    /// 1 for the first.
+    pub attempt: i32,
+    pub enqueue_time: DateTime<Utc>,
+}
+
+impl Run {
+    /// The same for every attempt of this job and for no other: what vendors call an idempotency key.
+    pub fn key(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// A claimed row. `lock` is `<worker>/<number of the claim>`, new for each claim: it fences off whoever held the row
+/// before, this worker included.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct Claim {
+    pub id: JobId,
+    pub function: String,
+    pub kwargs: String,
+    pub attempts: i32,
+    pub max_attempts: i32,
+    pub enqueue_time: DateTime<Utc>,
+    pub lock: String,
+    pub priority: i32,
+    pub run_at: DateTime<Utc>,
+}
+
+/// How a claimed row goes on.
+#[derive(Debug, Clone)]
+pub(super) enum End {
+    Done(Value),
+    Failed(super::Fail),
+    Cancelled,
+    /// It has not run, or not to its end through no fault of its own: the attempt is given back.
+    PutBack,
+}
+
+impl End {
+    pub fn lease_lost() -> Self {
+        Self::Failed(super::Fail::Retry("lease lost".to_owned()))
+    }
+}

@@ -1,0 +1,102 @@
+//! `omnistack jobs list | run | retry | cancel`
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args as Arguments, Subcommand};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::app::jobs::by_hand;
+use crate::app::jobs::model::{JobId, JobRow, Status};
+use crate::platform::text::cut;
+
+#[derive(Arguments)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The newest jobs; secrets in their arguments are masked.
+    List {
+        /// `deferred`, `queued`, `in_progress`, `complete`, `failed` or `cancelled`.
+        #[arg(long, value_parser = status)]
+        status: Option<Status>,
+        /// From 1 to 1000.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1000))]
+        limit: i64,
+    },
+    /// The functions that can be run.
+    Functions,
+    /// Run a function here and now, and show its result.
+    Run {
+        function: String,
+        /// Its arguments, as a JSON object.
+        #[arg(default_value = "{}")]
+        arguments: String,
+    },
+    /// Put a failed or cancelled job into the queue again, as a new one.
+    Retry { id: String },
+    /// Cancel a waiting or running job.
+    Cancel { id: String },
+}
+
+fn status(text: &str) -> Result<Status, String> {
+    let names = || Status::ALL.map(Status::name).join(", ");
+    Status::ALL.into_iter().find(|status| status.name() == text).ok_or_else(|| format!("must be one of {}", names()))
+}
+
+pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let app = super::app().await?;
+    let code = act(&app, &args.command).await?;
+    app.db.close().await;
+    Ok(code)
+}
+
+async fn act(app: &App, command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List { status, limit } => {
+            let (rows, total) = app.jobs.page(&app.db, *status, *limit, 0).await?;
+            for row in &rows {
+                println!("{}", line(app, row));
+            }
+            println!("{} of {total} jobs", rows.len());
+        }
+        Command::Functions => app.jobs.registry().names().iter().for_each(|name| println!("{name}")),
+        Command::Run { function, arguments } => {
+            let payload: Value = serde_json::from_str(arguments).context("the arguments are not JSON")?;
+            let (id, outcome) = by_hand::run(app, function, payload).await?;
+            match outcome {
+                Ok(result) => println!("{}", serde_json::to_string_pretty(&result)?),
+                Err(reason) => anyhow::bail!("job {id} failed: {reason}"),
+            }
+        }
+        Command::Retry { id } => println!("{}", app.jobs.retry(&app.db, parse(id)?).await?),
+        Command::Cancel { id } => match app.jobs.cancel(&app.db, parse(id)?).await? {
+            Status::Cancelled => println!("cancelled"),
+            _ => println!("its worker will end it within seconds"),
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parse(id: &str) -> anyhow::Result<JobId> {
+    JobId::parse(id).with_context(|| format!("{id} is no job's id"))
+}
+
+fn line(app: &App, row: &JobRow) -> String {
+    let payload = app.jobs.registry().shown(&row.function, &row.kwargs).to_string();
+    let error = row.error.as_deref().map(|error| format!("  {}", cut(&error.replace(char::is_control, " "), 120))).unwrap_or_default();
+    let time = row.finish_time.or(row.start_time).unwrap_or(row.run_at).format("%Y-%m-%d %H:%M:%S");
+    format!(
+        "{}  {:11} {}/{}  {time}  {} {}{error}",
+        row.id,
+        row.status().name(),
+        row.attempts,
+        row.max_attempts,
+        row.function,
+        cut(&payload, 120)
+    )
+}

@@ -1,0 +1,121 @@
+//! The two views of a job.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::jobs::model::{JobRow, Status};
+use crate::app::jobs::{JobId, Registry};
+
+/// Which jobs are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct JobFilter {
+    /// Rows to answer.
+    #[param(minimum = 1, maximum = 100, default = 50, required = false, value_type = i64)]
+    pub limit: Option<i64>,
+    /// Rows to pass over.
+    #[param(minimum = 0, maximum = 2_147_483_647, default = 0, required = false, value_type = i64)]
+    pub skip: Option<i64>,
+    /// Only jobs that stand so.
+    #[param(inline, required = false, value_type = Status)]
+    pub status: Option<Status>,
+}
+
+/// A page of jobs, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobList {
+    pub jobs: Vec<JobInfo>,
+    /// All that match, exactly.
+    pub total: i64,
+}
+
+/// A job and what it was given. Secrets among the arguments are masked.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "job_id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "function": "generate_daily_report", "args": [], "kwargs": {},
+    "enqueue_time": "2026-01-10T09:00:00Z", "start_time": "2026-01-10T09:00:00.004Z", "finish_time": "2026-01-10T09:00:00.010Z",
+    "success": true, "result": {"date": "2026-01-10", "total_users": 3, "active_users_24h": 2, "new_users_today": 1}
+}))]
+pub struct JobInfo {
+    #[serde(flatten)]
+    pub course: Course,
+    /// Always empty: arguments have names.
+    #[schema(value_type = Vec<Value>)]
+    pub args: [Value; 0],
+    #[schema(value_type = Object)]
+    pub kwargs: Value,
+}
+
+/// How a job stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "job_id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "function": "generate_daily_report", "status": "complete",
+    "enqueue_time": "2026-01-10T09:00:00Z", "start_time": "2026-01-10T09:00:00.004Z", "finish_time": "2026-01-10T09:00:00.010Z",
+    "success": true, "result": {"date": "2026-01-10", "total_users": 3, "active_users_24h": 2, "new_users_today": 1}
+}))]
+pub struct JobStatus {
+    #[serde(flatten)]
+    pub course: Course,
+    pub status: Status,
+}
+
+/// What both views tell.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Course {
+    #[schema(value_type = String)]
+    pub job_id: JobId,
+    pub function: String,
+    pub enqueue_time: DateTime<Utc>,
+    /// Of the latest attempt.
+    pub start_time: Option<DateTime<Utc>>,
+    pub finish_time: Option<DateTime<Utc>>,
+    /// Null until it has ended, and where it was cancelled.
+    pub success: Option<bool>,
+    /// What it gave, or why its latest attempt failed.
+    pub result: Value,
+}
+
+impl From<JobRow> for Course {
+    fn from(row: JobRow) -> Self {
+        Self {
+            result: row.outcome(),
+            job_id: row.id,
+            function: row.function,
+            enqueue_time: row.enqueue_time,
+            start_time: row.start_time,
+            finish_time: row.finish_time,
+            success: row.success,
+        }
+    }
+}
+
+impl JobInfo {
+    pub fn new(row: JobRow, registry: &Registry) -> Self {
+        Self { kwargs: registry.shown(&row.function, &row.kwargs), args: [], course: row.into() }
+    }
+}
+
+impl From<JobRow> for JobStatus {
+    fn from(row: JobRow) -> Self {
+        Self { status: row.status(), course: row.into() }
+    }
+}
+
+/// What became of a retry.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"message": "Job enqueued again", "original_job_id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "new_job_id": "0199f3b0-8000-7d2a-9f2e-6f0f3c1b2a4d"}))]
+pub struct JobRetried {
+    pub message: &'static str,
+    #[schema(value_type = String)]
+    pub original_job_id: JobId,
+    #[schema(value_type = String)]
+    pub new_job_id: JobId,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"message": "Job cancelled"}))]
+pub struct Message {
+    pub message: &'static str,
+}
