@@ -23,7 +23,7 @@ pub(super) async fn dispatch(worker: Arc<Worker>) {
             if errors > 0 {
                 // The answer to a claim may have been lost with the connection.
                 let held: Vec<_> = worker.held().keys().map(|(id, _)| *id).collect();
-                worker.limited(store::release(&worker.app.db, &worker.id, &held)).await?;
+                worker.limited(store::release(&worker.db, &worker.id, &held)).await?;
             }
             claim(&worker).await
         };
@@ -65,7 +65,7 @@ async fn claim(worker: &Arc<Worker>) -> sqlx::Result<bool> {
     // A function that is new in the next version waits for that version's worker.
     let known = worker.queue().registry().names();
     let clock = worker.queue().clock();
-    let rows = worker.limited(store::claim(&worker.app.db, clock, &lock, worker.settings.lease, &known, free)).await?;
+    let rows = worker.limited(store::claim(&worker.db, clock, &lock, worker.settings.lease, &known, free)).await?;
     let found = rows.len();
     for row in rows {
         start(worker, row, until);

@@ -157,7 +157,7 @@ async fn store_alone(worker: &Arc<Worker>, mut ended: Ended) {
 }
 
 async fn attempt(worker: &Worker, endings: &[Ending]) -> sqlx::Result<Vec<JobId>> {
-    worker.limited(store::finish(&worker.app.db, worker.queue().clock(), endings)).await
+    worker.limited(store::finish(&worker.db, worker.queue().clock(), endings)).await
 }
 
 /// Waits before another try; says no where there is none.

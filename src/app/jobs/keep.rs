@@ -46,7 +46,7 @@ pub(super) async fn keep(worker: Arc<Worker>, over: CancellationToken) {
         for held in worker.held().values().filter(|held| held.until <= soon) {
             held.end.send_replace(Some(End::lease_lost()));
         }
-        match worker.limited(store::take_back(&worker.app.db, worker.queue().clock())).await {
+        match worker.limited(store::take_back(&worker.db, worker.queue().clock())).await {
             Ok(0) => {}
             Ok(rows) => {
                 tracing::warn!(rows, "jobs of lost workers taken back");
@@ -64,7 +64,7 @@ async fn renew(worker: &Worker) -> sqlx::Result<()> {
     }
     let until = Instant::now() + worker.settings.lease;
     let ids: Vec<_> = mine.iter().map(|(id, _)| *id).collect();
-    let renewed = worker.limited(store::renew(&worker.app.db, &worker.id, worker.settings.lease, &ids)).await?;
+    let renewed = worker.limited(store::renew(&worker.db, &worker.id, worker.settings.lease, &ids)).await?;
     let renewed: HashMap<Key, bool> =
         renewed.into_iter().map(|Renewed { id, lock, cancel_requested }| ((id, lock), cancel_requested)).collect();
     let mut held = worker.held();

@@ -16,6 +16,7 @@ use super::model::{End, JobId};
 use super::runner::{Ticket, Tickets};
 use super::{Queue, dispatch, finish, keep, runner, store};
 use crate::app::App;
+use crate::platform::db::Db;
 
 /// Rows that are done but not yet stored may be held beyond those that run; a database that stores nothing ends the claims here.
 const UNSTORED: usize = 512;
@@ -52,6 +53,7 @@ pub(super) type Key = (JobId, String);
 /// Runs jobs until it is told to stop.
 pub struct Worker {
     pub(super) app: App,
+    pub(super) db: Db,
     pub(super) settings: Settings,
     /// New at each start: what an earlier life still holds runs out with its lease.
     pub(super) id: String,
@@ -106,6 +108,7 @@ impl Worker {
         let (tickets, waiting) = mpsc::channel(settings.concurrency);
         let (ended, endings) = mpsc::channel(settings.concurrency + UNSTORED);
         Arc::new(Self {
+            db: app.db.for_queue(),
             app,
             settings,
             id: uuid::Uuid::now_v7().to_string(),
@@ -147,8 +150,11 @@ impl Worker {
         self.kill.cancel();
         self.over.cancel();
         let (kept, finished) = tokio::join!(keeping, finishing);
-        if let Err(error) = self.limited(store::release(&self.app.db, &self.id, &[])).await {
+        if let Err(error) = self.limited(store::release(&self.db, &self.id, &[])).await {
             tracing::warn!(%error, "jobs were not put back; their leases will run out");
+        }
+        if self.db.is_postgres() {
+            self.db.close().await;
         }
         ran?;
         dispatched?;

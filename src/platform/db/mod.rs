@@ -17,12 +17,18 @@ pub use query::{Bind, Only, Q, Registered, Row, Sql, q};
 pub use tx::{AfterCommit, On, Tx, retry_contended};
 
 #[cfg(feature = "postgres")]
+use sqlx::Connection;
+#[cfg(feature = "postgres")]
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 #[cfg(feature = "sqlite")]
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 /// How long a request waits for a connection before it is answered 503.
 const ACQUIRE: Duration = Duration::from_secs(5);
+
+/// Claims, endings and leases at once, and one to spare.
+#[cfg(feature = "postgres")]
+const QUEUE_CONNECTIONS: u32 = 4;
 
 /// The database, cheap to clone.
 ///
@@ -46,6 +52,22 @@ impl Db {
             DatabaseUrl::Sqlite(url) => connect_sqlite(config, url).await,
             #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
             other => anyhow::bail!("this binary was built without support for {}", other.describe()),
+        }
+    }
+
+    /// The same database for what works through a table as a queue. On Postgres over a few connections of its own:
+    /// requests that use up the others cannot keep it from its leases, and its queries go by an index whatever the
+    /// statistics say, for those of a table that is filled and emptied within minutes are never right.
+    pub fn for_queue(&self) -> Self {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Pg(pool) => {
+                let options = (*pool.connect_options()).clone();
+                let options = options.options(["enable_seqscan", "enable_bitmapscan", "enable_sort"].map(|setting| (setting, "off")));
+                Self::Pg(postgres_pool(QUEUE_CONNECTIONS).min_connections(1).connect_lazy_with(options))
+            }
+            #[cfg(feature = "sqlite")]
+            Self::Lite { .. } => self.clone(),
         }
     }
 
@@ -113,16 +135,20 @@ impl Db {
 fn connect_postgres(config: &Config, url: &str) -> anyhow::Result<Db> {
     use std::str::FromStr;
 
-    use sqlx::Connection;
-
     let options = PgConnectOptions::from_str(url)?
         .application_name("omnistack")
         .options([("statement_timeout", config.statement_timeout.as_millis().to_string())]);
-    let pool = PgPoolOptions::new()
-        .max_connections(config.pool_size)
+    let pool = postgres_pool(config.pool_size)
         // A few warm ones: opening a connection costs several round trips on somebody's request.
         .min_connections(if config.null_pool { 0 } else { config.pool_size.min(2) })
-        .max_lifetime(if config.null_pool { Duration::ZERO } else { config.recycle })
+        .max_lifetime(if config.null_pool { Duration::ZERO } else { config.recycle });
+    Ok(Db::Pg(pool.connect_lazy_with(options)))
+}
+
+#[cfg(feature = "postgres")]
+fn postgres_pool(size: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(size)
         .acquire_timeout(ACQUIRE)
         // The default asks the server before every use: a round trip per query. Only one that has been
         // idle for a while may have been cut off meanwhile.
@@ -134,8 +160,7 @@ fn connect_postgres(config: &Config, url: &str) -> anyhow::Result<Db> {
                 }
                 Ok(true)
             })
-        });
-    Ok(Db::Pg(pool.connect_lazy_with(options)))
+        })
 }
 
 #[cfg(feature = "sqlite")]
