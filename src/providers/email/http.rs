@@ -36,10 +36,10 @@ pub async fn send(vendor: &str, request: RequestBuilder, busy: &[StatusCode]) ->
         return Ok(Answer { headers, body: body.unwrap_or_default() });
     }
     let message = body.as_ref().map_or(String::new(), words);
-    let message = if message.is_empty() { format!("{vendor}: {}", status.as_u16()) } else { format!("{vendor}: {}: {message}", status.as_u16()) };
-    let again = status.is_server_error()
-        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
-        || busy.contains(&status);
+    let message =
+        if message.is_empty() { format!("{vendor}: {}", status.as_u16()) } else { format!("{vendor}: {}: {message}", status.as_u16()) };
+    let again =
+        status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) || busy.contains(&status);
     if again {
         return Err(ProviderError::Transient { message, retry_after: retry_after(&headers, Clock::System.now()) });
     }

@@ -50,9 +50,9 @@ impl EmailProvider for Smtp {
 fn message_id(mail: &Email) -> Result<String, ProviderError> {
     let unique = match &mail.key {
         Some(key) => crypto::hash(&[b"message-id", key.as_bytes()])[..16].to_vec(),
-        None => crypto::random::<16>()
-            .map_err(|error| ProviderError::Transient { message: error.to_string(), retry_after: None })?
-            .to_vec(),
+        None => {
+            crypto::random::<16>().map_err(|error| ProviderError::Transient { message: error.to_string(), retry_after: None })?.to_vec()
+        }
     };
     let host = mail.from.address.rsplit_once('@').map_or("localhost", |(_, host)| host);
     Ok(format!("<{}@{host}>", crypto::hex(&unique)))
