@@ -1,6 +1,6 @@
 //! `/dev/mailbox`, `/dev/mailbox/{id}` and `/dev/mailbox.json`.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use http::HeaderValue;
@@ -11,7 +11,7 @@ use super::view;
 use crate::app::App;
 use crate::app::feature::Pages;
 use crate::platform::error::{Error, Result};
-use crate::platform::http::{Json, Query};
+use crate::platform::http::{Json, PathParam, Query};
 use crate::providers::email::kept::Kept;
 
 /// The frame with a mail in it inherits this: no script runs in it either, and pictures are loaded as mail programs do.
@@ -46,7 +46,7 @@ async fn json(State(app): State<App>, Query(wanted): Query<Wanted>) -> Response 
     ([(CACHE_CONTROL, NO_STORE)], Json(wanted.of(kept(&app).await))).into_response()
 }
 
-async fn one(State(app): State<App>, Path(id): Path<String>, Query(shown): Query<Shown>) -> Result<Response> {
+async fn one(State(app): State<App>, PathParam(id): PathParam, Query(shown): Query<Shown>) -> Result<Response> {
     let mail = match app.mailer.mailbox() {
         Some(mailbox) => mailbox.get(&id).await,
         None => None,
