@@ -51,5 +51,6 @@ pub enum View {
 #[into_params(parameter_in = Query)]
 pub struct Shown {
     #[serde(default)]
+    #[param(inline)]
     pub view: View,
 }
