@@ -1,4 +1,4 @@
-//! Resend (https://resend.com/docs/api-reference/emails/send-email).
+//! Resend: <https://resend.com/docs/api-reference/emails/send-email>.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! SendGrid (https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send).
+//! Twilio's mail API: <https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send>.
 
 use std::sync::Arc;
 

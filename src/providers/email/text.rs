@@ -28,7 +28,7 @@ struct Reader<'h> {
     link: Option<Link>,
 }
 
-impl<'h> Reader<'h> {
+impl Reader<'_> {
     fn step(&mut self) {
         let plain = self.rest.find(['<', '&']).unwrap_or(self.rest.len());
         self.out.push_str(&self.rest[..plain]);
@@ -64,12 +64,7 @@ impl<'h> Reader<'h> {
         match name.as_str() {
             "br" => self.out.line_break(),
             "p" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.out.at_least(2),
-            "div" | "tr" | "table" | "ul" | "ol" | "blockquote" | "section" | "hr" | "pre" => self.out.at_least(1),
-            "li" if !closing => {
-                self.out.at_least(1);
-                self.out.push_str("- ");
-            }
-            "li" => self.out.at_least(1),
+            "div" | "tr" | "table" | "ul" | "ol" | "blockquote" | "section" | "hr" | "pre" | "li" => self.out.at_least(1),
             "td" | "th" => self.out.push(' '),
             "a" => {
                 self.end_link();
@@ -78,6 +73,9 @@ impl<'h> Reader<'h> {
                 }
             }
             _ => {}
+        }
+        if name == "li" && !closing {
+            self.out.push_str("- ");
         }
     }
 
@@ -90,10 +88,9 @@ impl<'h> Reader<'h> {
             for (at, c) in inside.char_indices() {
                 match quote {
                     Some(open) if c == open => quote = None,
-                    Some(_) => {}
                     None if matches!(c, '"' | '\'') && before == '=' => quote = Some(c),
                     None if c == '>' => return at,
-                    None => {}
+                    _ => {}
                 }
                 if !c.is_whitespace() {
                     before = c;

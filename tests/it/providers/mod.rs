@@ -1,11 +1,6 @@
-//! Vendors, each against a stand-in that speaks as it does.
+//! Vendors, each against a stand-in that speaks as it does. A file here is picked up by its name alone.
 
-mod mailer;
-mod resend;
-mod sendgrid;
-#[cfg(feature = "smtp")]
-mod smtp;
-mod stub;
+automod::dir!("tests/it/providers");
 
 use omnistack::providers::ProviderError;
 use omnistack::providers::email::Sent;

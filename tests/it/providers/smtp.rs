@@ -1,5 +1,7 @@
 //! SMTP, against a small server that keeps what it is told.
 
+#![cfg(feature = "smtp")]
+
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
