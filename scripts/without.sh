@@ -23,7 +23,7 @@ components() {
     local path
     for path in src/features/* src/providers/* src/providers/*/*; do
         case $path in
-            *'*'* | */mod.rs | */config.rs | */fake.rs) ;;
+            *'*'* | */mod.rs | */config.rs | */fake.rs | */templates) ;;
             *.rs) printf '%s\n' "${path%.rs}" ;;
             *) if [[ -d $path ]]; then printf '%s\n' "$path"; fi ;;
         esac

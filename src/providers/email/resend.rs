@@ -28,7 +28,7 @@ impl Section for Settings {
             api_key: env.var("RESEND_API_KEY", "resend: the key of its API").secret(1),
             base_url: env
                 .var("RESEND_BASE_URL", "resend: another place for its API, for tests and gateways")
-                .shown_default("https://api.resend.com")
+                .shown_default("https://api.resend.com/")
                 .optional(),
         }
     }

@@ -27,7 +27,7 @@ impl Section for Settings {
             api_key: env.var("SENDGRID_API_KEY", "sendgrid: the key of its API").secret(1),
             base_url: env
                 .var("SENDGRID_BASE_URL", "sendgrid: another place for its API, for tests and gateways")
-                .shown_default("https://api.sendgrid.com")
+                .shown_default("https://api.sendgrid.com/")
                 .optional(),
         }
     }

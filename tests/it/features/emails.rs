@@ -4,7 +4,6 @@ use omnistack::app::jobs::by_hand;
 use serde_json::{Value, json};
 
 use crate::harness::{Backend, TestApp};
-use crate::on_both_backends;
 
 on_both_backends![a_new_user_is_greeted, a_reset_brings_its_link_and_hides_it, a_notification_is_a_template_or_a_text, what_cannot_be_sent_fails];
 

@@ -1,4 +1,4 @@
-//! SendGrid.
+//! Twilio's mail API.
 
 use serde_json::json;
 
