@@ -1,6 +1,6 @@
 //! Who delivers mail, and from whom it is. What belongs to one vendor is read in the vendor's own file.
 
-use super::{address, console, resend, sendgrid, smtp};
+use super::address;
 use crate::platform::config::{Env, Environment, Section, Value};
 
 /// Who delivers; the first is the default.
@@ -52,9 +52,9 @@ pub struct Config {
     pub from_name: String,
     /// With ENVIRONMENT=local: every mail is kept for the developer to see.
     pub local: bool,
-    pub resend: resend::Settings,
-    pub sendgrid: sendgrid::Settings,
-    pub smtp: smtp::Settings,
+    pub resend: super::resend::Settings,
+    pub sendgrid: super::sendgrid::Settings,
+    pub smtp: super::smtp::Settings,
 }
 
 impl Section for Config {
@@ -72,9 +72,9 @@ impl Section for Config {
             from_address,
             from_name,
             local: env.environment() == Environment::Local,
-            resend: resend::Settings::read(env),
-            sendgrid: sendgrid::Settings::read(env),
-            smtp: smtp::Settings::read(env),
+            resend: super::resend::Settings::read(env),
+            sendgrid: super::sendgrid::Settings::read(env),
+            smtp: super::smtp::Settings::read(env),
         };
         config.check(env);
         config
@@ -84,7 +84,7 @@ impl Section for Config {
 impl Config {
     fn check(&self, env: &mut Env) {
         match self.vendor {
-            Vendor::Console => console::check(env),
+            Vendor::Console => super::console::check(env),
             Vendor::Resend => self.resend.check(env),
             Vendor::Sendgrid => self.sendgrid.check(env),
             Vendor::Smtp => self.smtp.check(env),
