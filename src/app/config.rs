@@ -11,6 +11,7 @@ use url::Url;
 use super::jobs;
 use crate::platform::config::{Env, Environment, Findings, List, Note, Origin, Problem, Section};
 use crate::platform::{auth, db, rate_limit, redis, telemetry};
+use crate::providers::email;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -21,6 +22,7 @@ pub struct Config {
     pub auth: auth::Config,
     pub rate_limit: rate_limit::Config,
     pub jobs: jobs::Config,
+    pub email: email::Config,
     pub telemetry: telemetry::Config,
 }
 
@@ -91,7 +93,7 @@ impl Section for Core {
                 .or(seconds(if production { 5 } else { 0 })),
             shutdown_grace: env.var("SHUTDOWN_GRACE_SECONDS", "Time for running requests to end after that").or(seconds(30)),
             data_dir: env
-                .var("DATA_DIR", "What the service itself keeps: its secret key of a local installation")
+                .var("DATA_DIR", "What the service itself keeps of a local installation: its secret key, the developer's mailbox")
                 .or(PathBuf::from("./data")),
         }
     }
@@ -130,6 +132,7 @@ impl Config {
             auth: auth::Config::read(&mut env),
             rate_limit: rate_limit::Config::read(&mut env),
             jobs: jobs::Config::read(&mut env),
+            email: email::Config::read(&mut env),
             telemetry: telemetry::Config::read(&mut env),
         };
         config.check(&mut env);

@@ -21,6 +21,8 @@ pub struct Feature {
     pub app: fn() -> Routes,
     /// Routes under `/api/v1/admin`.
     pub admin: fn() -> Routes,
+    /// Pages for people, outside of the API: neither limited nor counted.
+    pub pages: fn(&App) -> Pages,
     /// Functions that run in the background.
     pub jobs: fn(&mut Registry),
     /// Functions that run by the clock.
@@ -37,6 +39,8 @@ pub struct Feature {
     pub after_migrations: fn(Db) -> Step,
 }
 
+/// Pages by their paths, which are whole: no zone's prefix comes before them.
+pub type Pages = Vec<(&'static str, axum::routing::MethodRouter)>;
 /// A step of a feature's own.
 pub type Step = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 pub type Exported = Pin<Box<dyn Future<Output = Result<Map<String, Value>>> + Send>>;
@@ -74,6 +78,7 @@ impl Feature {
             public: Routes::new,
             app: Routes::new,
             admin: Routes::new,
+            pages: |_| Vec::new(),
             jobs: |_| {},
             cron: |_| {},
             export: |_, _| Box::pin(async { Ok(Map::new()) }),

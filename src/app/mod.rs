@@ -22,6 +22,7 @@ use crate::platform::db::Db;
 use crate::platform::http::cursor::Cursors;
 use crate::platform::rate_limit::Limiter;
 use crate::platform::redis::Redis;
+use crate::providers::email::mailer::Mailer;
 use config::Config;
 use feature::Feature;
 use jobs::cron::Schedules;
@@ -50,6 +51,7 @@ pub struct AppInner {
     pub cursors: Cursors,
     pub identities: Cache<Identity>,
     pub jobs: Queue,
+    pub mailer: Mailer,
     pub schedules: Schedules,
     /// Whose hooks are asked: for a user's data, for what goes away with time.
     pub features: Vec<Feature>,
@@ -81,12 +83,14 @@ impl App {
             (feature.jobs)(&mut registry);
             (feature.cron)(&mut schedules);
         }
+        let mailer = Mailer::new(&config.email, &config.core.project_name, &config.core.data_dir, &http)?;
         Ok(Self(Arc::new(AppInner {
             verifier: Verifier::new(&config.auth, &keys, http, clock.clone()),
             limiter: Limiter::new(config.rate_limit.clone(), redis.clone()),
             cursors: Cursors::new(&keys),
             identities: Cache::new("identity", IDENTITIES, IDENTITY_LIFE, redis.clone()),
             jobs: Queue::new(clock.clone(), registry),
+            mailer,
             schedules,
             features,
             phase: Phase::default(),

@@ -117,9 +117,10 @@ pub fn path(core: &Core) -> String {
     format!("{}/openapi.json", core.api_prefix)
 }
 
-/// Records of the document and the pages that show it, which are neither counted nor logged.
-pub(super) fn unobserved(core: &Core) -> Vec<(String, Arc<Route>)> {
-    let templates = [path(core), "/docs".to_owned(), "/docs/{file}".to_owned(), "/redoc".to_owned(), "/redoc/{file}".to_owned()];
+/// Records of the document, the pages that show it, and the features' pages, which are neither counted nor logged.
+pub(super) fn unobserved(core: &Core, pages: impl Iterator<Item = &'static str>) -> Vec<(String, Arc<Route>)> {
+    let own = ["/docs", "/docs/{file}", "/redoc", "/redoc/{file}"];
+    let templates = own.into_iter().chain(pages).map(str::to_owned).chain([path(core)]);
     let record = |template: String| {
         let route = Route {
             template: template.clone(),
@@ -130,7 +131,7 @@ pub(super) fn unobserved(core: &Core) -> Vec<(String, Arc<Route>)> {
         };
         (template, Arc::new(route))
     };
-    templates.into_iter().map(record).collect()
+    templates.map(record).collect()
 }
 
 /// The document as a route; absent in production.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::routing::MethodRouter;
 use tower::ServiceBuilder;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -75,9 +76,15 @@ pub fn build(app: &App) -> Built {
     let router = router.merge(super::docs::pages(app, &api));
     #[cfg(not(feature = "docs-ui"))]
     let router = router.merge(openapi::page(app, &api));
+    let router = pages(app).fold(router, |router, (path, page)| router.route(path, page));
 
     let router = with_middleware(app, router, &routes);
     Built { router, routes, api }
+}
+
+/// What features have beside the API.
+fn pages(app: &App) -> impl Iterator<Item = (&'static str, MethodRouter)> {
+    app.features.iter().flat_map(|feature| (feature.pages)(app))
 }
 
 /// Puts the whole middleware around a router. The records say which checks a route gets; one without a
@@ -90,7 +97,7 @@ pub fn with_middleware(app: &App, router: Router, routes: &[Arc<Route>]) -> Rout
         routes: routes
             .iter()
             .map(|route| (route.template.clone(), route.clone()))
-            .chain(openapi::unobserved(core))
+            .chain(openapi::unobserved(core, pages(app).map(|(path, _)| path)))
             .collect::<HashMap<_, _>>(),
         trusted_proxies: core.trusted_proxies.clone(),
     };

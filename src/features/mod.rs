@@ -3,8 +3,10 @@
 use crate::app::feature::{Feature, Step};
 use crate::platform::db::Db;
 
+pub mod emails;
 pub mod health;
 pub mod jobs;
+pub mod mailbox;
 pub mod maintenance;
 pub mod metrics;
 pub mod privacy;
@@ -17,12 +19,14 @@ pub fn all() -> Vec<Feature> {
     vec![
         health::FEATURE,
         metrics::FEATURE,
+        emails::FEATURE,
         users::FEATURE,
         projects::FEATURE,
         privacy::FEATURE,
         reports::FEATURE,
         jobs::FEATURE,
         maintenance::FEATURE,
+        mailbox::FEATURE,
     ]
 }
 

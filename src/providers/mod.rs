@@ -1,5 +1,7 @@
 //! What stands between us and outside services: a trait for each kind, a file for each vendor.
 
+pub mod email;
+
 use std::time::Duration;
 
 /// Why an outside service did not do what it was asked for.

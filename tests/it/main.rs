@@ -15,6 +15,7 @@ mod limits;
 mod observability;
 mod outages;
 mod process;
+mod providers;
 
 /// One file for each feature.
 mod features {

@@ -1,0 +1,84 @@
+//! SMTP by lettre: one message with both parts, under a Message-ID that follows from the mail's key.
+
+use async_trait::async_trait;
+use lettre::message::{Mailbox, MultiPart};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+
+use super::{NAME, Server};
+use crate::platform::crypto;
+use crate::platform::text::cut;
+use crate::providers::ProviderError;
+use crate::providers::email::address::one_line;
+use crate::providers::email::{Email, EmailProvider, Sent, TIMEOUT};
+
+pub struct Smtp(AsyncSmtpTransport<Tokio1Executor>);
+
+impl Smtp {
+    pub fn new(server: Server) -> Result<Self, ProviderError> {
+        let tls = || TlsParameters::new(server.host.clone()).map_err(|_| ProviderError::NotConfigured("TLS for smtp"));
+        let tls = match (server.implicit_tls, server.loopback) {
+            (true, _) => Tls::Wrapper(tls()?),
+            (false, false) => Tls::Required(tls()?),
+            // What is sent to this very machine is read by nobody on the way.
+            (false, true) => Tls::None,
+        };
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server.host).port(server.port).tls(tls);
+        if let Some((user, password)) = server.user {
+            builder = builder.credentials(Credentials::new(user, password));
+        }
+        Ok(Self(builder.timeout(Some(TIMEOUT)).build()))
+    }
+}
+
+#[async_trait]
+impl EmailProvider for Smtp {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn send(&self, mail: &Email) -> Result<Sent, ProviderError> {
+        let id = message_id(mail)?;
+        let message = message(mail, &id)?;
+        self.0.send(message).await.map_err(|error| failed(&error))?;
+        Ok(Sent { message_id: id })
+    }
+}
+
+/// The same for each attempt, so that whoever gets a mail twice can tell.
+fn message_id(mail: &Email) -> Result<String, ProviderError> {
+    let unique = match &mail.key {
+        Some(key) => crypto::hash(&[b"message-id", key.as_bytes()])[..16].to_vec(),
+        None => {
+            crypto::random::<16>().map_err(|error| ProviderError::Transient { message: error.to_string(), retry_after: None })?.to_vec()
+        }
+    };
+    let host = mail.from.address.rsplit_once('@').map_or("localhost", |(_, host)| host);
+    Ok(format!("<{}@{host}>", crypto::hex(&unique)))
+}
+
+fn message(mail: &Email, id: &str) -> Result<Message, ProviderError> {
+    let address = |whose: &str, text: &str| {
+        text.parse::<Address>().map_err(|_| ProviderError::Rejected(format!("the {whose} is not an e-mail address")))
+    };
+    let name = one_line(&mail.from.name);
+    let from = Mailbox::new((!name.is_empty()).then_some(name), address("sender", &mail.from.address)?);
+    Message::builder()
+        .message_id(Some(id.to_owned()))
+        .from(from)
+        .to(Mailbox::new(None, address("recipient", &mail.to)?))
+        .subject(mail.subject.as_str())
+        .multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()))
+        .map_err(|_| ProviderError::Rejected(format!("{NAME}: the message cannot be made")))
+}
+
+/// 5yz is final, as is what the message or our settings make impossible; everything else may pass.
+fn failed(error: &lettre::transport::smtp::Error) -> ProviderError {
+    let words = cut(&one_line(&error.to_string()), 200).to_owned();
+    let message = format!("{NAME}: {words}");
+    if error.is_permanent() || error.is_client() {
+        return ProviderError::Rejected(message);
+    }
+    ProviderError::Transient { message, retry_after: None }
+}

@@ -1,0 +1,311 @@
+//! HTML as plain text, for those whose mail program shows no HTML. One pass from left to right, whatever the HTML.
+
+/// Elements whose content is not for reading.
+const UNREAD: [&str; 4] = ["style", "script", "title", "head"];
+
+/// The text that a person would read in the HTML.
+pub fn of_html(html: &str) -> String {
+    let mut reader = Reader { rest: html, quotes: true, out: Out::default(), link: None };
+    while !reader.rest.is_empty() {
+        reader.step();
+    }
+    reader.end_link();
+    reader.out.text
+}
+
+/// A link whose end has not come yet: its address, and where its text begins.
+struct Link {
+    address: String,
+    start: usize,
+}
+
+struct Reader<'h> {
+    rest: &'h str,
+    /// Whether a `>` in quotes belongs to an attribute. Given up with the first quote that never ends: looking for the
+    /// end of each again would take quadratic time.
+    quotes: bool,
+    out: Out,
+    link: Option<Link>,
+}
+
+impl Reader<'_> {
+    fn step(&mut self) {
+        let plain = self.rest.find(['<', '&']).unwrap_or(self.rest.len());
+        self.out.push_str(&self.rest[..plain]);
+        self.rest = &self.rest[plain..];
+        if self.rest.starts_with('&') {
+            let (decoded, length) = entity(self.rest);
+            self.out.push(decoded);
+            self.rest = &self.rest[length..];
+        } else if self.rest.starts_with("<!--") {
+            self.rest = self.rest.split_once("-->").map_or("", |(_, rest)| rest);
+        } else if self.rest.starts_with('<') {
+            self.tag();
+        }
+    }
+
+    fn tag(&mut self) {
+        let inside = &self.rest[1..];
+        if !inside.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')) {
+            self.out.push('<');
+            self.rest = inside;
+            return;
+        }
+        let end = self.tag_end(inside);
+        let (tag, rest) = (&inside[..end], inside.get(end + 1..).unwrap_or_default());
+        self.rest = rest;
+        let (closing, tag) = tag.strip_prefix('/').map_or((false, tag), |tag| (true, tag));
+        let (name, attributes) = tag.split_at(tag.find(|c: char| c.is_whitespace() || c == '/').unwrap_or(tag.len()));
+        let name = name.to_ascii_lowercase();
+        if !closing && UNREAD.contains(&name.as_str()) {
+            self.skip(&name);
+            return;
+        }
+        match name.as_str() {
+            "br" => self.out.line_break(),
+            "p" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.out.at_least(2),
+            "div" | "tr" | "table" | "ul" | "ol" | "blockquote" | "section" | "hr" | "pre" | "li" => self.out.at_least(1),
+            "td" | "th" => self.out.push(' '),
+            "a" => {
+                self.end_link();
+                if !closing && let Some(address) = href(attributes) {
+                    self.link = Some(Link { address, start: self.out.text.len() });
+                }
+            }
+            _ => {}
+        }
+        if name == "li" && !closing {
+            self.out.push_str("- ");
+        }
+    }
+
+    /// Where the `>` of the tag is, or the end of everything.
+    fn tag_end(&mut self, inside: &str) -> usize {
+        if self.quotes {
+            let mut quote = None;
+            // A quote begins a value only after `=`: elsewhere, as in `<a it's>`, it is a character.
+            let mut before = '<';
+            for (at, c) in inside.char_indices() {
+                match quote {
+                    Some(open) if c == open => quote = None,
+                    None if matches!(c, '"' | '\'') && before == '=' => quote = Some(c),
+                    None if c == '>' => return at,
+                    _ => {}
+                }
+                if !c.is_whitespace() {
+                    before = c;
+                }
+            }
+            self.quotes = quote.is_none();
+        }
+        inside.find('>').unwrap_or(inside.len())
+    }
+
+    /// Goes on after the end tag of an element that is not read; without one, there is nothing more to read.
+    fn skip(&mut self, name: &str) {
+        let is_end = |rest: &str| {
+            let after = rest.get(2..2 + name.len()).filter(|found| found.eq_ignore_ascii_case(name)).and(rest.get(2 + name.len()..));
+            after.is_some_and(|after| !after.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        };
+        let end = self.rest.match_indices("</").map(|(at, _)| at).find(|at| is_end(&self.rest[*at..]));
+        self.rest = end.and_then(|at| self.rest[at..].split_once('>')).map_or("", |(_, rest)| rest);
+    }
+
+    /// Tells where a link leads, unless its text says so.
+    fn end_link(&mut self) {
+        let Some(link) = self.link.take() else { return };
+        let text = self.out.text.get(link.start..).unwrap_or_default().trim();
+        let bare = |address: &str| address.trim_start_matches("mailto:").trim_end_matches('/').to_owned();
+        if !text.is_empty() && bare(text) != bare(&link.address) {
+            let shown = format!(" ({})", link.address);
+            self.out.push_str(&shown);
+        }
+    }
+}
+
+/// The address of a link, if it leads anywhere outside of the page.
+fn href(attributes: &str) -> Option<String> {
+    let lower = attributes.to_ascii_lowercase();
+    let found = lower.match_indices("href").find_map(|(at, _)| {
+        let starts = attributes[..at].ends_with(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '/'));
+        let value = attributes[at + 4..].trim_start().strip_prefix('=')?.trim_start();
+        let value = match value.chars().next()? {
+            quote @ ('"' | '\'') => value[1..].split(quote).next(),
+            _ => value.split_whitespace().next(),
+        };
+        value.filter(|_| starts)
+    })?;
+    let mut address = String::new();
+    let mut rest = found;
+    while let Some(at) = rest.find('&') {
+        address.push_str(&rest[..at]);
+        let (decoded, length) = entity(&rest[at..]);
+        address.push(decoded);
+        rest = &rest[at + length..];
+    }
+    address.push_str(rest);
+    let address: String = address.trim().chars().filter(|c| !c.is_control()).collect();
+    ["http://", "https://", "mailto:"].iter().any(|scheme| address.to_ascii_lowercase().starts_with(scheme)).then_some(address)
+}
+
+/// What an entity at the start of the text stands for, and its length. What is none is an ampersand.
+fn entity(text: &str) -> (char, usize) {
+    // None that we know is longer.
+    let end = text.bytes().take(12).position(|b| b == b';');
+    let decoded = end.and_then(|end| text.get(1..end)).and_then(|name| match name.strip_prefix('#') {
+        Some(number) => {
+            let code = match number.strip_prefix(['x', 'X']) {
+                Some(hex) => u32::from_str_radix(hex, 16),
+                None => number.parse(),
+            };
+            // What is no character, and what would control a terminal, is shown as unreadable.
+            let readable = |c: &char| !c.is_control() || c.is_whitespace();
+            code.ok().map(|code| char::from_u32(code).filter(readable).unwrap_or('\u{fffd}'))
+        }
+        None => NAMED.iter().find(|(known, _)| *known == name).map(|(_, c)| *c),
+    });
+    decoded.zip(end).map_or(('&', 1), |(c, end)| (c, end + 1))
+}
+
+const NAMED: [(&str, char); 27] = [
+    ("amp", '&'),
+    ("lt", '<'),
+    ("gt", '>'),
+    ("quot", '"'),
+    ("apos", '\''),
+    ("nbsp", ' '),
+    ("copy", '©'),
+    ("reg", '®'),
+    ("trade", '™'),
+    ("hellip", '…'),
+    ("mdash", '—'),
+    ("ndash", '–'),
+    ("lsquo", '‘'),
+    ("rsquo", '’'),
+    ("ldquo", '“'),
+    ("rdquo", '”'),
+    ("laquo", '«'),
+    ("raquo", '»'),
+    ("bull", '•'),
+    ("middot", '·'),
+    ("euro", '€'),
+    ("pound", '£'),
+    ("sect", '§'),
+    ("deg", '°'),
+    ("times", '×'),
+    ("larr", '←'),
+    ("rarr", '→'),
+];
+
+/// Text in which blank runs are one space, and breaks never more than a blank line. Both wait for what comes after
+/// them, so that there are none at either end.
+#[derive(Default)]
+struct Out {
+    text: String,
+    breaks: usize,
+    space: bool,
+}
+
+impl Out {
+    fn push(&mut self, c: char) {
+        if c.is_whitespace() {
+            self.space = true;
+            return;
+        }
+        if !self.text.is_empty() {
+            match self.breaks {
+                0 if self.space && !self.text.ends_with([' ', '\n']) => self.text.push(' '),
+                0 => {}
+                breaks => self.text.extend(std::iter::repeat_n('\n', breaks)),
+            }
+        }
+        (self.breaks, self.space) = (0, false);
+        self.text.push(c);
+    }
+
+    fn push_str(&mut self, text: &str) {
+        text.chars().for_each(|c| self.push(c));
+    }
+
+    fn line_break(&mut self) {
+        self.breaks = (self.breaks + 1).min(2);
+    }
+
+    fn at_least(&mut self, breaks: usize) {
+        self.breaks = self.breaks.max(breaks);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_stays_and_its_shape_too() {
+        for (html, text) in [
+            ("<h1>Hi</h1>\n<p>one<br>two</p> <p>three\n  four</p>", "Hi\n\none\ntwo\n\nthree four"),
+            ("<style>p { color: red }</style><SCRIPT>x < y</SCRIPT >a", "a"),
+            ("<html><head><title>T</title></head><body>b</body></html>", "b"),
+            ("a<!-- <p>no</p> -->b", "ab"),
+            ("<ul><li>one</li><li>two</li></ul>", "- one\n- two"),
+            ("<tr><td>a</td><td>b</td></tr>", "a b"),
+            ("<br><br><br><br>a<br><br><br><br>b<br>", "a\n\nb"),
+            ("&lt;b&gt; &amp;lt; &copy; &#8364; &#x1F680; &nope; &", "<b> &lt; © € 🚀 &nope; &"),
+            ("&#0;&#xD800;&#27;&#99999999999;", "\u{fffd}\u{fffd}\u{fffd}&#99999999999;"),
+            ("1 < 2 <3", "1 < 2 <3"),
+            ("<p title=\"a > b\">c</p>", "c"),
+            ("<p title=\"never>ends", "ends"),
+            ("<a it's>b", "b"),
+            ("", ""),
+        ] {
+            assert_eq!(of_html(html), text, "{html}");
+        }
+    }
+
+    #[test]
+    fn links_tell_where_they_lead() {
+        for (html, text) in [
+            ("<a href=\"https://a.example/?a=1&amp;b=2\">here</a>!", "here (https://a.example/?a=1&b=2)!"),
+            ("<a style='x' href='https://a.example'>https://a.example/</a>", "https://a.example/"),
+            ("<a href=mailto:ada@example.com>ada@example.com</a>", "ada@example.com"),
+            ("<a href=\"#\">nowhere</a>", "nowhere"),
+            ("<a href=\"javascript:x\">nowhere</a>", "nowhere"),
+            ("<a href=\"https://a.example\"><img></a>b", "b"),
+            ("<a data-href=\"https://b.example\" href=\"https://a.example\">x", "x (https://a.example)"),
+        ] {
+            assert_eq!(of_html(html), text, "{html}");
+        }
+    }
+
+    #[test]
+    fn broken_html_takes_no_longer_than_other() {
+        for piece in
+            ["<", "<a ", "<a b=\"", "<!--", "&", "&#", "<script>", "</", "<a href=", "<style></sty", "<p \"'", "<a href=\"https://x\">"]
+        {
+            let html = piece.repeat(400_000 / piece.len());
+            let started = Instant::now();
+            let _ = of_html(&html);
+            assert!(started.elapsed() < Duration::from_secs(5), "{piece}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_html_becomes_tidy_text(html in "(<[a-z/!]{0,3}|>|&[a-z#0-9;]{0,5}|[\"'= \n]|href=|script|\\PC){0,60}") {
+            let text = of_html(&html);
+            prop_assert_eq!(text.trim(), text.as_str());
+            prop_assert!(!text.contains("\n\n\n"));
+        }
+
+        #[test]
+        fn text_survives_being_html(words in proptest::collection::vec("[^\\s\\p{C}]{1,8}", 0..8)) {
+            let text = words.join(" ");
+            let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            prop_assert_eq!(of_html(&html), text);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! SMTP, against a small server that keeps what it is told.
+
+#![cfg(feature = "smtp")]
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::stub::closed_port;
+use super::{rejected, send, transient, welcome};
+use crate::harness::{Backend, TestApp};
+
+/// A mail server. It refuses recipients with the given reply, if there is one.
+struct Server {
+    port: u16,
+    refusal: Arc<Mutex<Option<&'static str>>>,
+    /// Everything that clients said, line by line, without line ends.
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Self { port: listener.local_addr().unwrap().port(), refusal: Arc::default(), heard: Arc::default() };
+        let (refusal, heard) = (server.refusal.clone(), server.heard.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(talk(stream, refusal.clone(), heard.clone()));
+            }
+        });
+        server
+    }
+
+    async fn app(&self, user: &str) -> TestApp {
+        app(&format!("smtp://{user}127.0.0.1:{}", self.port)).await
+    }
+
+    fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    fn message_ids(&self) -> Vec<String> {
+        self.heard().into_iter().filter_map(|line| line.strip_prefix("Message-ID: ").map(str::to_owned)).collect()
+    }
+}
+
+async fn talk(stream: TcpStream, refusal: Arc<Mutex<Option<&'static str>>>, heard: Arc<Mutex<Vec<String>>>) -> std::io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read).lines();
+    write.write_all(b"220 stub ESMTP\r\n").await?;
+    let mut in_data = false;
+    while let Some(line) = lines.next_line().await? {
+        heard.lock().unwrap().push(line.clone());
+        if in_data && line != "." {
+            continue;
+        }
+        let refused = refusal.lock().unwrap().filter(|_| line.starts_with("RCPT"));
+        let reply = match line.split([' ', ':']).next().unwrap_or_default() {
+            _ if refused.is_some() => refused.unwrap_or_default(),
+            "EHLO" => "250-stub\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME",
+            "AUTH" => "235 welcome",
+            "DATA" => "354 go on",
+            "QUIT" => "221 bye",
+            _ => "250 ok",
+        };
+        in_data = line == "DATA";
+        write.write_all(format!("{reply}\r\n").as_bytes()).await?;
+    }
+    Ok(())
+}
+
+async fn app(url: &str) -> TestApp {
+    let from = [("EMAIL_FROM_NAME", "Acme, Inc."), ("EMAIL_FROM_ADDRESS", "hello@acme.example")];
+    TestApp::with(Backend::Sqlite, &[&[("EMAIL_PROVIDER", "smtp"), ("SMTP_URL", url)], &from[..]].concat()).await
+}
+
+#[tokio::test]
+async fn one_message_has_both_parts() {
+    let server = Server::start().await;
+    let t = server.app("ada%40example.com:p%3Aw@").await;
+    let mut mail = welcome();
+    mail.subject = "Grüße\r\nBcc: x@y.example".to_owned();
+    send(&t, mail).await.unwrap();
+
+    let heard = server.heard();
+    let has = |line: &str| heard.iter().any(|heard| heard == line);
+    // The user and the password, decoded: "\0ada@example.com\0p:w".
+    assert!(has("AUTH PLAIN AGFkYUBleGFtcGxlLmNvbQBwOnc="), "{heard:#?}");
+    assert!(heard.iter().any(|line| line.starts_with("MAIL FROM:<hello@acme.example>")), "{heard:#?}");
+    assert_eq!(heard.iter().filter(|line| line.starts_with("RCPT")).collect::<Vec<_>>(), ["RCPT TO:<ada@example.com>"]);
+    // "Acme, Inc.", whose comma must not end the name.
+    assert!(has("From: =?utf-8?b?QWNtZSwgSW5jLg==?= <hello@acme.example>") && has("To: ada@example.com"), "{heard:#?}");
+    assert!(!heard.iter().any(|line| line.to_lowercase().starts_with("bcc:")), "{heard:#?}");
+    let part = |kind: &str| heard.iter().position(|line| line.starts_with(&format!("Content-Type: {kind}"))).unwrap();
+    assert!(part("multipart/alternative") < part("text/plain") && part("text/plain") < part("text/html"));
+    assert!(heard[part("text/html")..].iter().any(|line| line.contains("Welcome, Ada!")), "{heard:#?}");
+}
+
+#[tokio::test]
+async fn a_mail_sent_again_has_the_same_message_id() {
+    let server = Server::start().await;
+    let t = server.app("").await;
+    let (first, second) = (send(&t, welcome()).await.unwrap(), send(&t, welcome()).await.unwrap());
+    assert_eq!(first, second);
+    let mut other = welcome();
+    other.key = Some("job-2".to_owned());
+    let other = send(&t, other).await.unwrap();
+    assert_ne!(first, other);
+    assert!(first.message_id.ends_with("@acme.example>"), "{first:?}");
+    assert_eq!(server.message_ids(), [first.message_id, second.message_id, other.message_id]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_is_told_from_one_that_refuses() {
+    let server = Server::start().await;
+    let t = server.app("").await;
+    *server.refusal.lock().unwrap() = Some("451 try later");
+    let (_, message) = transient(send(&t, welcome()).await);
+    assert!(message.starts_with("smtp: ") && message.contains("try later"), "{message}");
+    *server.refusal.lock().unwrap() = Some("550 no such user");
+    let message = rejected(send(&t, welcome()).await);
+    assert!(message.contains("no such user"), "{message}");
+    *server.refusal.lock().unwrap() = None;
+    send(&t, welcome()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_may_come_back() {
+    let t = app(&format!("smtp://ada:hunter2@127.0.0.1:{}", closed_port().await)).await;
+    let (_, message) = transient(send(&t, welcome()).await);
+    assert!(!message.contains("hunter2"), "{message}");
+}
+
+#[tokio::test]
+async fn a_password_goes_to_other_machines_only_under_tls() {
+    let server = Server::start().await;
+    // A name that leads here, but is none of loopback's own, as far as the URL tells; where it cannot be resolved there is no
+    // connection, which is as good.
+    let t = app(&format!("smtp://ada:hunter2@0.0.0.0:{}", server.port)).await;
+    assert!(send(&t, welcome()).await.is_err());
+    assert!(!server.heard().iter().any(|line| line.starts_with("AUTH") || line.starts_with("MAIL")), "{:?}", server.heard());
+}
