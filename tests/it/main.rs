@@ -11,6 +11,7 @@ mod contract;
 mod database;
 #[macro_use]
 mod harness;
+mod jobs;
 mod limits;
 mod observability;
 mod outages;

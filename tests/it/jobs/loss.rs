@@ -1,0 +1,137 @@
+//! Stories of workers and connections that go away, and of stops.
+
+use std::time::Instant;
+
+use chrono::TimeDelta;
+use omnistack::app::jobs::model::Status;
+use omnistack::app::jobs::worker::Settings;
+
+use super::{enqueue, ms, row, short_lease, until};
+use crate::harness::functions::{Way, runs};
+use crate::harness::{Backend, TestApp, eventually};
+
+crate::on_both_backends![
+    ten_sleepers_keep_their_leases_and_the_one_that_waits_goes_to_another_worker,
+    a_lost_workers_job_is_started_again_and_the_attempt_counts,
+    a_job_whose_workers_are_always_lost_is_dead_in_the_end,
+    a_stop_lets_jobs_end_and_starts_no_other,
+    a_stop_puts_back_what_does_not_end_in_its_grace,
+];
+
+async fn ten_sleepers_keep_their_leases_and_the_one_that_waits_goes_to_another_worker(b: Backend) {
+    let t = TestApp::start(b).await;
+    let other = t.second(&[]).await;
+    let mut ids = Vec::new();
+    for _ in 0..11 {
+        ids.push(enqueue(&t, Way::Sleep(3000)).await);
+    }
+    let first = t.worker(short_lease(&t));
+    eventually("ten run", async || t.number("SELECT COUNT(*) FROM jobs WHERE status = 'running'").await == 10).await;
+    let began = Instant::now();
+    let second = other.worker(short_lease(&other));
+    eventually("the eleventh runs", async || !runs(ids[10]).is_empty()).await;
+    assert!(began.elapsed() < ms(2500), "it did not wait for the others: {:?}", began.elapsed());
+    for id in &ids {
+        let row = until(&t, *id, Status::Complete).await;
+        assert_eq!((row.attempts, runs(*id).len()), (1, 1), "leases of a second under jobs of three");
+    }
+    first.stop().await;
+    second.stop().await;
+}
+
+/// A row as a worker leaves it whose process was killed.
+async fn left_by_a_dead_worker(t: &TestApp, attempts: i32) -> omnistack::app::jobs::JobId {
+    let id = enqueue(t, Way::Succeed).await;
+    t.sql(&format!(
+        "UPDATE jobs SET status = 'running', attempts = {attempts}, locked_by = 'dead/0', locked_until = '2020-01-01T00:00:00+00:00' WHERE id = '{id}'"
+    ))
+    .await;
+    id
+}
+
+async fn a_lost_workers_job_is_started_again_and_the_attempt_counts(b: Backend) {
+    let t = TestApp::start(b).await;
+    let id = left_by_a_dead_worker(&t, 1).await;
+    let working = t.worker(short_lease(&t));
+    assert_eq!(until(&t, id, Status::Complete).await.attempts, 2);
+    working.stop().await;
+}
+
+async fn a_job_whose_workers_are_always_lost_is_dead_in_the_end(b: Backend) {
+    let t = TestApp::start(b).await;
+    let id = left_by_a_dead_worker(&t, 3).await;
+    let working = t.worker(short_lease(&t));
+    let row = until(&t, id, Status::Failed).await;
+    assert_eq!((row.error.as_deref(), row.success), (Some("worker lost"), Some(false)));
+    working.stop().await;
+    assert!(runs(id).is_empty());
+}
+
+async fn a_stop_lets_jobs_end_and_starts_no_other(b: Backend) {
+    let t = TestApp::start(b).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(enqueue(&t, Way::Sleep(500)).await);
+    }
+    let working = t.worker(Settings { concurrency: 2, ..Settings::of(&t.app) });
+    eventually("two run", async || !runs(ids[1]).is_empty()).await;
+    working.stop().await;
+    let states = [row(&t, ids[0]).await, row(&t, ids[1]).await, row(&t, ids[2]).await].map(|row| (row.status(), row.attempts));
+    assert_eq!(states, [(Status::Complete, 1), (Status::Complete, 1), (Status::Queued, 0)]);
+}
+
+async fn a_stop_puts_back_what_does_not_end_in_its_grace(b: Backend) {
+    let t = TestApp::start(b).await;
+    let id = enqueue(&t, Way::NeverEnd).await;
+    let working = t.worker(Settings { grace: ms(200), ..Settings::of(&t.app) });
+    eventually("it runs", async || !runs(id).is_empty()).await;
+    working.stop().await;
+    assert_eq!((row(&t, id).await.status(), row(&t, id).await.attempts), (Status::Queued, 0));
+    assert!(runs(id)[0].ended.is_some());
+    assert_eq!(t.number("SELECT COUNT(*) FROM jobs WHERE locked_by IS NOT NULL").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_survives_the_end_of_every_connection() {
+    if !Backend::Postgres.is_available() {
+        return;
+    }
+    let t = TestApp::start(Backend::Postgres).await;
+    let id = enqueue(&t, Way::Sleep(1500)).await;
+    let working = t.worker(short_lease(&t));
+    eventually("it runs", async || !runs(id).is_empty()).await;
+    let watcher = t.second(&[]).await;
+    watcher
+        .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        .await;
+    let done = until(&watcher, id, Status::Complete).await;
+    assert_eq!((done.attempts, runs(id).len()), (1, 1));
+    let next = enqueue(&watcher, Way::Succeed).await;
+    until(&watcher, next, Status::Complete).await;
+    working.stop().await;
+}
+
+/// What runs while the database is away is ended before its lease is over, and not while somebody else may run it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_ended_before_its_lease_runs_out_unrenewed() {
+    if !Backend::Postgres.is_available() {
+        return;
+    }
+    let (t, proxy) = TestApp::behind_proxy(&[]).await;
+    let id = enqueue(&t, Way::Sleep(6000)).await;
+    let working = t.worker(Settings { lease: ms(1500), ..short_lease(&t) });
+    eventually("it runs", async || !runs(id).is_empty()).await;
+    let cut = Instant::now();
+    proxy.cut();
+    eventually("it is ended", async || runs(id)[0].ended.is_some()).await;
+    let after = runs(id)[0].ended.unwrap() - cut;
+    assert!(after < ms(1500), "ended {after:?} after the cut, under a lease of 1.5 s");
+    proxy.mend();
+    eventually("it runs again", async || {
+        // Its attempt has failed, so that the next one has a time of its own.
+        t.clock.advance(TimeDelta::seconds(1));
+        runs(id).len() == 2
+    })
+    .await;
+    working.stop().await;
+}

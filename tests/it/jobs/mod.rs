@@ -1,0 +1,37 @@
+//! The queue and its worker: what was promised happens, whatever fails meanwhile.
+
+mod faults;
+mod loss;
+mod queue;
+
+use std::time::Duration;
+
+use omnistack::app::jobs::model::{JobRow, Status};
+use omnistack::app::jobs::worker::Settings;
+use omnistack::app::jobs::{JobId, New};
+
+use crate::harness::functions::{Act, Way};
+use crate::harness::{TestApp, eventually};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A worker as in production, but for a lease of a second.
+fn short_lease(t: &TestApp) -> Settings {
+    Settings { lease: ms(1000), poll: ms(50), ..Settings::of(&t.app) }
+}
+
+async fn enqueue(t: &TestApp, way: Way) -> JobId {
+    t.app.jobs.enqueue(&t.app.db, &Act::new(way), New::default()).await.unwrap().unwrap()
+}
+
+async fn row(t: &TestApp, id: JobId) -> JobRow {
+    t.app.jobs.get(&t.app.db, id).await.unwrap().unwrap()
+}
+
+/// Waits until the job stands so.
+async fn until(t: &TestApp, id: JobId, status: Status) -> JobRow {
+    eventually(&format!("the job is {}", status.name()), async || row(t, id).await.status() == status).await;
+    row(t, id).await
+}
