@@ -1,10 +1,10 @@
 # `make` lists the targets. Nothing here needs more than Rust; Postgres and Redis are used where they are found.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench without
+.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs chaos without
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Fetch and build everything once
 	cargo build --all-targets
@@ -39,6 +39,12 @@ docs: ## Make the generated parts of .env.example and docs/ anew
 
 bench: ## Measure a release build against a bare axum and sqlx server, on SQLite and Postgres
 	cargo bench --bench http
+
+bench-jobs: ## Measure what the job queue carries, on SQLite and Postgres
+	cargo bench --bench jobs
+
+chaos: ## Kill the service 100 times at work on each engine: what was promised happens all the same
+	CHAOS_KILLS=100 cargo test --test it chaos:: -- --nocapture
 
 without: ## Prove that a component can be removed: make without c=projects
 	scripts/without.sh $(c)
