@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     status text NOT NULL DEFAULT 'queued' CHECK (status IN ('queued', 'running', 'done', 'dead', 'cancelled')),
     priority integer NOT NULL DEFAULT 0,
     attempts integer NOT NULL DEFAULT 0,
+    losses integer NOT NULL DEFAULT 0, -- of its worker
     max_attempts integer NOT NULL DEFAULT 3,
     run_at timestamptz NOT NULL DEFAULT now(),
     enqueue_time timestamptz NOT NULL DEFAULT now(),

@@ -21,6 +21,9 @@ use crate::sql;
 const KEEP_FINISHED: TimeDelta = TimeDelta::hours(1);
 const KEEP_DEAD: TimeDelta = TimeDelta::days(14);
 
+/// How often a job's worker may be lost before the job is held to be what kills it.
+const MAX_LOSSES: i32 = 10;
+
 /// A job about to be written.
 pub struct NewRow {
     pub id: JobId,
@@ -227,26 +230,31 @@ pub async fn release(db: &Db, worker: &str, held: &[JobId]) -> sqlx::Result<u64>
     q(db, text).bind(worker.to_owned()).bind(Json(held.to_vec())).exec().await
 }
 
-/// Takes back the rows of workers that have not renewed them in time; says how many.
+/// Takes back the rows of workers that have not renewed them in time; says how many. The attempt is given back, for a
+/// worker is rarely lost through its job; one that is always lost with the same job is.
 pub async fn take_back(db: &Db, clock: &Clock) -> sqlx::Result<u64> {
     let text = db.pick(
         sql!(
-            pg: "UPDATE jobs SET error = 'worker lost', locked_by = NULL, locked_until = NULL,
-             status = CASE WHEN cancel_requested THEN 'cancelled' WHEN attempts >= max_attempts THEN 'dead' ELSE 'queued' END,
-             finish_time = CASE WHEN cancel_requested OR attempts >= max_attempts THEN COALESCE($1, now()) END,
-             success = CASE WHEN attempts >= max_attempts AND NOT cancel_requested THEN FALSE END
+            pg: "UPDATE jobs SET error = 'worker lost', locked_by = NULL, locked_until = NULL, losses = losses + 1, attempts = attempts - 1,
+             status = CASE WHEN cancel_requested THEN 'cancelled' WHEN losses + 1 >= $2 THEN 'dead' ELSE 'queued' END,
+             finish_time = CASE WHEN cancel_requested OR losses + 1 >= $2 THEN COALESCE($1, now()) END,
+             success = CASE WHEN losses + 1 >= $2 AND NOT cancel_requested THEN FALSE END
              WHERE status = 'running' AND locked_until < now()"
         ),
         sql!(
-            lite: "UPDATE jobs SET error = 'worker lost', locked_by = NULL, locked_until = NULL,
-             status = CASE WHEN cancel_requested THEN 'cancelled' WHEN attempts >= max_attempts THEN 'dead' ELSE 'queued' END,
-             finish_time = CASE WHEN cancel_requested OR attempts >= max_attempts THEN $1 END,
-             success = CASE WHEN attempts >= max_attempts AND NOT cancel_requested THEN 0 END
-             WHERE status = 'running' AND locked_until < $2"
+            lite: "UPDATE jobs SET error = 'worker lost', locked_by = NULL, locked_until = NULL, losses = losses + 1, attempts = attempts - 1,
+             status = CASE WHEN cancel_requested THEN 'cancelled' WHEN losses + 1 >= $2 THEN 'dead' ELSE 'queued' END,
+             finish_time = CASE WHEN cancel_requested OR losses + 1 >= $2 THEN $1 END,
+             success = CASE WHEN losses + 1 >= $2 AND NOT cancel_requested THEN 0 END
+             WHERE status = 'running' AND locked_until < $3"
         ),
     );
     let sweep = q(db, text);
-    let sweep = if db.is_postgres() { sweep.bind(clock.set_time()) } else { sweep.bind(clock.now()).bind(Clock::System.now()) };
+    let sweep = if db.is_postgres() {
+        sweep.bind(clock.set_time()).bind(MAX_LOSSES)
+    } else {
+        sweep.bind(clock.now()).bind(MAX_LOSSES).bind(Clock::System.now())
+    };
     sweep.exec().await
 }
 

@@ -12,7 +12,7 @@ use crate::harness::{Backend, TestApp, eventually};
 
 crate::on_both_backends![
     ten_sleepers_keep_their_leases_and_the_one_that_waits_goes_to_another_worker,
-    a_lost_workers_job_is_started_again_and_the_attempt_counts,
+    a_lost_workers_job_is_started_again_and_the_attempt_does_not_count,
     a_job_whose_workers_are_always_lost_is_dead_in_the_end,
     a_stop_lets_jobs_end_and_starts_no_other,
     a_stop_puts_back_what_does_not_end_in_its_grace,
@@ -40,26 +40,26 @@ async fn ten_sleepers_keep_their_leases_and_the_one_that_waits_goes_to_another_w
 }
 
 /// A row as a worker leaves it whose process was killed.
-async fn left_by_a_dead_worker(t: &TestApp, attempts: i32) -> omnistack::app::jobs::JobId {
+async fn left_by_a_dead_worker(t: &TestApp, losses: i32) -> omnistack::app::jobs::JobId {
     let id = enqueue(t, Way::Succeed).await;
     t.sql(&format!(
-        "UPDATE jobs SET status = 'running', attempts = {attempts}, locked_by = 'dead/0', locked_until = '2020-01-01T00:00:00+00:00' WHERE id = '{id}'"
+        "UPDATE jobs SET status = 'running', attempts = 1, losses = {losses}, locked_by = 'dead/0', locked_until = '2020-01-01T00:00:00+00:00' WHERE id = '{id}'"
     ))
     .await;
     id
 }
 
-async fn a_lost_workers_job_is_started_again_and_the_attempt_counts(b: Backend) {
+async fn a_lost_workers_job_is_started_again_and_the_attempt_does_not_count(b: Backend) {
     let t = TestApp::start(b).await;
-    let id = left_by_a_dead_worker(&t, 1).await;
+    let id = left_by_a_dead_worker(&t, 5).await;
     let working = t.worker(short_lease(&t));
-    assert_eq!(until(&t, id, Status::Complete).await.attempts, 2);
+    assert_eq!(until(&t, id, Status::Complete).await.attempts, 1);
     working.stop().await;
 }
 
 async fn a_job_whose_workers_are_always_lost_is_dead_in_the_end(b: Backend) {
     let t = TestApp::start(b).await;
-    let id = left_by_a_dead_worker(&t, 3).await;
+    let id = left_by_a_dead_worker(&t, 9).await;
     let working = t.worker(short_lease(&t));
     let row = until(&t, id, Status::Failed).await;
     assert_eq!((row.error.as_deref(), row.success), (Some("worker lost"), Some(false)));
