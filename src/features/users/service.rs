@@ -10,6 +10,8 @@ use super::extract::CurrentUser;
 use super::model::{UpdateMe, UpdateUser, User, UserId, UserRead, UserReadAdmin};
 use super::store::{self, NewUser};
 use crate::app::App;
+use crate::app::jobs::New;
+use crate::features::emails::SendWelcomeEmail;
 use crate::platform::auth::{Claims, Identity, Provider, Role, own};
 use crate::platform::db::{Tx, retry_contended};
 use crate::platform::error::{Error, Result};
@@ -68,11 +70,40 @@ async fn first_sight(app: &App, id: &UserId, claims: &Claims, now: DateTime<Utc>
         last_login_at: Some(now),
         login_count: 1,
     };
-    if store::insert(&app.db, user, now).await? {
+    let welcome = claims.email.is_some().then(|| welcome_of(&user));
+    if insert_and_welcome(app, user, welcome, now).await? {
         tracing::info!(user_id = id.as_str(), "user created at first sight");
         return Ok(Identity { role: Role::User, is_active: true, last_login_at: Some(now) });
     }
     store::identity(&app.db, id.clone()).await?.ok_or(Error::Conflict { message: EMAIL_TAKEN, resource: "User" })
+}
+
+/// The welcome mail of a user who has an address; by the part before the `@` where there is no name.
+fn welcome_of(user: &NewUser) -> SendWelcomeEmail {
+    let name = user.full_name.clone().filter(|name| !name.trim().is_empty());
+    let name = name.unwrap_or_else(|| user.email.split('@').next().unwrap_or_default().to_owned());
+    SendWelcomeEmail { email: user.email.clone(), name }
+}
+
+/// Makes the user together with the promise of their welcome mail; a queue that fails does not keep anybody out.
+async fn insert_and_welcome(app: &App, user: NewUser, welcome: Option<SendWelcomeEmail>, now: DateTime<Utc>) -> Result<bool> {
+    let Some(welcome) = welcome else { return Ok(store::insert(&app.db, user, now).await?) };
+    let mut tx = app.db.begin().await?;
+    if !store::insert(&mut tx, user.clone(), now).await? {
+        return Ok(false);
+    }
+    let new = New { owner_id: Some(user.id.as_str().to_owned()), ..New::default() };
+    match app.jobs.enqueue(&mut tx, &welcome, new).await {
+        Ok(_) => {
+            tx.commit().await?;
+            Ok(true)
+        }
+        Err(error) => {
+            tracing::warn!(cause = %error, "the welcome mail could not be enqueued");
+            drop(tx);
+            Ok(store::insert(&app.db, user, now).await?)
+        }
+    }
 }
 
 /// Counts a login when the token is newer than the last one.

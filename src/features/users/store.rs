@@ -9,6 +9,7 @@ use crate::platform::http::list::Counted;
 use crate::sql;
 
 /// A user about to be made.
+#[derive(Debug, Clone)]
 pub struct NewUser {
     pub id: UserId,
     pub email: String,

@@ -5,6 +5,7 @@
 
 mod client;
 pub mod database;
+pub mod functions;
 pub mod issuer;
 pub mod process;
 pub mod proxy;
@@ -14,10 +15,12 @@ pub mod tokens;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use omnistack::app::App;
 use omnistack::app::config::Config;
+use omnistack::app::jobs::worker::{Settings, Worker};
 use omnistack::boot::{listener, router};
 use omnistack::platform::clock::Clock;
 use omnistack::platform::config::Env;
@@ -70,6 +73,20 @@ pub async fn eventually(what: &str, happened: impl AsyncFn() -> bool) {
     while !happened().await {
         assert!(Instant::now() < deadline, "still not: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A worker at work.
+pub struct Working {
+    pub worker: Arc<Worker>,
+    ended: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Working {
+    /// Stops it and waits until it has ended.
+    pub async fn stop(self) {
+        self.worker.stop.cancel();
+        self.ended.await.unwrap().unwrap();
     }
 }
 
@@ -148,7 +165,9 @@ impl TestApp {
         .into();
         all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let loaded = Config::load(Env::from_vars(all)).unwrap_or_else(|found| panic!("{:?}", found.problems));
-        let app = App::new(loaded.config, clock.clone(), omnistack::features::all()).await.unwrap();
+        let mut features = omnistack::features::all();
+        features.push(functions::FEATURE);
+        let app = App::new(loaded.config, clock.clone(), features).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         let stop = listener::Stop::default();
@@ -186,6 +205,23 @@ impl TestApp {
     /// A client with this token, whatever it is.
     pub fn with_token(&self, token: &str) -> Client {
         Client::new(&self.url, Some(token.to_owned()))
+    }
+
+    /// Starts a worker of this instance.
+    pub fn worker(&self, settings: Settings) -> Working {
+        let worker = Worker::new(self.app.clone(), settings);
+        Working { worker: worker.clone(), ended: tokio::spawn(worker.run()) }
+    }
+
+    /// Runs every job whose time has come, those included that they enqueue.
+    pub async fn run_jobs(&self) {
+        let working = self.worker(Settings { poll: Duration::from_millis(10), ..Settings::of(&self.app) });
+        eventually("no job is due", async || {
+            self.app.jobs.waiting(&self.app.db).await.unwrap() == 0
+                && self.number("SELECT COUNT(*) FROM jobs WHERE status = 'running'").await == 0
+        })
+        .await;
+        working.stop().await;
     }
 
     /// Runs statements of the test's own making.
