@@ -1,0 +1,265 @@
+//! Stories about a person's rights: a copy of all their data, and its removal.
+
+use chrono::TimeDelta;
+use omnistack::app::jobs::{JobId, New, by_hand};
+use omnistack::features::privacy::service;
+use serde_json::{Value, json};
+
+use crate::harness::database::Database;
+use crate::harness::functions::{Act, Way};
+use crate::harness::process::Place;
+use crate::harness::{Backend, Client, TestApp, ids};
+
+crate::on_both_backends![
+    an_export_is_asked_for_and_fetched_once_it_is_ready,
+    an_export_holds_all_of_ones_own_and_nothing_of_others,
+    asking_again_while_an_export_is_under_way_gives_the_same,
+    an_export_is_for_its_user_alone,
+    an_export_that_failed_is_a_conflict_and_may_be_asked_for_again,
+    an_export_can_be_fetched_for_an_hour,
+    an_export_needs_a_user,
+    a_user_who_is_unknown_has_nothing_to_export,
+    erasing_removes_everything_of_the_user_and_nothing_of_others,
+    erasing_again_finds_nothing,
+    an_erased_user_who_comes_back_starts_anew,
+    the_command_erases_by_address_and_by_id,
+];
+
+async fn ask(client: &Client) -> String {
+    let answer = client.call(http::Method::POST, "/app/users/me/export").await.expect(202);
+    assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
+    answer["job_id"].as_str().unwrap().to_owned()
+}
+
+async fn fetch(client: &Client, id: &str) -> crate::harness::Reply {
+    client.get(&format!("/app/users/me/export/{id}")).await
+}
+
+/// The finished document.
+async fn export(t: &TestApp, client: &Client) -> Value {
+    let id = ask(client).await;
+    t.run_jobs().await;
+    fetch(client, &id).await.expect(200)
+}
+
+/// Two projects, and one that is deleted; gives the two, the newest first.
+async fn projects(t: &TestApp, client: &Client) -> Vec<Value> {
+    let mut made = Vec::new();
+    for name in ["old", "gone", "new"] {
+        t.clock.advance(TimeDelta::seconds(1));
+        made.insert(0, client.project(name).await);
+    }
+    let gone = made.remove(1);
+    client.delete(&format!("/app/projects/{}", gone["id"].as_str().unwrap())).await.expect(204);
+    made
+}
+
+/// Everything that is kept of a user, by table.
+async fn kept(t: &TestApp, user: &str) -> [i64; 4] {
+    let mut counts = [0; 4];
+    for (count, (table, column)) in
+        counts.iter_mut().zip([("users", "id"), ("projects", "owner_id"), ("jobs", "owner_id"), ("idempotency_keys", "user_id")])
+    {
+        *count = t.number(&format!("SELECT COUNT(*) FROM {table} WHERE {column} = '{user}'")).await;
+    }
+    counts
+}
+
+/// A user with three projects, two jobs and a key.
+async fn settled(t: &TestApp, name: &str) -> Client {
+    let client = t.user(name).await;
+    client.post("/app/projects", json!({"name": "keyed"})).key("k").await.expect(201);
+    client.project("kept").await;
+    let id = client.project("gone").await["id"].as_str().unwrap().to_owned();
+    client.delete(&format!("/app/projects/{id}")).await.expect(204);
+    ask(&client).await;
+    assert_eq!(kept(t, name).await, [1, 3, 2, 1], "the jobs are the export and the mail that greets");
+    client
+}
+
+async fn an_export_is_asked_for_and_fetched_once_it_is_ready(b: Backend) {
+    let t = TestApp::start(b).await;
+    let amy = t.user("amy").await;
+    let id = ask(&amy).await;
+    assert_eq!(fetch(&amy, &id).await.expect_error(409, "CONFLICT")["resource"], "Export");
+    t.sql(&format!("UPDATE jobs SET status = 'running', locked_by = 'x/1' WHERE id = '{id}'")).await;
+    fetch(&amy, &id).await.expect_error(409, "CONFLICT");
+    t.sql(&format!("UPDATE jobs SET status = 'queued', locked_by = NULL WHERE id = '{id}'")).await;
+    t.run_jobs().await;
+    let reply = fetch(&amy, &id).await;
+    assert_eq!(reply.header("content-disposition"), Some("attachment; filename=\"export.json\""));
+    let document = reply.expect(200);
+    assert_eq!(document["user"]["id"], "amy");
+    assert_eq!(fetch(&amy, &id).await.expect(200), document, "and fetched again");
+}
+
+async fn an_export_holds_all_of_ones_own_and_nothing_of_others(b: Backend) {
+    let t = TestApp::start(b).await;
+    let (amy, bob, admin) = (t.user("amy").await, t.user("bob").await, t.admin().await);
+    t.sql("UPDATE users SET subscription_plan = 'pro', subscription_status = 'active' WHERE id = 'amy'").await;
+    let (hers, his) = (projects(&t, &amy).await, projects(&t, &bob).await);
+    let document = export(&t, &amy).await;
+    let mut members: Vec<_> = document.as_object().unwrap().keys().map(String::as_str).collect();
+    members.sort_unstable();
+    assert_eq!(members, ["exported_at", "files", "projects", "subscription", "user"]);
+    assert_eq!(document["user"], admin.get("/admin/users/amy").await.expect(200));
+    assert_eq!(document["subscription"], json!({"plan": "pro", "status": "active"}));
+    assert_eq!((&document["projects"], &document["files"]), (&json!(hers), &json!([])));
+    assert_eq!(document["exported_at"], json!(t.clock.now()));
+    let document = export(&t, &bob).await;
+    assert_eq!(ids(document["projects"].as_array().unwrap()), ids(&his));
+    assert_eq!(document["subscription"], json!({"plan": null, "status": null}));
+    assert!(!document.to_string().contains("amy"), "{document}");
+}
+
+async fn asking_again_while_an_export_is_under_way_gives_the_same(b: Backend) {
+    let t = TestApp::start(b).await;
+    let (amy, bob) = (t.user("amy").await, t.user("bob").await);
+    let asked = futures_util::future::join_all((0..10).map(|_| ask(&amy))).await;
+    let id = &asked[0];
+    assert!(asked.iter().all(|other| other == id), "{asked:?}");
+    assert_ne!(ask(&bob).await, *id);
+    assert_eq!(t.number("SELECT COUNT(*) FROM jobs WHERE function = 'export_user_data'").await, 2);
+    t.sql(&format!("UPDATE jobs SET status = 'running', locked_by = 'x/1' WHERE id = '{id}'")).await;
+    assert_eq!(ask(&amy).await, *id, "while it runs, too");
+    t.sql(&format!("UPDATE jobs SET status = 'queued', locked_by = NULL WHERE id = '{id}'")).await;
+    t.run_jobs().await;
+    assert_ne!(ask(&amy).await, *id, "one that is ready is not under way");
+    fetch(&amy, id).await.expect(200);
+}
+
+async fn an_export_is_for_its_user_alone(b: Backend) {
+    let t = TestApp::start(b).await;
+    let (amy, bob, admin) = (t.user("amy").await, t.user("bob").await, t.admin().await);
+    let id = ask(&amy).await;
+    let other = New { owner_id: Some("amy".to_owned()), ..New::default() };
+    let other = t.app.jobs.enqueue(&t.app.db, &Act::new(Way::Succeed), other).await.unwrap().unwrap().to_string();
+    let (by_hand, _) = by_hand::run(&t.app, "export_user_data", json!({"user_id": "amy"})).await.unwrap();
+    for ready in [false, true] {
+        let nobodys = [JobId::new().to_string(), "x".to_owned(), by_hand.to_string(), other.clone()];
+        let not_hers = nobodys.iter().map(|id| (&amy, id)).chain([(&bob, &id), (&admin, &id)]);
+        for (client, id) in not_hers {
+            assert_eq!(fetch(client, id).await.expect_error(404, "NOT_FOUND"), json!({"resource": "Export", "id": id}), "{ready}");
+        }
+        t.run_jobs().await;
+    }
+    fetch(&amy, &id).await.expect(200);
+}
+
+async fn an_export_that_failed_is_a_conflict_and_may_be_asked_for_again(b: Backend) {
+    let t = TestApp::start(b).await;
+    let amy = t.user("amy").await;
+    let id = ask(&amy).await;
+    t.sql(&format!("UPDATE jobs SET kwargs = '{{}}' WHERE id = '{id}'")).await;
+    t.run_jobs().await;
+    assert_eq!(t.texts(&format!("SELECT status FROM jobs WHERE id = '{id}'")).await, ["dead"]);
+    fetch(&amy, &id).await.expect_error(409, "CONFLICT");
+    let cancelled = ask(&amy).await;
+    assert_ne!(cancelled, id);
+    t.admin().await.delete(&format!("/admin/jobs/{cancelled}")).await.expect(200);
+    fetch(&amy, &cancelled).await.expect_error(409, "CONFLICT");
+    assert_eq!(export(&t, &amy).await["user"]["id"], "amy");
+}
+
+async fn an_export_can_be_fetched_for_an_hour(b: Backend) {
+    let t = TestApp::start(b).await;
+    let amy = t.user("amy").await;
+    let id = ask(&amy).await;
+    t.run_jobs().await;
+    for (minutes, status) in [(59, 200), (2, 404)] {
+        t.clock.advance(TimeDelta::minutes(minutes));
+        by_hand::run(&t.app, "sweep_expired", json!({})).await.unwrap().1.unwrap();
+        // Her token has expired meanwhile.
+        fetch(&t.user("amy").await, &id).await.expect(status);
+    }
+}
+
+async fn an_export_needs_a_user(b: Backend) {
+    let t = TestApp::start(b).await;
+    let (amy, nobody) = (t.user("amy").await, t.anonymous());
+    let id = ask(&amy).await;
+    nobody.call(http::Method::POST, "/app/users/me/export").await.expect_error(401, "AUTHENTICATION_ERROR");
+    fetch(&nobody, &id).await.expect_error(401, "AUTHENTICATION_ERROR");
+    t.sql("UPDATE users SET is_active = FALSE WHERE id = 'amy'").await;
+    t.app.identities.drop_everywhere("amy");
+    fetch(&amy, &id).await.expect_error(403, "AUTHORIZATION_ERROR");
+}
+
+async fn a_user_who_is_unknown_has_nothing_to_export(b: Backend) {
+    let t = TestApp::start(b).await;
+    t.user("amy").await;
+    let too_long = "x".repeat(256);
+    for id in ["nobody", "", "AMY", "a\nb", &too_long] {
+        let (_, result) = by_hand::run(&t.app, "export_user_data", json!({"user_id": id})).await.unwrap();
+        assert_eq!(result.unwrap(), json!({"error": "User not found"}), "{id}");
+    }
+}
+
+async fn erasing_removes_everything_of_the_user_and_nothing_of_others(b: Backend) {
+    let t = TestApp::start(b).await;
+    settled(&t, "amy").await;
+    let bob = settled(&t, "bob").await;
+    let his = bob.get("/app/projects").await.expect(200);
+    assert_eq!(service::erase(&t.app, "amy").await.unwrap(), 1 + 3 + 2 + 1);
+    assert_eq!(kept(&t, "amy").await, [0; 4]);
+    assert_eq!(kept(&t, "bob").await, [1, 3, 2, 1]);
+    assert_eq!(bob.get("/app/projects").await.expect(200), his);
+    t.run_jobs().await;
+    assert_eq!(t.number("SELECT COUNT(*) FROM jobs WHERE status = 'done'").await, 2, "his jobs run, hers are gone");
+    t.admin().await.get("/admin/users/amy").await.expect_error(404, "NOT_FOUND");
+}
+
+async fn erasing_again_finds_nothing(b: Backend) {
+    let t = TestApp::start(b).await;
+    settled(&t, "amy").await;
+    assert_eq!(service::erase(&t.app, "amy").await.unwrap(), 7);
+    for id in ["amy", "nobody", "", "a\u{1}b"] {
+        assert_eq!(service::erase(&t.app, id).await.unwrap(), 0, "{id:?}");
+    }
+}
+
+async fn an_erased_user_who_comes_back_starts_anew(b: Backend) {
+    let t = TestApp::start(b).await;
+    let amy = settled(&t, "amy").await;
+    t.sql("UPDATE users SET role = 'admin', full_name = 'Amy' WHERE id = 'amy'").await;
+    t.app.identities.drop_everywhere("amy");
+    amy.get("/admin/users").await.expect(200);
+    service::erase(&t.app, "amy").await.unwrap();
+    // The issuer still vouches for her; what is kept here is gone at once, caches included.
+    amy.get("/admin/users").await.expect_error(403, "AUTHORIZATION_ERROR");
+    let me = amy.get("/app/users/me").await.expect(200);
+    assert_eq!((&me["full_name"], &me["role"]), (&Value::Null, &json!("user")));
+    assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 0);
+    let again = amy.post("/app/projects", json!({"name": "keyed"})).key("k").await;
+    assert_eq!((again.status.as_u16(), again.header("idempotency-replayed")), (201, None));
+}
+
+async fn the_command_erases_by_address_and_by_id(b: Backend) {
+    let database = Database::create(b).await;
+    let place = Place::new().with("DATABASE_URL", &database.url).with("RATE_LIMIT_DEFAULT", "1000000/minute");
+    let server = place.serve().await;
+    let mut people = Vec::new();
+    for name in ["ada", "bea", "cleo"] {
+        let token = place.run(&["token", "--email", &format!("{name}@example.com")]).await.expect_ok();
+        let client = server.client(Some(token.trim().to_owned()));
+        client.project("x").await;
+        let id = client.get("/app/users/me").await.expect(200)["id"].as_str().unwrap().to_owned();
+        people.push((client, id));
+    }
+    let unsure = place.run(&["users", "erase", "ada@example.com"]).await;
+    assert!(unsure.code != 0 && unsure.err.contains("--yes"), "{unsure:?}");
+    people[0].0.get("/app/users/me").await.expect(200);
+    for nobody in ["nobody@example.com", "nobody", ""] {
+        let said = place.run(&["users", "erase", nobody, "--yes"]).await.expect_refusal();
+        assert!(said.contains("no user"), "{said}");
+    }
+    let said = place.run(&["users", "erase", " ADA@example.com", "--yes"]).await.expect_ok();
+    assert_eq!(said, format!("{} is erased: 2 rows\n", people[0].1));
+    let said = place.run(&["users", "erase", &people[1].1, "--yes"]).await.expect_ok();
+    assert_eq!(said, format!("{} is erased: 2 rows\n", people[1].1));
+    place.run(&["users", "erase", &people[1].1, "--yes"]).await.expect_refusal();
+    for (client, _) in &people[..2] {
+        crate::harness::eventually("the token opens nothing", async || client.get("/app/users/me").await.status == 401).await;
+    }
+    assert_eq!(people[2].0.get("/app/projects").await.expect(200)["total"], 1);
+}

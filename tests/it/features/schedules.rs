@@ -1,0 +1,189 @@
+//! Stories about what the clock enqueues: each slot once, however many look and whatever was missed.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Timelike, Utc, Weekday};
+use futures_util::future::join_all;
+
+use crate::harness::{Backend, TestApp};
+
+crate::on_both_backends![
+    nothing_is_enqueued_at_the_first_start_ever,
+    the_report_is_enqueued_at_nine,
+    of_many_instances_one_uses_the_slot,
+    slots_missed_for_three_days_are_used_once,
+    the_clean_up_is_enqueued_when_sunday_begins,
+    the_sweep_is_enqueued_every_hour,
+    while_one_waits_no_second_one_is_made,
+    a_slot_is_not_lost_when_the_queue_cannot_be_written,
+    what_the_clock_enqueues_runs,
+];
+
+/// Moves the clock on to the next such moment.
+fn go_to(t: &TestApp, day: Weekday, hour: u32, minute: u32) {
+    let now = t.clock.now();
+    let days = (0..8).map(|days| (now.date_naive() + TimeDelta::days(days)).and_time(NaiveTime::from_hms_opt(hour, minute, 0).unwrap()).and_utc());
+    let then = days.filter(|then| then.weekday() == day).find(|then| *then > now).unwrap();
+    t.clock.advance(then - now);
+}
+
+async fn tick(t: &TestApp) -> DateTime<Utc> {
+    t.app.schedules.tick(&t.app).await.unwrap().unwrap()
+}
+
+/// How many jobs of each function there are; takes them away.
+async fn taken(t: &TestApp) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for function in t.texts("SELECT function FROM jobs").await {
+        *counts.entry(function).or_default() += 1;
+    }
+    t.sql("DELETE FROM jobs").await;
+    counts
+}
+
+fn jobs<const N: usize>(functions: [&str; N]) -> BTreeMap<String, usize> {
+    functions.into_iter().map(|function| (function.to_owned(), 1)).collect()
+}
+
+const REPORT: &str = "generate_daily_report";
+const CLEANUP: &str = "cleanup_old_data";
+const SWEEP: &str = "sweep_expired";
+
+async fn nothing_is_enqueued_at_the_first_start_ever(b: Backend) {
+    let t = TestApp::start(b).await;
+    go_to(&t, Weekday::Sun, 9, 0);
+    for _ in 0..2 {
+        tick(&t).await;
+        assert_eq!(taken(&t).await, jobs([]), "neither the slot of this moment nor one before it");
+    }
+    let other = t.second(&[]).await;
+    tick(&other).await;
+    t.clock.advance(TimeDelta::minutes(59));
+    tick(&t).await;
+    tick(&other).await;
+    assert_eq!(taken(&t).await, jobs([]));
+}
+
+async fn the_report_is_enqueued_at_nine(b: Backend) {
+    let t = TestApp::start(b).await;
+    go_to(&t, Weekday::Mon, 8, 30);
+    let next = tick(&t).await;
+    assert_eq!(next - t.clock.now(), TimeDelta::minutes(30));
+    t.clock.advance(TimeDelta::minutes(30) - TimeDelta::microseconds(1));
+    tick(&t).await;
+    assert_eq!(taken(&t).await, jobs([]));
+    t.clock.advance(TimeDelta::microseconds(1));
+    assert_eq!(tick(&t).await.hour(), 10, "the next one is the sweep's");
+    assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]));
+    for minutes in [0, 1, 58] {
+        t.clock.advance(TimeDelta::minutes(minutes));
+        tick(&t).await;
+        assert_eq!(taken(&t).await, jobs([]), "used");
+    }
+    go_to(&t, Weekday::Tue, 9, 0);
+    tick(&t).await;
+    assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]));
+}
+
+async fn of_many_instances_one_uses_the_slot(b: Backend) {
+    let t = TestApp::start(b).await;
+    let other = t.second(&[]).await;
+    go_to(&t, Weekday::Mon, 8, 30);
+    tokio::join!(tick(&t), tick(&other));
+    assert_eq!(taken(&t).await, jobs([]), "the first start is everybody's");
+    for day in [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri] {
+        go_to(&t, day, 9, 1);
+        join_all([&t, &other, &t, &other, &t, &other].map(tick)).await;
+        assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]), "{day}");
+        // Also where the job has run already when the other one looks.
+        tick(&other).await;
+        tick(&t.second(&[]).await).await;
+        assert_eq!(taken(&t).await, jobs([]), "{day}");
+    }
+}
+
+async fn slots_missed_for_three_days_are_used_once(b: Backend) {
+    let t = TestApp::start(b).await;
+    go_to(&t, Weekday::Mon, 8, 30);
+    tick(&t).await;
+    go_to(&t, Weekday::Thu, 8, 30);
+    let restarted = t.second(&[]).await;
+    tick(&restarted).await;
+    assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]), "the report of Wednesday");
+    tick(&restarted).await;
+    tick(&t).await;
+    assert_eq!(taken(&t).await, jobs([]));
+    go_to(&t, Weekday::Thu, 9, 0);
+    tick(&restarted).await;
+    assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]), "the next one comes as ever");
+    go_to(&t, Weekday::Wed, 0, 30);
+    tick(&t).await;
+    assert_eq!(taken(&t).await, jobs([CLEANUP, REPORT, SWEEP]), "a Sunday lay between");
+}
+
+async fn the_clean_up_is_enqueued_when_sunday_begins(b: Backend) {
+    let t = TestApp::start(b).await;
+    go_to(&t, Weekday::Sat, 23, 30);
+    tick(&t).await;
+    t.clock.advance(TimeDelta::minutes(30) - TimeDelta::microseconds(1));
+    tick(&t).await;
+    assert_eq!(taken(&t).await, jobs([]));
+    t.clock.advance(TimeDelta::microseconds(1));
+    tick(&t).await;
+    assert_eq!(taken(&t).await, jobs([CLEANUP, SWEEP]));
+    for day in [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat] {
+        go_to(&t, day, 0, 0);
+        tick(&t).await;
+        assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]), "{day}");
+    }
+    go_to(&t, Weekday::Sun, 0, 0);
+    tick(&t).await;
+    assert_eq!(taken(&t).await, jobs([CLEANUP, REPORT, SWEEP]));
+}
+
+async fn the_sweep_is_enqueued_every_hour(b: Backend) {
+    let t = TestApp::start(b).await;
+    go_to(&t, Weekday::Mon, 9, 30);
+    tick(&t).await;
+    for hour in 10..24 {
+        go_to(&t, Weekday::Mon, hour, 0);
+        tick(&t).await;
+        assert_eq!(taken(&t).await, jobs([SWEEP]), "{hour}");
+    }
+}
+
+async fn while_one_waits_no_second_one_is_made(b: Backend) {
+    let t = TestApp::start(b).await;
+    go_to(&t, Weekday::Mon, 8, 30);
+    tick(&t).await;
+    for day in [Weekday::Mon, Weekday::Tue] {
+        go_to(&t, day, 9, 0);
+        tick(&t).await;
+    }
+    assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]));
+}
+
+async fn a_slot_is_not_lost_when_the_queue_cannot_be_written(b: Backend) {
+    let t = TestApp::start(b).await;
+    go_to(&t, Weekday::Mon, 8, 30);
+    tick(&t).await;
+    go_to(&t, Weekday::Mon, 9, 0);
+    t.sql("ALTER TABLE jobs RENAME TO jobs_away").await;
+    for _ in 0..2 {
+        t.app.schedules.tick(&t.app).await.unwrap_err();
+    }
+    t.sql("ALTER TABLE jobs_away RENAME TO jobs").await;
+    tick(&t).await;
+    assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]));
+}
+
+async fn what_the_clock_enqueues_runs(b: Backend) {
+    let t = TestApp::start(b).await;
+    go_to(&t, Weekday::Sat, 8, 30);
+    tick(&t).await;
+    go_to(&t, Weekday::Sun, 0, 0);
+    tick(&t).await;
+    t.run_jobs().await;
+    assert_eq!(t.texts("SELECT status FROM jobs").await, ["done"; 3]);
+    assert_eq!(taken(&t).await, jobs([CLEANUP, REPORT, SWEEP]));
+}

@@ -1,0 +1,155 @@
+//! Stories about the mail that greets a new user: promised with the user's row, once, and never in anybody's way.
+
+use futures_util::future::join_all;
+use http::Method;
+use omnistack::app::jobs::model::JobRow;
+use serde_json::{Value, json};
+
+use crate::harness::{Backend, Client, SECRET, TestApp, tokens};
+
+crate::on_both_backends![
+    a_new_user_with_an_address_is_greeted_once,
+    who_has_no_name_is_greeted_by_the_part_before_the_at,
+    twenty_first_requests_at_once_greet_once,
+    a_placeholder_address_is_not_greeted,
+    a_first_sight_that_is_refused_greets_nobody,
+    a_broken_queue_keeps_nobody_out,
+    the_mail_arrives,
+    a_greeting_that_is_cancelled_is_not_sent,
+];
+
+/// A newcomer whose token has exactly these claims besides the times.
+#[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
+fn newcomer(t: &TestApp, subject: &str, claims: Value) -> Client {
+    let mut all = tokens::claims(subject, &t.clock).without("email");
+    all.body.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+    t.with_token(&all.sign(SECRET))
+}
+
+async fn come(client: &Client) {
+    client.get("/app/users/me").await.expect(200);
+}
+
+/// Every job there is, the newest first.
+async fn jobs(t: &TestApp) -> Vec<JobRow> {
+    t.app.jobs.page(&t.app.db, None, 100, 0).await.unwrap().0
+}
+
+/// Whom the greetings that wait are for, and their arguments.
+async fn greetings(t: &TestApp) -> Vec<(Option<String>, Value)> {
+    let jobs = jobs(t).await;
+    assert!(jobs.iter().all(|job| job.function == "send_welcome_email"), "{jobs:?}");
+    jobs.into_iter().map(|job| (job.owner_id, serde_json::from_str(&job.kwargs).unwrap())).collect()
+}
+
+fn greeting(owner: &str, email: &str, name: &str) -> (Option<String>, Value) {
+    (Some(owner.to_owned()), json!({"email": email, "name": name}))
+}
+
+async fn mailbox(t: &TestApp) -> Value {
+    t.anonymous().get("//dev/mailbox.json").await.expect(200)
+}
+
+async fn a_new_user_with_an_address_is_greeted_once(b: Backend) {
+    let t = TestApp::start(b).await;
+    let ada = newcomer(&t, "ada", json!({"email": " Ada@Example.test ", "name": "Ada Lovelace"}));
+    for _ in 0..3 {
+        come(&ada).await;
+        t.app.identities.drop_everywhere("ada");
+    }
+    let expected = greeting("ada", "ada@example.test", "Ada Lovelace");
+    assert_eq!(greetings(&t).await, std::slice::from_ref(&expected));
+    t.clock.advance(chrono::TimeDelta::minutes(30));
+    come(&newcomer(&t, "ada", json!({"email": "other@example.test"}))).await;
+    assert_eq!(greetings(&t).await, [expected], "a later login is no first sight, whatever its token says");
+}
+
+async fn who_has_no_name_is_greeted_by_the_part_before_the_at(b: Backend) {
+    let t = TestApp::start(b).await;
+    for (subject, claims, name) in [
+        ("a", json!({"email": "Ada.L@example.test"}), "ada.l"),
+        ("b", json!({"email": "bea@example.test", "name": "  "}), "bea"),
+        ("c", json!({"email": "cleo@example.test", "user_metadata": {"full_name": "Cleo"}}), "Cleo"),
+        ("d", json!({"user_metadata": {"email": "dora@example.test"}}), "dora"),
+    ] {
+        come(&newcomer(&t, subject, claims)).await;
+        let newest = greetings(&t).await.remove(0);
+        assert_eq!((newest.0.as_deref(), newest.1["name"].as_str()), (Some(subject), Some(name)));
+    }
+}
+
+async fn twenty_first_requests_at_once_greet_once(b: Backend) {
+    let t = TestApp::start(b).await;
+    let other = t.second(&[]).await;
+    let here = newcomer(&t, "ada", json!({"email": "ada@example.test"}));
+    let there = other.with_token(here.token.as_ref().unwrap());
+    join_all((0..20).map(|n| come(if n % 2 == 0 { &here } else { &there }))).await;
+    assert_eq!(greetings(&t).await, [greeting("ada", "ada@example.test", "ada")]);
+}
+
+async fn a_placeholder_address_is_not_greeted(b: Backend) {
+    let t = TestApp::start(b).await;
+    for (subject, claims) in [("a", json!({})), ("b", json!({"email": " ", "name": "Bea"})), ("c", json!({"email": 5}))] {
+        let me = newcomer(&t, subject, claims).get("/app/users/me").await.expect(200);
+        assert_eq!(me["email"], format!("{subject}@placeholder.local"));
+    }
+    assert_eq!(greetings(&t).await, []);
+}
+
+async fn a_first_sight_that_is_refused_greets_nobody(b: Backend) {
+    let t = TestApp::start(b).await;
+    come(&newcomer(&t, "ada", json!({"email": "ada@example.test"}))).await;
+    let twin = newcomer(&t, "twin", json!({"email": "ADA@example.test"}));
+    for _ in 0..2 {
+        twin.get("/app/users/me").await.expect_error(409, "CONFLICT");
+    }
+    newcomer(&t, "late", json!({"email": "late@example.test", "exp": 1})).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
+    assert_eq!(greetings(&t).await, [greeting("ada", "ada@example.test", "ada")]);
+}
+
+async fn a_broken_queue_keeps_nobody_out(b: Backend) {
+    let t = TestApp::start(b).await;
+    t.sql("ALTER TABLE jobs RENAME TO jobs_away").await;
+    let ada = newcomer(&t, "ada", json!({"email": "ada@example.test", "name": "Ada"}));
+    join_all((0..10).map(|_| come(&ada))).await;
+    let bea = newcomer(&t, "bea", json!({"email": "bea@example.test"}));
+    assert_eq!(bea.project("x").await["owner_id"], "bea", "any first request will do");
+    newcomer(&t, "twin", json!({"email": "ada@example.test"})).get("/app/users/me").await.expect_error(409, "CONFLICT");
+    let me = ada.get("/app/users/me").await.expect(200);
+    assert_eq!((&me["email"], &me["full_name"]), (&json!("ada@example.test"), &json!("Ada")));
+    t.sql("ALTER TABLE jobs_away RENAME TO jobs").await;
+    t.app.identities.drop_everywhere("ada");
+    come(&ada).await;
+    assert_eq!(greetings(&t).await, [], "her greeting is lost, as a later request is no first one");
+    come(&newcomer(&t, "cleo", json!({"email": "cleo@example.test"}))).await;
+    assert_eq!(greetings(&t).await, [greeting("cleo", "cleo@example.test", "cleo")]);
+}
+
+async fn the_mail_arrives(b: Backend) {
+    let t = TestApp::with(b, &[("PROJECT_NAME", "Acme")]).await;
+    come(&newcomer(&t, "ada", json!({"email": "ada@example.test", "name": "Ada <b>"}))).await;
+    assert_eq!(mailbox(&t).await["total"], 0, "never within the request");
+    t.run_jobs().await;
+    let page = mailbox(&t).await;
+    assert_eq!(page["total"], 1);
+    let mail = &page["items"][0];
+    assert_eq!(
+        (&mail["to"], &mail["subject"], &mail["template"]),
+        (&json!("ada@example.test"), &json!("Welcome to Acme!"), &json!("welcome"))
+    );
+    assert!(mail["text"].as_str().unwrap().contains("Ada <b>") && mail["html"].as_str().unwrap().contains("Ada &lt;b&gt;"), "{mail}");
+    let job = jobs(&t).await.remove(0);
+    assert!(job.outcome()["message_id"].is_string(), "{job:?}");
+    t.run_jobs().await;
+    assert_eq!(mailbox(&t).await["total"], 1);
+}
+
+async fn a_greeting_that_is_cancelled_is_not_sent(b: Backend) {
+    let t = TestApp::start(b).await;
+    let admin = t.admin().await;
+    for job in jobs(&t).await {
+        admin.call(Method::DELETE, &format!("/admin/jobs/{}", job.id)).await.expect(200);
+    }
+    t.run_jobs().await;
+    assert_eq!(mailbox(&t).await["total"], 0);
+}
