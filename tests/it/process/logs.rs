@@ -189,6 +189,8 @@ async fn a_whole_session_tells_no_secret() {
     db.close().await;
     let output = server.stop().await;
     entries(&output);
+    // An address may be told in this form, and no other.
+    let output = output.replace("a***@example.test", "");
     for secret in ["hunter2", SECRET, &good, &other_issuer, &twin, "private@", "@example.test", "Bearer", "Basic", "search="] {
         assert!(!output.contains(secret), "{secret} is told:\n{}", output.lines().filter(|line| line.contains(secret)).collect::<String>());
     }
