@@ -254,7 +254,7 @@ pub async fn export(app: &App, id: &str) -> Result<Map<String, Value>> {
     Ok([("user".to_owned(), user), ("subscription".to_owned(), subscription)].into_iter().collect())
 }
 
-/// Removes the user's row. Their tokens open nothing from the commit on.
+/// Removes the user's row. From then on a token of our own opens nothing; with one of another issuer they would start anew.
 pub async fn erase(app: &App, tx: &mut Tx, id: &str) -> Result<u64> {
     let rows = store::erase(&mut *tx, id).await?;
     let (identities, id) = (app.identities.clone(), id.to_owned());
