@@ -19,7 +19,16 @@ pub fn list(app_name: &str, to: Option<&str>, mails: &Mails) -> anyhow::Result<S
     let rows: Vec<_> = mails
         .items
         .iter()
-        .map(|mail| context! { id => mail.id.as_str(), at => at(mail), to => mail.to.as_str(), subject => mail.subject.as_str(), error => mail.error.as_deref() })
+        .map(|mail| {
+            context! {
+                id => mail.id.as_str(),
+                at => at(mail),
+                to => mail.to.as_str(),
+                subject => mail.subject.as_str(),
+                error => mail.error.as_deref(),
+                open => mail.is_open(),
+            }
+        })
         .collect();
     render("list.html", context! { app_name => app_name, to => to, rows => rows, total => mails.total })
 }

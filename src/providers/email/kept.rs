@@ -10,8 +10,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Email;
+use super::{Email, Sent};
 use crate::platform::crypto;
+use crate::providers::ProviderError;
 use crate::providers::email::address;
 
 /// Mails that are kept; older ones go.
@@ -33,9 +34,19 @@ pub struct Kept {
     pub text: String,
     pub template: Option<String>,
     pub provider: String,
+    /// What the vendor calls it. With neither this nor an error, the mail is on its way, or whoever sent it has died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
     /// Why it was not sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl Kept {
+    /// Whether nobody has said yet what became of it.
+    pub fn is_open(&self) -> bool {
+        self.message_id.is_none() && self.error.is_none()
+    }
 }
 
 /// The folder; a clone is a path.
@@ -47,13 +58,13 @@ impl Mailbox {
         Self(folder)
     }
 
-    /// Keeps a copy. A mail that was sent before under the same key is replaced.
-    pub async fn keep(&self, mail: &Email, at: DateTime<Utc>, provider: &str, error: Option<String>) {
+    /// Keeps a copy of a mail that is about to be sent; [`Self::note`] completes it. One under the same key is replaced.
+    pub async fn keep(&self, mail: &Email, at: DateTime<Utc>, provider: &str) -> Option<Kept> {
         let unique = match &mail.key {
             Some(key) => Ok(crypto::hash(&[b"mailbox", key.as_bytes(), mail.to.as_bytes()])[..8].to_vec()),
             None => crypto::random::<8>().map(|bytes| bytes.to_vec()),
         };
-        let Ok(unique) = unique else { return };
+        let unique = unique.inspect_err(|error| tracing::warn!(%error, "a mail is not kept in the mailbox")).ok()?;
         let kept = Kept {
             id: format!("{}-{}", at.format("%Y%m%dT%H%M%S%6f"), crypto::hex(&unique)),
             at,
@@ -64,8 +75,23 @@ impl Mailbox {
             text: mail.text.clone(),
             template: mail.template.clone(),
             provider: provider.to_owned(),
-            error,
+            message_id: None,
+            error: None,
         };
+        self.write(kept.clone()).await;
+        Some(kept)
+    }
+
+    /// Says in the copy what became of the mail.
+    pub async fn note(&self, mut kept: Kept, sent: &Result<Sent, ProviderError>) {
+        match sent {
+            Ok(sent) => kept.message_id = Some(sent.message_id.clone()),
+            Err(error) => kept.error = Some(error.to_string()),
+        }
+        self.write(kept).await;
+    }
+
+    async fn write(&self, kept: Kept) {
         let folder = self.0.clone();
         match tokio::task::spawn_blocking(move || write(&folder, &kept)).await {
             Ok(Err(error)) => tracing::warn!(%error, "a mail is not kept in the mailbox"),
@@ -180,8 +206,9 @@ mod tests {
         let (_data, folder, mailbox) = place();
         assert!(mailbox.list().await.is_empty());
         let start = DateTime::UNIX_EPOCH;
-        mailbox.keep(&mail("first@example.com", None), start, "console", None).await;
-        mailbox.keep(&mail("second@example.com", None), start + TimeDelta::microseconds(1), "console", Some("no".to_owned())).await;
+        mailbox.keep(&mail("first@example.com", None), start, "console").await;
+        let second = mailbox.keep(&mail("second@example.com", None), start + TimeDelta::microseconds(1), "console").await;
+        mailbox.note(second.unwrap(), &Err(ProviderError::Rejected("no".to_owned()))).await;
         let all = mailbox.list().await;
         assert_eq!(all.iter().map(|mail| mail.to.as_str()).collect::<Vec<_>>(), ["second@example.com", "first@example.com"]);
         assert_eq!((all[0].error.as_deref(), all[1].error.as_deref()), (Some("no"), None));
@@ -198,8 +225,8 @@ mod tests {
         let (_data, _folder, mailbox) = place();
         for minute in 0..3 {
             let at = DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
-            mailbox.keep(&mail("a@example.com", Some("job-1")), at, "console", None).await;
-            mailbox.keep(&mail("b@example.com", Some("job-1")), at, "console", None).await;
+            mailbox.keep(&mail("a@example.com", Some("job-1")), at, "console").await;
+            mailbox.keep(&mail("b@example.com", Some("job-1")), at, "console").await;
         }
         let all = mailbox.list().await;
         assert_eq!(all.len(), 2);
@@ -210,7 +237,7 @@ mod tests {
     async fn the_oldest_go_and_what_is_broken_is_skipped() {
         let (_data, folder, mailbox) = place();
         for n in 0..205 {
-            mailbox.keep(&mail(&format!("n{n}@example.com"), None), DateTime::UNIX_EPOCH + TimeDelta::seconds(n), "console", None).await;
+            mailbox.keep(&mail(&format!("n{n}@example.com"), None), DateTime::UNIX_EPOCH + TimeDelta::seconds(n), "console").await;
         }
         let all = mailbox.list().await;
         assert_eq!((all.len(), all[0].to.as_str(), all[199].to.as_str()), (200, "n204@example.com", "n5@example.com"));
@@ -235,7 +262,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         fs::write(data.path().join("file"), "").unwrap();
         let mailbox = Mailbox::new(data.path().join("file/mailbox"));
-        mailbox.keep(&mail("a@example.com", None), DateTime::UNIX_EPOCH, "console", None).await;
+        mailbox.keep(&mail("a@example.com", None), DateTime::UNIX_EPOCH, "console").await;
         assert!(mailbox.list().await.is_empty());
     }
 }

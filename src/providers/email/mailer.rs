@@ -94,13 +94,15 @@ impl Mailer {
         *self.0.provider.write().unwrap_or_else(PoisonError::into_inner) = provider;
     }
 
-    /// Sends one mail, in one attempt.
+    /// Sends one mail, in one attempt. The copy is kept first: whatever happens to the vendor or to us, it can be looked at.
     pub async fn send(&self, mail: Outgoing, now: DateTime<Utc>) -> Result<Sent, ProviderError> {
         let mail = self.compose(mail, now)?;
         let provider = self.0.provider.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(mailbox) = &self.0.mailbox else { return deliver(provider.as_ref(), &mail).await };
+        let kept = mailbox.keep(&mail, now, provider.name()).await;
         let sent = deliver(provider.as_ref(), &mail).await;
-        if let Some(mailbox) = &self.0.mailbox {
-            mailbox.keep(&mail, now, provider.name(), sent.as_ref().err().map(ToString::to_string)).await;
+        if let Some(kept) = kept {
+            mailbox.note(kept, &sent).await;
         }
         sent
     }

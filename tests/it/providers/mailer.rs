@@ -155,6 +155,25 @@ async fn four_mails_of_many_are_on_their_way_at_most() {
 }
 
 #[tokio::test]
+async fn a_mail_can_be_looked_at_before_the_vendor_has_answered() {
+    let (t, vendor) = with_memory(Memory { gate: Some(Semaphore::new(0)), ..Memory::default() }).await;
+    let (mailer, now) = (t.app.mailer.clone(), t.clock.now());
+    let sending = tokio::spawn(async move { mailer.send(welcome(), now).await });
+    crate::harness::eventually("it is on its way", async || vendor.busy.lock().unwrap().0 == 1).await;
+    let only = async || {
+        let [kept] = t.app.mailer.mailbox().unwrap().list().await.try_into().ok().unwrap();
+        (kept.message_id, kept.error)
+    };
+    assert_eq!(only().await, (None, None));
+    assert!(t.anonymous().get("//dev/mailbox").await.expect_text(200).contains("no answer yet"));
+
+    vendor.gate.as_ref().unwrap().add_permits(1);
+    sending.await.unwrap().unwrap();
+    assert_eq!(only().await, (Some("ada@example.com".to_owned()), None));
+    assert!(!t.anonymous().get("//dev/mailbox").await.expect_text(200).contains("no answer yet"));
+}
+
+#[tokio::test]
 async fn every_call_is_counted_under_its_vendor() {
     let (t, _vendor) = with_memory(Memory::default()).await;
     send(&t, welcome()).await.unwrap();
