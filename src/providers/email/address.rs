@@ -1,9 +1,11 @@
 //! Addresses, names and subjects as they may stand in a header: nothing that comes from outside can begin another one.
 
-use crate::platform::text::has_control;
+use crate::platform::text::{cut, has_control, mask_email};
 use crate::providers::ProviderError;
 use crate::providers::email::Sender;
 
+/// Characters of a vendor's own words that are told.
+const MAX_WORDS: usize = 200;
 /// The longest address that can be delivered to (RFC 5321, 4.5.3.1).
 const LONGEST: usize = 254;
 
@@ -21,6 +23,22 @@ pub fn check(whose: &str, address: &str) -> Result<(), ProviderError> {
 pub fn one_line(text: &str) -> String {
     let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     text.split(breaks).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// A vendor's own words as they may stand in an error, which goes to logs: short, on one line, and with every address masked.
+pub fn told(words: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || "<>()[],;:\"`".contains(c);
+    let mut told = String::new();
+    for piece in one_line(words).split_inclusive(ends) {
+        let word = piece.trim_end_matches(ends);
+        if word.contains('@') {
+            told.push_str(&mask_email(word));
+            told.push_str(&piece[word.len()..]);
+        } else {
+            told.push_str(piece);
+        }
+    }
+    cut(&told, MAX_WORDS).to_owned()
 }
 
 /// `Name <address>`, the name quoted where it holds what has a meaning in a header.
@@ -65,6 +83,16 @@ mod tests {
             let refused = check("recipient", bad).unwrap_err().to_string();
             assert_eq!(refused, "the recipient is not an e-mail address", "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_vendor_speaks_shortly_and_of_nobody() {
+        assert_eq!(told("no\r\nX: y\u{7}"), "no X: y");
+        assert_eq!(told("550 <ada@example.com>: no such user (eve@b.example)."), "550 <a***@example.com>: no such user (e***@b.example).");
+        assert_eq!(told("to:ada@example.com,bob@example.com"), "to:a***@example.com,b***@example.com");
+        assert_eq!(told(&"é".repeat(900)).chars().count(), 200);
+        // Masked before it is cut: half an address is one too.
+        assert!(!told(&format!("{} ada.lovelace@example.com", "x".repeat(190))).contains("ada"));
     }
 
     #[test]

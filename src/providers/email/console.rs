@@ -42,9 +42,68 @@ impl EmailProvider for Console {
 /// In one piece, so that two mails at a time are not mixed. A closed standard output is nobody's trouble.
 fn print(mail: &Email) {
     use std::io::Write as _;
+    let _ = std::io::stdout().lock().write_all(page(mail).as_bytes());
+}
+
+fn page(mail: &Email) -> String {
     let (from, text) = (address::shown(&mail.from), cut(&mail.text, SHOWN));
     // Control characters could make the terminal show something else than what is there.
     let text: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
-    let page = format!("--- e-mail ---\nFrom: {from}\nTo: {}\nSubject: {}\n\n{text}\n--------------\n", mail.to, mail.subject);
-    let _ = std::io::stdout().lock().write_all(page.as_bytes());
+    format!("--- e-mail ---\nFrom: {from}\nTo: {}\nSubject: {}\n\n{text}\n--------------\n", mail.to, mail.subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::providers::email::Sender;
+
+    fn mail() -> Email {
+        Email {
+            from: Sender { name: "My App".to_owned(), address: "app@example.com".to_owned() },
+            to: "ada@example.com".to_owned(),
+            subject: "Reset".to_owned(),
+            html: String::new(),
+            text: format!("https://a.example/?token=hunter2\n\u{1b}[31m{}", "x".repeat(600)),
+            key: None,
+            template: Some("password_reset".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_laptop_shows_the_beginning_of_a_mail() {
+        let page = page(&mail());
+        assert!(page.contains("From: My App <app@example.com>\nTo: ada@example.com\nSubject: Reset\n\nhttps://a.example"), "{page}");
+        // 500 in all, of which 33 are the link's line and 5 an escape that the terminal must not see as one.
+        assert!(page.contains(&"x".repeat(462)) && !page.contains(&"x".repeat(463)), "{page}");
+        assert!(!page.contains('\u{1b}'), "{page}");
+    }
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn elsewhere_the_log_knows_neither_the_content_nor_the_person() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let guard = tracing::subscriber::set_default(log);
+        let sent = Console { local: false }.send(&mail()).await.unwrap();
+        drop(guard);
+        assert!(sent.message_id.strip_prefix("console-").is_some_and(|hex| hex.len() == 12), "{sent:?}");
+        let log = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("password_reset") && log.contains("a***@example.com"), "{log}");
+        assert!(!log.contains("ada@") && !log.contains("hunter2") && !log.contains("Reset\""), "{log}");
+    }
 }

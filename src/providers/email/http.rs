@@ -9,13 +9,10 @@ use serde_json::Value;
 
 use super::TIMEOUT;
 use crate::platform::clock::Clock;
-use crate::platform::text::cut;
 use crate::providers::ProviderError;
 
 /// Bytes of an answer that are read.
 const MAX_ANSWER: usize = 64 * 1024;
-/// Characters of a vendor's own words that are told.
-const MAX_MESSAGE: usize = 200;
 /// The longest pause that a vendor can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
@@ -26,8 +23,9 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// Sends the request once; anything but 2xx is an error. `busy` are client errors after which another try may help.
-pub async fn send(vendor: &str, request: RequestBuilder, busy: &[StatusCode]) -> Result<Answer, ProviderError> {
+/// Sends the request once; anything but 2xx is an error. `busy` tells of the vendor's own errors after which another try
+/// may help.
+pub async fn send(vendor: &str, request: RequestBuilder, busy: fn(StatusCode, &Value) -> bool) -> Result<Answer, ProviderError> {
     let response = request.timeout(TIMEOUT).send().await.map_err(|error| unreachable(vendor, &error))?;
     let (status, headers) = (response.status(), response.headers().clone());
     let body = body(response).await;
@@ -35,11 +33,12 @@ pub async fn send(vendor: &str, request: RequestBuilder, busy: &[StatusCode]) ->
         // It was taken: an answer that breaks off in the middle does not change that.
         return Ok(Answer { headers, body: body.unwrap_or_default() });
     }
-    let message = body.as_ref().map_or(String::new(), words);
+    let body = body.unwrap_or_default();
+    let message = words(&body);
     let message =
         if message.is_empty() { format!("{vendor}: {}", status.as_u16()) } else { format!("{vendor}: {}: {message}", status.as_u16()) };
     let again =
-        status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) || busy.contains(&status);
+        status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) || busy(status, &body);
     if again {
         return Err(ProviderError::Transient { message, retry_after: retry_after(&headers, Clock::System.now()) });
     }
@@ -72,10 +71,10 @@ async fn body(mut response: Response) -> Option<Value> {
     serde_json::from_slice(&text).ok()
 }
 
-/// The vendor's own words, short and on one line.
+/// The vendor's own words, where it has some.
 fn words(body: &Value) -> String {
     let message = body["message"].as_str().or_else(|| body["errors"][0]["message"].as_str()).unwrap_or_default();
-    cut(&super::address::one_line(message), MAX_MESSAGE).to_owned()
+    super::address::told(message)
 }
 
 /// `Retry-After` (RFC 9110, 10.2.3) in seconds or as a date, which is one by the vendor's clock.
@@ -114,10 +113,10 @@ mod tests {
     }
 
     #[test]
-    fn a_vendor_speaks_shortly() {
-        assert_eq!(words(&serde_json::json!({"message": "no\r\nX: y\u{7}"})), "no X: y");
+    fn the_words_of_a_vendor_are_found() {
+        assert_eq!(words(&serde_json::json!({"message": "no"})), "no");
         assert_eq!(words(&serde_json::json!({"errors": [{"message": "bad"}]})), "bad");
-        assert_eq!(words(&serde_json::json!({"message": "é".repeat(900)})).chars().count(), 200);
         assert_eq!(words(&serde_json::json!(["x"])), "");
+        assert_eq!(words(&Value::Null), "");
     }
 }

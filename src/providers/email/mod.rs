@@ -76,13 +76,50 @@ pub fn provider(config: &Config, client: &reqwest::Client) -> Result<Arc<dyn Ema
 
 /// Hands a mail over: refused here where an address could smuggle in a header, timed and counted otherwise.
 async fn deliver(provider: &dyn EmailProvider, mail: &Email) -> Result<Sent, ProviderError> {
+    within(TIMEOUT, provider, mail).await
+}
+
+async fn within(limit: Duration, provider: &dyn EmailProvider, mail: &Email) -> Result<Sent, ProviderError> {
     address::check("sender", &mail.from.address)?;
     address::check("recipient", &mail.to)?;
     let started = Instant::now();
-    let sent = tokio::time::timeout(TIMEOUT, provider.send(mail)).await;
+    let sent = tokio::time::timeout(limit, provider.send(mail)).await;
     let sent = sent.unwrap_or_else(|_| {
-        Err(ProviderError::Transient { message: format!("{}: no answer in {} s", provider.name(), TIMEOUT.as_secs()), retry_after: None })
+        Err(ProviderError::Transient { message: format!("{}: no answer in {} s", provider.name(), limit.as_secs()), retry_after: None })
     });
     METRICS.external(provider.name(), "send", sent.is_ok(), started.elapsed().as_secs_f64());
     sent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Silent;
+
+    #[async_trait]
+    impl EmailProvider for Silent {
+        fn name(&self) -> &'static str {
+            "silent"
+        }
+
+        async fn send(&self, _mail: &Email) -> Result<Sent, ProviderError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_vendor_that_never_answers_is_given_up() {
+        let mail = Email {
+            from: Sender { name: String::new(), address: "app@example.com".to_owned() },
+            to: "ada@example.com".to_owned(),
+            subject: String::new(),
+            html: String::new(),
+            text: String::new(),
+            key: None,
+            template: None,
+        };
+        let sent = within(Duration::from_millis(1), &Silent, &mail).await;
+        assert_eq!(sent, Err(ProviderError::Transient { message: "silent: no answer in 0 s".to_owned(), retry_after: None }));
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::config::{Vendor, required};
@@ -71,8 +71,13 @@ impl EmailProvider for Resend {
         if let Some(key) = &mail.key {
             request = request.header("Idempotency-Key", key);
         }
-        // 409: the same key is being worked on.
-        let answer = vendor::send(NAME, request, &[StatusCode::CONFLICT]).await?;
+        let answer = vendor::send(NAME, request, same_key_at_work).await?;
         Ok(Sent { message_id: answer.body["id"].as_str().unwrap_or_default().to_owned() })
     }
+}
+
+/// Another request with the same key has not ended yet. Its other 409 is final: the key was used for another mail
+/// (<https://resend.com/docs/dashboard/emails/idempotency-keys>).
+fn same_key_at_work(status: StatusCode, answer: &Value) -> bool {
+    status == StatusCode::CONFLICT && answer["name"] == "concurrent_idempotent_requests"
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::stub::{Stub, closed_port};
+use super::stub::{Stub, closed_port, rude_port};
 use super::{rejected, send, transient, welcome};
 use crate::harness::{Backend, TestApp};
 
@@ -58,20 +58,44 @@ async fn what_may_pass_is_told_from_what_will_not() {
     let date = [("retry-after", "Thu, 01 Jan 2026 00:01:30 GMT"), ("date", "Thu, 01 Jan 2026 00:00:00 GMT")];
     resend.answer(503, &date, "<html>");
     assert_eq!(transient(send(&t, welcome()).await), (Some(90), "resend: 503".to_owned()));
-    for status in [408, 409, 500, 502] {
+    for status in [408, 500, 502] {
         resend.answer(status, &[], message);
         assert_eq!(transient(send(&t, welcome()).await).0, None, "{status}");
     }
-    for status in [400, 401, 403, 422] {
+    // The same key is being worked on; and it was used for another mail, which no other try will change.
+    resend.answer(409, &[], r#"{"name": "concurrent_idempotent_requests", "message": "Wait"}"#);
+    assert_eq!(transient(send(&t, welcome()).await), (None, "resend: 409: Wait".to_owned()));
+    resend.answer(409, &[], r#"{"name": "invalid_idempotent_request", "message": "Used"}"#);
+    assert_eq!(rejected(send(&t, welcome()).await), "resend: 409: Used");
+    for status in [400, 401, 403, 409, 422] {
         resend.answer(status, &[("retry-after", "7")], message);
         assert_eq!(rejected(send(&t, welcome()).await), format!("resend: {status}: Slow down"));
     }
     // The call itself is made once: another attempt is the job's.
-    assert_eq!(resend.asked().len(), 10);
+    assert_eq!(resend.asked().len(), 12);
 }
 
 #[tokio::test]
 async fn a_vendor_that_is_not_there_may_come_back() {
     let t = server(&format!("http://user:hunter2@127.0.0.1:{}", closed_port().await)).await;
     assert_eq!(transient(send(&t, welcome()).await), (None, "resend: cannot be reached".to_owned()));
+    let t = server(&format!("http://127.0.0.1:{}", rude_port().await)).await;
+    assert_eq!(transient(send(&t, welcome()).await), (None, "resend: the connection broke".to_owned()));
+}
+
+#[tokio::test]
+async fn what_was_taken_is_sent_even_without_an_id() {
+    let resend = Stub::start(200, &[], "{}").await;
+    let t = server(&resend.url).await;
+    for body in ["{}", "", r#"{"id": 7}"#] {
+        resend.answer(200, &[], body);
+        assert_eq!(send(&t, welcome()).await.unwrap().message_id, "", "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_names_nobody() {
+    let resend = Stub::start(403, &[], r#"{"message": "You can only send to ada@example.com, (not: eve@b.example)."}"#).await;
+    let t = server(&resend.url).await;
+    assert_eq!(rejected(send(&t, welcome()).await), "resend: 403: You can only send to a***@example.com, (not: e***@b.example).");
 }

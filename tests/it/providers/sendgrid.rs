@@ -47,6 +47,8 @@ async fn what_may_pass_is_told_from_what_will_not() {
         sendgrid.answer(status, &[("x-message-id", "id")], "{}");
         assert_eq!(send(&t, welcome()).await.unwrap().message_id, "id", "{status}");
     }
+    sendgrid.answer(202, &[], "");
+    assert_eq!(send(&t, welcome()).await.unwrap().message_id, "", "taken, even without an id");
     let message = r#"{"errors": [{"message": "The from address is not verified", "field": "from"}]}"#;
     sendgrid.answer(429, &[("retry-after", "5")], message);
     assert_eq!(transient(send(&t, welcome()).await), (Some(5), "sendgrid: 429: The from address is not verified".to_owned()));

@@ -118,9 +118,9 @@ async fn a_server_that_is_busy_is_told_from_one_that_refuses() {
     *server.refusal.lock().unwrap() = Some("451 try later");
     let (_, message) = transient(send(&t, welcome()).await);
     assert!(message.starts_with("smtp: ") && message.contains("try later"), "{message}");
-    *server.refusal.lock().unwrap() = Some("550 no such user");
+    *server.refusal.lock().unwrap() = Some("550 <ada@example.com> no such user");
     let message = rejected(send(&t, welcome()).await);
-    assert!(message.contains("no such user"), "{message}");
+    assert!(message.contains("<a***@example.com> no such user"), "{message}");
     *server.refusal.lock().unwrap() = None;
     send(&t, welcome()).await.unwrap();
 }

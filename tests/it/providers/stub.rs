@@ -60,6 +60,14 @@ impl Stub {
     }
 }
 
+/// A port of this machine at which whoever connects is hung up on.
+pub async fn rude_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    port
+}
+
 /// A port of this machine at which nobody listens.
 pub async fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()

@@ -8,9 +8,8 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executo
 
 use super::{NAME, Server};
 use crate::platform::crypto;
-use crate::platform::text::cut;
 use crate::providers::ProviderError;
-use crate::providers::email::address::one_line;
+use crate::providers::email::address::{one_line, told};
 use crate::providers::email::{Email, EmailProvider, Sent, TIMEOUT};
 
 pub struct Smtp(AsyncSmtpTransport<Tokio1Executor>);
@@ -75,8 +74,7 @@ fn message(mail: &Email, id: &str) -> Result<Message, ProviderError> {
 
 /// 5yz is final, as is what the message or our settings make impossible; everything else may pass.
 fn failed(error: &lettre::transport::smtp::Error) -> ProviderError {
-    let words = cut(&one_line(&error.to_string()), 200).to_owned();
-    let message = format!("{NAME}: {words}");
+    let message = format!("{NAME}: {}", told(&error.to_string()));
     if error.is_permanent() || error.is_client() {
         return ProviderError::Rejected(message);
     }
