@@ -23,7 +23,7 @@ pub struct Settings {
 }
 
 /// What the URL says.
-#[cfg_attr(not(feature = "smtp"), expect(dead_code, reason = "only the transport uses it"))]
+#[cfg_attr(not(any(feature = "smtp", test)), expect(dead_code, reason = "only the transport and tests use it"))]
 struct Server {
     host: String,
     port: u16,
