@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::stub::{Stub, closed_port};
+use super::stub::{Stub, closed_port, rude_port};
 use super::{rejected, send, transient, welcome};
 use crate::harness::{Backend, TestApp};
 
@@ -64,4 +64,6 @@ async fn what_may_pass_is_told_from_what_will_not() {
 async fn a_vendor_that_is_not_there_may_come_back() {
     let t = server(&format!("http://127.0.0.1:{}", closed_port().await)).await;
     assert_eq!(transient(send(&t, welcome()).await), (None, "sendgrid: cannot be reached".to_owned()));
+    let t = server(&format!("http://127.0.0.1:{}", rude_port().await)).await;
+    assert_eq!(transient(send(&t, welcome()).await), (None, "sendgrid: the connection broke".to_owned()));
 }
