@@ -9,16 +9,20 @@ use crate::platform::telemetry::logs::{self, Service};
 use crate::{boot, features};
 
 pub async fn run() -> anyhow::Result<ExitCode> {
-    let loaded = super::load()?;
-    // Lives until the end: dropping it writes the last lines.
-    let _logs = log(&loaded);
-    let app = App::new(loaded.config.with_secret()?, Clock::System, features::all()).await?;
+    let (app, _logs) = start().await?;
     boot::serve::serve(app).await?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// The service for a command that runs on, with its log; dropping that writes the last lines.
+pub(super) async fn start() -> anyhow::Result<(App, impl Drop + use<>)> {
+    let loaded = super::load()?;
+    let logs = log(&loaded);
+    Ok((App::new(loaded.config.with_secret()?, Clock::System, features::all()).await?, logs))
+}
+
 /// Starts the log of a process that runs on, and tells it what the configuration warns of.
-pub(super) fn log(loaded: &Loaded) -> impl Drop + use<> {
+fn log(loaded: &Loaded) -> impl Drop + use<> {
     let (core, telemetry) = (&loaded.config.core, &loaded.config.telemetry);
     let service = Service { name: core.project_name.clone(), environment: core.environment.name(), json: core.environment.is_production() };
     let guard = logs::init(service, telemetry.level, telemetry.debug);

@@ -2,15 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::app::App;
-use crate::platform::clock::Clock;
-use crate::{boot, features};
+use crate::boot;
 
 pub async fn run() -> anyhow::Result<ExitCode> {
-    let loaded = super::load()?;
-    // Lives until the end: dropping it writes the last lines.
-    let _logs = super::serve::log(&loaded);
-    let app = App::new(loaded.config.with_secret()?, Clock::System, features::all()).await?;
+    let (app, _logs) = super::serve::start().await?;
     boot::worker::work(app).await?;
     Ok(ExitCode::SUCCESS)
 }

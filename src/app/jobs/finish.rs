@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::model::{Claim, End, JobId};
 use super::store::{self, Ending};
 use super::worker::Worker;
-use super::{Fail, backoff, owner};
+use super::{Fail, backoff};
 use crate::platform::db::is_temporary;
 use crate::platform::text::cut;
 
@@ -46,7 +46,7 @@ pub(super) async fn store(worker: &Worker, claim: &Claim, end: End) {
 
 pub(super) fn ending(worker: &Worker, claim: &Claim, end: End) -> (Ending, usize) {
     let new = |state| Ending::new(claim.id, claim.lock.clone(), state);
-    let now = worker.queue().now();
+    let now = worker.queue().clock().now();
     let mut bytes = 0;
     let mut ending = match end {
         End::Done(result) => {
@@ -55,7 +55,7 @@ pub(super) fn ending(worker: &Worker, claim: &Claim, end: End) -> (Ending, usize
                 bytes = 0;
                 failed(new("dead"), &format!("the result is larger than {RESULT_BYTES} bytes"))
             } else {
-                Ending { success: Some(true), result: Some(owner::storable(result)), ..new("done") }
+                Ending { success: Some(true), result: Some(storable(result)), ..new("done") }
             }
         }
         End::Cancelled => new("cancelled"),
@@ -76,6 +76,18 @@ pub(super) fn ending(worker: &Worker, claim: &Claim, end: End) -> (Ending, usize
 
 fn failed(ending: Ending, reason: &str) -> Ending {
     Ending { success: Some(false), error: Some(reason.to_owned()), ..ending }
+}
+
+/// The result as every database takes it: Postgres keeps no U+0000.
+fn storable(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.contains('\0') => Value::String(text.replace('\0', "")),
+        Value::Array(items) => Value::Array(items.into_iter().map(storable).collect()),
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(name, value)| (name.replace('\0', ""), storable(value))).collect())
+        }
+        other => other,
+    }
 }
 
 /// Stores what arrives until all is `over`.
@@ -113,12 +125,12 @@ fn gather(first: Ended, arriving: &mut mpsc::Receiver<Ended>) -> (Vec<Ended>, Op
 }
 
 async fn store_group(worker: &Arc<Worker>, group: Vec<Ended>) {
-    let endings: Vec<Ending> = group.iter().map(|ended| ended.ending.clone()).collect();
+    let (endings, waiting): (Vec<Ending>, Vec<oneshot::Sender<()>>) = group.into_iter().map(|ended| (ended.ending, ended.stored)).unzip();
     for tries in 1.. {
         match attempt(worker, &endings).await {
             Ok(stored) => {
-                for ended in group {
-                    tell(ended, &stored);
+                for (ending, waiting) in endings.iter().zip(waiting) {
+                    tell(ending, waiting, &stored);
                 }
                 return;
             }
@@ -131,21 +143,21 @@ async fn store_group(worker: &Arc<Worker>, group: Vec<Ended>) {
             Err(_) => break,
         }
     }
-    for ended in group {
+    for (ending, waiting) in endings.into_iter().zip(waiting) {
         let worker = worker.clone();
-        tokio::spawn(async move { store_alone(&worker, ended).await });
+        tokio::spawn(async move { store_alone(&worker, ending, waiting).await });
     }
 }
 
 /// An end that is refused is stored without its result, if that is what is wrong with it, and else tried again.
-async fn store_alone(worker: &Arc<Worker>, mut ended: Ended) {
+async fn store_alone(worker: &Arc<Worker>, mut ending: Ending, waiting: oneshot::Sender<()>) {
     for tries in 1.. {
-        match attempt(worker, std::slice::from_ref(&ended.ending)).await {
-            Ok(stored) => return tell(ended, &stored),
+        match attempt(worker, std::slice::from_ref(&ending)).await {
+            Ok(stored) => return tell(&ending, waiting, &stored),
             Err(error) => {
-                if !is_temporary(&error) && ended.ending.result.as_ref().is_some_and(|result| *result != Value::Null) {
-                    ended.ending.result = None;
-                    ended.ending.error = Some("the result could not be stored".to_owned());
+                if !is_temporary(&error) && ending.result.as_ref().is_some_and(|result| *result != Value::Null) {
+                    ending.result = None;
+                    ending.error = Some("the result could not be stored".to_owned());
                     continue;
                 }
                 if !wait(worker, &error, tries).await {
@@ -171,10 +183,10 @@ async fn wait(worker: &Worker, error: &sqlx::Error, tries: u32) -> bool {
     true
 }
 
-fn tell(ended: Ended, stored: &[JobId]) {
-    if !stored.contains(&ended.ending.id) {
-        tracing::warn!(job_id = %ended.ending.id, state = ended.ending.state, "the job is no longer ours, its end is not stored");
+fn tell(ending: &Ending, waiting: oneshot::Sender<()>, stored: &[JobId]) {
+    if !stored.contains(&ending.id) {
+        tracing::warn!(job_id = %ending.id, state = ending.state, "the job is no longer ours, its end is not stored");
     }
     // Its owner may have been ended meanwhile.
-    let _ = ended.stored.send(());
+    let _ = waiting.send(());
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 
@@ -161,9 +161,5 @@ impl Queue {
 
     pub(super) fn clock(&self) -> &Clock {
         &self.0.clock
-    }
-
-    pub(super) fn now(&self) -> DateTime<Utc> {
-        self.0.clock.now()
     }
 }

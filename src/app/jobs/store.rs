@@ -3,6 +3,7 @@
 //! Times that hosts must agree on (when a job is due, how long a lease lasts) go by Postgres' clock, for the hosts'
 //! may differ; a clock set by hand goes before it where a job is due. SQLite lives on one host, whose clock it is.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -97,9 +98,9 @@ pub async fn claim(db: &Db, clock: &Clock, lock: &str, lease: Duration, function
     } else {
         claim.bind(Clock::System.now() + lease).bind(clock.now())
     };
-    let mut rows: Vec<Claim> = claim.bind(Json(functions.to_vec())).bind(i64::try_from(limit).unwrap_or(i64::MAX)).all().await?;
+    let mut rows: Vec<Claim> = claim.bind(Json(functions)).bind(i64::try_from(limit).unwrap_or(i64::MAX)).all().await?;
     // RETURNING keeps no order.
-    rows.sort_by(|a, b| (b.priority, a.run_at, a.id.to_string()).cmp(&(a.priority, b.run_at, b.id.to_string())));
+    rows.sort_by_cached_key(|row| (Reverse(row.priority), row.run_at, row.id.to_string()));
     Ok(rows)
 }
 
@@ -184,7 +185,7 @@ pub async fn finish(db: &Db, clock: &Clock, endings: &[Ending]) -> sqlx::Result<
         ),
     );
     let now = if db.is_postgres() { clock.set_time() } else { Some(clock.now()) };
-    let rows: Vec<(JobId,)> = q(db, text).bind(Json(endings.to_vec())).bind(now).all().await?;
+    let rows: Vec<(JobId,)> = q(db, text).bind(Json(endings)).bind(now).all().await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
@@ -212,7 +213,7 @@ pub async fn renew(db: &Db, worker: &str, lease: Duration, ids: &[JobId]) -> sql
     );
     let renew = q(db, text);
     let renew = if db.is_postgres() { renew.bind(millis(lease)) } else { renew.bind(Clock::System.now() + lease) };
-    renew.bind(Json(ids.to_vec())).bind(worker.to_owned()).all().await
+    renew.bind(Json(ids)).bind(worker.to_owned()).all().await
 }
 
 /// Puts back what this worker has locked but does not hold: left-overs of a claim whose answer never came.
@@ -227,7 +228,7 @@ pub async fn release(db: &Db, worker: &str, held: &[JobId]) -> sqlx::Result<u64>
              WHERE status = 'running' AND substr(locked_by, 1, instr(locked_by, '/') - 1) = $1 AND id NOT IN (SELECT value FROM json_each($2))"
         ),
     );
-    q(db, text).bind(worker.to_owned()).bind(Json(held.to_vec())).exec().await
+    q(db, text).bind(worker.to_owned()).bind(Json(held)).exec().await
 }
 
 /// Takes back the rows of workers that have not renewed them in time; says how many. The attempt is given back, for a

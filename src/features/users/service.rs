@@ -166,7 +166,7 @@ pub async fn update(app: &App, actor: &CurrentUser, id: &UserId, change: UpdateU
         check_change(actor, id, &target, &change)?;
         store::update(&mut tx, id.clone(), change.clone(), app.clock.now()).await?;
         let user = store::by_id(&mut tx, id.clone()).await?.ok_or_else(|| Error::not_found("User", id.as_str()))?;
-        forget_after_commit(app, &mut tx, id);
+        forget_after_commit(app, &mut tx, id.as_str());
         tx.commit().await?;
         Ok(user)
     })
@@ -194,9 +194,9 @@ fn check_change(actor: &CurrentUser, id: &UserId, target: &Identity, change: &Up
     Ok(())
 }
 
-fn forget_after_commit(app: &App, tx: &mut Tx, id: &UserId) {
-    let (identities, id) = (app.identities.clone(), id.clone());
-    tx.after_commit(move || identities.drop_everywhere(id.as_str()));
+fn forget_after_commit(app: &App, tx: &mut Tx, id: &str) {
+    let (identities, id) = (app.identities.clone(), id.to_owned());
+    tx.after_commit(move || identities.drop_everywhere(&id));
 }
 
 fn log_admin_change(actor: &CurrentUser, action: &'static str, target: &UserId) {
@@ -257,8 +257,7 @@ pub async fn export(app: &App, id: &str) -> Result<Map<String, Value>> {
 /// Removes the user's row. From then on a token of our own opens nothing; with one of another issuer they would start anew.
 pub async fn erase(app: &App, tx: &mut Tx, id: &str) -> Result<u64> {
     let rows = store::erase(&mut *tx, id).await?;
-    let (identities, id) = (app.identities.clone(), id.to_owned());
-    tx.after_commit(move || identities.drop_everywhere(&id));
+    forget_after_commit(app, tx, id);
     Ok(rows)
 }
 

@@ -64,7 +64,7 @@ impl Db {
             Self::Pg(pool) => {
                 let options = (*pool.connect_options()).clone();
                 let options = options.options(["enable_seqscan", "enable_bitmapscan", "enable_sort"].map(|setting| (setting, "off")));
-                Self::Pg(postgres_pool(QUEUE_CONNECTIONS).min_connections(1).connect_lazy_with(options))
+                Self::Pg(postgres_pool(QUEUE_CONNECTIONS).connect_lazy_with(options))
             }
             #[cfg(feature = "sqlite")]
             Self::Lite { .. } => self.clone(),

@@ -72,8 +72,8 @@ impl Section for Config {
             from_address,
             from_name,
             local: env.environment() == Environment::Local,
-            resend: super::resend::Settings::read(env),
-            sendgrid: super::sendgrid::Settings::read(env),
+            resend: super::resend::read(env),
+            sendgrid: super::sendgrid::read(env),
             smtp: super::smtp::Settings::read(env),
         };
         config.check(env);
@@ -85,8 +85,8 @@ impl Config {
     fn check(&self, env: &mut Env) {
         match self.vendor {
             Vendor::Console => super::console::check(env),
-            Vendor::Resend => self.resend.check(env),
-            Vendor::Sendgrid => self.sendgrid.check(env),
+            Vendor::Resend => self.resend.check(env, Vendor::Resend),
+            Vendor::Sendgrid => self.sendgrid.check(env, Vendor::Sendgrid),
             Vendor::Smtp => self.smtp.check(env),
         }
     }

@@ -1,20 +1,78 @@
-//! What vendors with an HTTP API have in common: one request, and what its answer means.
+//! What vendors with an HTTP API have in common: a key and a place, one request, and what its answer means.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode, header};
 use reqwest::{RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use url::Url;
 
 use super::TIMEOUT;
+use super::config::{Vendor, required};
 use crate::platform::clock::Clock;
+use crate::platform::config::Env;
 use crate::providers::ProviderError;
 
 /// Bytes of an answer that are read.
 const MAX_ANSWER: usize = 64 * 1024;
 /// The longest pause that a vendor can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// A vendor's API, and the variables that say how to reach it, each with its help.
+#[derive(Debug)]
+pub struct Api {
+    pub name: &'static str,
+    pub key: (&'static str, &'static str),
+    pub base_url: (&'static str, &'static str),
+    /// Where it is unless the variable says otherwise.
+    pub home: &'static str,
+}
+
+/// How to reach an API.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    api: &'static Api,
+    key: Option<SecretString>,
+    base_url: Option<Url>,
+}
+
+impl Settings {
+    pub fn read(env: &mut Env, api: &'static Api) -> Self {
+        Self {
+            api,
+            key: env.var(api.key.0, api.key.1).secret(1),
+            base_url: env.var(api.base_url.0, api.base_url.1).shown_default(api.home).optional(),
+        }
+    }
+
+    pub(super) fn check(&self, env: &mut Env, vendor: Vendor) {
+        if self.key.is_none() {
+            required(env, self.api.key.0, vendor);
+        }
+    }
+
+    pub(super) fn endpoint(&self, path: &str, client: reqwest::Client) -> Result<Endpoint, ProviderError> {
+        let key = self.key.clone().ok_or(ProviderError::NotConfigured(self.api.name))?;
+        let base = self.base_url.as_ref().map_or(self.api.home, Url::as_str);
+        Ok(Endpoint { name: self.api.name, url: format!("{}{path}", base.trim_end_matches('/')), key, client })
+    }
+}
+
+/// The one address of a vendor that mails are posted to.
+pub struct Endpoint {
+    pub name: &'static str,
+    url: String,
+    key: SecretString,
+    client: reqwest::Client,
+}
+
+impl Endpoint {
+    pub fn post(&self, body: &Value) -> RequestBuilder {
+        self.client.post(&self.url).bearer_auth(self.key.expose_secret()).json(body)
+    }
+}
 
 /// A successful answer.
 pub struct Answer {

@@ -93,10 +93,9 @@ impl Mailbox {
 
     async fn write(&self, kept: Kept) {
         let folder = self.0.clone();
-        match tokio::task::spawn_blocking(move || write(&folder, &kept)).await {
-            Ok(Err(error)) => tracing::warn!(%error, "a mail is not kept in the mailbox"),
-            Err(error) => tracing::warn!(%error, "a mail is not kept in the mailbox"),
-            Ok(Ok(())) => {}
+        let written = tokio::task::spawn_blocking(move || write(&folder, &kept)).await;
+        if let Err(error) = written.unwrap_or_else(|error| Err(error.into())) {
+            tracing::warn!(%error, "a mail is not kept in the mailbox");
         }
     }
 

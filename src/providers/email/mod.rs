@@ -68,8 +68,8 @@ pub trait EmailProvider: Send + Sync + 'static {
 pub fn provider(config: &Config, client: &reqwest::Client) -> Result<Arc<dyn EmailProvider>, ProviderError> {
     match config.vendor {
         Vendor::Console => Ok(Arc::new(console::Console { local: config.local })),
-        Vendor::Resend => config.resend.provider(client.clone()),
-        Vendor::Sendgrid => config.sendgrid.provider(client.clone()),
+        Vendor::Resend => resend::provider(&config.resend, client.clone()),
+        Vendor::Sendgrid => sendgrid::provider(&config.sendgrid, client.clone()),
         Vendor::Smtp => config.smtp.provider(),
     }
 }

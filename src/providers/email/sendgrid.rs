@@ -3,60 +3,36 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use url::Url;
 
-use super::config::{Vendor, required};
+pub use super::http::Settings;
 use super::{Email, EmailProvider, Sent};
-use crate::platform::config::{Env, Section};
+use crate::platform::config::Env;
 use crate::providers::ProviderError;
-use crate::providers::email::{address, http as vendor};
+use crate::providers::email::address;
+use crate::providers::email::http::{self as vendor, Api, Endpoint};
 
-const NAME: &str = "sendgrid";
+static API: Api = Api {
+    name: "sendgrid",
+    key: ("SENDGRID_API_KEY", "sendgrid: the key of its API"),
+    base_url: ("SENDGRID_BASE_URL", "sendgrid: another place for its API, for tests and gateways"),
+    home: "https://api.sendgrid.com/",
+};
 
-#[derive(Debug, Clone)]
-pub struct Settings {
-    pub api_key: Option<SecretString>,
-    pub base_url: Option<Url>,
+pub(super) fn read(env: &mut Env) -> Settings {
+    Settings::read(env, &API)
 }
 
-impl Section for Settings {
-    fn read(env: &mut Env) -> Self {
-        Self {
-            api_key: env.var("SENDGRID_API_KEY", "sendgrid: the key of its API").secret(1),
-            base_url: env
-                .var("SENDGRID_BASE_URL", "sendgrid: another place for its API, for tests and gateways")
-                .shown_default("https://api.sendgrid.com/")
-                .optional(),
-        }
-    }
+pub(super) fn provider(settings: &Settings, client: reqwest::Client) -> Result<Arc<dyn EmailProvider>, ProviderError> {
+    Ok(Arc::new(Sendgrid(settings.endpoint("/v3/mail/send", client)?)))
 }
 
-impl Settings {
-    pub(super) fn check(&self, env: &mut Env) {
-        if self.api_key.is_none() {
-            required(env, "SENDGRID_API_KEY", Vendor::Sendgrid);
-        }
-    }
-
-    pub(super) fn provider(&self, client: reqwest::Client) -> Result<Arc<dyn EmailProvider>, ProviderError> {
-        let api_key = self.api_key.clone().ok_or(ProviderError::NotConfigured(NAME))?;
-        let base = self.base_url.as_ref().map_or("https://api.sendgrid.com", Url::as_str);
-        Ok(Arc::new(Sendgrid { url: format!("{}/v3/mail/send", base.trim_end_matches('/')), api_key, client }))
-    }
-}
-
-struct Sendgrid {
-    url: String,
-    api_key: SecretString,
-    client: reqwest::Client,
-}
+struct Sendgrid(Endpoint);
 
 #[async_trait]
 impl EmailProvider for Sendgrid {
     fn name(&self) -> &'static str {
-        NAME
+        self.0.name
     }
 
     async fn send(&self, mail: &Email) -> Result<Sent, ProviderError> {
@@ -77,8 +53,7 @@ impl EmailProvider for Sendgrid {
             // Its order is fixed: plain text first.
             "content": [{"type": "text/plain", "value": mail.text}, {"type": "text/html", "value": mail.html}],
         });
-        let request = self.client.post(&self.url).bearer_auth(self.api_key.expose_secret()).json(&body);
-        let answer = vendor::send(NAME, request, |_, _| false).await?;
+        let answer = vendor::send(self.0.name, self.0.post(&body), |_, _| false).await?;
         let id = answer.headers.get("x-message-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
         Ok(Sent { message_id: id.to_owned() })
     }

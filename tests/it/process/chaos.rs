@@ -10,8 +10,9 @@ use axum::extract::{Json, State};
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
+use super::rolling::place;
 use crate::harness::database::{Database, connect};
-use crate::harness::process::{Place, Server, until};
+use crate::harness::process::{Server, until};
 use crate::harness::tokens::claims;
 use crate::harness::{Backend, SECRET};
 
@@ -31,31 +32,15 @@ async fn vendor(mails: Mails) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = axum::Router::new().route("/emails", axum::routing::post(take)).with_state(mails);
-    tokio::spawn(async move { axum_serve(listener, router).await });
+    tokio::spawn(axum::serve(listener, router).into_future());
     url
-}
-
-/// Connection by connection: the product's own loop is what is being tested.
-async fn axum_serve(listener: tokio::net::TcpListener, router: axum::Router) {
-    use hyper_util::rt::{TokioExecutor, TokioIo};
-    while let Ok((stream, _)) = listener.accept().await {
-        let service = hyper_util::service::TowerToHyperService::new(router.clone());
-        tokio::spawn(async move {
-            let _ =
-                hyper_util::server::conn::auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
 }
 
 async fn what_was_promised_survives_every_kill(b: Backend) {
     let kills: usize = std::env::var("CHAOS_KILLS").ok().map_or(10, |text| text.parse().unwrap());
     let (database, mails) = (Database::create(b).await, Mails::default());
-    let place = Place::new()
-        .with("DATABASE_URL", &database.url)
-        .with("SECRET_KEY", "a-service-secret-for-tests-of-32-characters")
-        .with("OAUTH_JWT_SECRET", SECRET)
-        .with("RATE_LIMIT_DEFAULT", "1000000/minute")
-        .with("DB_POOL_SIZE", "4")
+    let place = place(&database)
+        .with("LOG_LEVEL", "INFO")
         .with("WORKER_LEASE_SECONDS", "1")
         .with("EMAIL_PROVIDER", "resend")
         .with("RESEND_API_KEY", "re_of_a_test")

@@ -12,7 +12,7 @@ use crate::harness::{Backend, Client, SECRET};
 
 crate::on_both_backends![an_instance_is_replaced_under_load_without_a_failed_request, what_was_confirmed_survives_a_crash];
 
-fn place(database: &Database) -> Place {
+pub(super) fn place(database: &Database) -> Place {
     Place::new()
         .with("DATABASE_URL", &database.url)
         .with("SECRET_KEY", "a-service-secret-for-tests-of-32-characters")
