@@ -3,6 +3,8 @@
 use futures_util::future::join_all;
 use http::Method;
 use omnistack::app::jobs::model::JobRow;
+use omnistack::features::users;
+use omnistack::platform::auth::Role;
 use serde_json::{Value, json};
 
 use crate::harness::{Backend, Client, SECRET, TestApp, tokens};
@@ -12,6 +14,7 @@ crate::on_both_backends![
     who_has_no_name_is_greeted_by_the_part_before_the_at,
     twenty_first_requests_at_once_greet_once,
     a_placeholder_address_is_not_greeted,
+    who_is_made_on_the_command_line_is_greeted_but_not_the_first_administrator,
     a_first_sight_that_is_refused_greets_nobody,
     a_broken_queue_keeps_nobody_out,
     the_mail_arrives,
@@ -152,4 +155,16 @@ async fn a_greeting_that_is_cancelled_is_not_sent(b: Backend) {
     }
     t.run_jobs().await;
     assert_eq!(mailbox(&t).await["total"], 0);
+}
+
+async fn who_is_made_on_the_command_line_is_greeted_but_not_the_first_administrator(b: Backend) {
+    let t = TestApp::start(b).await;
+    let make = async |email: &str, role| users::service::find_or_create(&t.app, email, role).await.unwrap();
+    make("admin@localhost", Role::Admin).await;
+    assert!(jobs(&t).await.is_empty());
+    for _ in 0..2 {
+        make("amy@example.test", Role::User).await;
+    }
+    let amy = make("amy@example.test", Role::User).await;
+    assert_eq!(greetings(&t).await, [greeting(amy.id.as_str(), "amy@example.test", "amy")]);
 }
