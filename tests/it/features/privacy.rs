@@ -253,10 +253,11 @@ async fn the_command_erases_by_address_and_by_id(b: Backend) {
         let said = place.run(&["users", "erase", nobody, "--yes"]).await.expect_refusal();
         assert!(said.contains("no user"), "{said}");
     }
+    // The user, the project, the greeting.
     let said = place.run(&["users", "erase", " ADA@example.com", "--yes"]).await.expect_ok();
-    assert_eq!(said, format!("{} is erased: 2 rows\n", people[0].1));
+    assert_eq!(said, format!("{} is erased: 3 rows\n", people[0].1));
     let said = place.run(&["users", "erase", &people[1].1, "--yes"]).await.expect_ok();
-    assert_eq!(said, format!("{} is erased: 2 rows\n", people[1].1));
+    assert_eq!(said, format!("{} is erased: 3 rows\n", people[1].1));
     place.run(&["users", "erase", &people[1].1, "--yes"]).await.expect_refusal();
     for (client, _) in &people[..2] {
         crate::harness::eventually("the token opens nothing", async || client.get("/app/users/me").await.status == 401).await;
