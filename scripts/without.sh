@@ -88,7 +88,7 @@ remove() {
     while IFS= read -r file; do
         # The ring of the app has modules of its own, `jobs` for one: there a feature is named by its settings alone.
         case $component:$file in
-            src/features/*:src/app/config.rs) drop_lines "$file" "features::$name;|$name::config::" ;;
+            src/features/*:src/app/config.rs) drop_lines "$file" "features::$name::config::" ;;
             *) drop_lines "$file" "$words" ;;
         esac
     done < <(lists "$component")

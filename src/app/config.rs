@@ -20,6 +20,7 @@ pub struct Config {
     pub database: db::Config,
     pub redis: redis::Config,
     pub auth: auth::Config,
+    pub accounts: crate::features::accounts::config::Config,
     pub rate_limit: rate_limit::Config,
     pub jobs: jobs::Config,
     pub email: email::Config,
@@ -130,6 +131,7 @@ impl Config {
             database: db::Config::read(&mut env),
             redis: redis::Config::read(&mut env),
             auth: auth::Config::read(&mut env),
+            accounts: crate::features::accounts::config::Config::read(&mut env),
             rate_limit: rate_limit::Config::read(&mut env),
             jobs: jobs::Config::read(&mut env),
             email: email::Config::read(&mut env),
@@ -148,6 +150,11 @@ impl Config {
         Ok(self)
     }
 
+    /// Where links in mails lead, if it is configured. Never taken from a request: whoever sends it would choose it.
+    pub fn link_base(&self) -> Option<&Url> {
+        self.accounts.link_base.as_ref().or(self.core.public_base_url.as_ref())
+    }
+
     fn check(&self, env: &mut Env) {
         let core = &self.core;
         let local = core.environment == Environment::Local;
@@ -156,6 +163,13 @@ impl Config {
         }
         if !core.environment.is_production() {
             return;
+        }
+        if self.auth.provider == auth::Provider::Local && self.link_base().is_none() {
+            env.problem(
+                "AUTH_LINK_BASE_URL",
+                "or PUBLIC_BASE_URL is required in production with AUTH_PROVIDER=local",
+                "Set it to the front end that links in mails lead to, e.g. https://app.example.com",
+            );
         }
         if self.telemetry.debug {
             env.problem("DEBUG", "must be false in production", "Remove it; LOG_LEVEL=DEBUG is allowed for a while");
@@ -191,12 +205,13 @@ mod tests {
         Config::load(Env::from_vars(vars)).map_err(|found| found.problems.into_iter().map(|p| p.variable).collect())
     }
 
-    const PRODUCTION: [(&str, &str); 5] = [
+    const PRODUCTION: [(&str, &str); 6] = [
         ("ENVIRONMENT", "production"),
         ("SECRET_KEY", "0123456789abcdef0123456789abcdef"),
         ("DATABASE_URL", "postgres://db/app"),
         ("BACKEND_CORS_ORIGINS", "https://app.example.com"),
         ("REDIS_URL", "redis://cache"),
+        ("AUTH_LINK_BASE_URL", "https://app.example.com"),
     ];
 
     #[test]
@@ -218,6 +233,7 @@ mod tests {
             ("BACKEND_CORS_ORIGINS", "http://app.example.com"),
             ("BACKEND_CORS_ORIGINS", "*"),
             ("DEBUG", "true"),
+            ("AUTH_LINK_BASE_URL", ""),
             ("OAUTH_ISSUER", ""),
         ] {
             let mut vars = PRODUCTION.to_vec();

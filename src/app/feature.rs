@@ -32,6 +32,10 @@ pub struct Feature {
     /// Removes what the feature keeps of one user; says how many rows it was. The features run from the last to the
     /// first of the list, in one transaction: what stands on others goes before them.
     pub erase: for<'a> fn(&'a App, &'a mut Tx, &'a str) -> Erased<'a>,
+    /// Ends what a user who is being deactivated could go on using, in the same transaction.
+    pub deactivate: for<'a> fn(&'a App, &'a mut Tx, &'a str) -> Deactivated<'a>,
+    /// Makes a demonstration user's examples, for work on a front end; none where they are there already.
+    pub seed: for<'a> fn(&'a App, &'a str) -> Seeded<'a>,
     /// What goes away with time.
     pub cleanup: &'static [Cleanup],
     /// What SQL alone cannot do for rows that another version wrote. Runs after every migration and every
@@ -45,6 +49,9 @@ pub type Pages = Vec<(&'static str, axum::routing::MethodRouter)>;
 pub type Step = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 pub type Exported = Pin<Box<dyn Future<Output = Result<Map<String, Value>>> + Send>>;
 pub type Erased<'a> = Pin<Box<dyn Future<Output = Result<u64>> + Send + 'a>>;
+pub type Deactivated<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+/// What was made, for people, where anything was.
+pub type Seeded<'a> = Pin<Box<dyn Future<Output = Result<Option<String>>> + Send + 'a>>;
 pub type Cleaned = Pin<Box<dyn Future<Output = Result<Removed>> + Send>>;
 
 /// One kind of thing that goes away with time.
@@ -83,6 +90,8 @@ impl Feature {
             cron: |_| {},
             export: |_, _| Box::pin(async { Ok(Map::new()) }),
             erase: |_, _, _| Box::pin(async { Ok(0) }),
+            deactivate: |_, _, _| Box::pin(async { Ok(()) }),
+            seed: |_, _| Box::pin(async { Ok(None) }),
             cleanup: &[],
             after_migrations: |_| Box::pin(async { Ok(()) }),
         }

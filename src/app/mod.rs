@@ -14,6 +14,9 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::TimeDelta;
 
+use crate::platform::auth::own::OpenSession;
+use crate::platform::auth::passwords::Passwords;
+use crate::platform::auth::presence::Presence;
 use crate::platform::auth::{Identity, Verifier};
 use crate::platform::cache::Cache;
 use crate::platform::clock::Clock;
@@ -31,7 +34,7 @@ use jobs::{Queue, Registry};
 /// Routes of a feature.
 pub type Routes = crate::platform::http::Routes<App>;
 
-/// How old what authorisation knows of a user may be where no write has dropped it.
+/// How old what authorisation knows of a user or a session may be where no write has dropped it.
 const IDENTITY_LIFE: TimeDelta = TimeDelta::seconds(5);
 const IDENTITIES: u64 = 50_000;
 
@@ -50,6 +53,10 @@ pub struct AppInner {
     pub limiter: Limiter,
     pub cursors: Cursors,
     pub identities: Cache<Identity>,
+    /// Open sessions of our own accounts by their ids; `None` for those that have ended.
+    pub sessions: Cache<Option<OpenSession>>,
+    pub passwords: Passwords,
+    pub presence: Presence,
     pub jobs: Queue,
     pub mailer: Mailer,
     pub schedules: Schedules,
@@ -89,6 +96,9 @@ impl App {
             limiter: Limiter::new(config.rate_limit.clone(), redis.clone()),
             cursors: Cursors::new(&keys),
             identities: Cache::new("identity", IDENTITIES, IDENTITY_LIFE, redis.clone()),
+            sessions: Cache::new("session", IDENTITIES, IDENTITY_LIFE, redis.clone()),
+            passwords: Passwords::new(config.auth.passwords)?,
+            presence: Presence::default(),
             jobs: Queue::new(clock.clone(), registry),
             mailer,
             schedules,
@@ -100,6 +110,16 @@ impl App {
             redis,
             keys,
         })))
+    }
+}
+
+impl App {
+    /// Ends what the process has with others: what it has told them is sent, its connections are closed.
+    pub async fn close(&self) {
+        if let Some(redis) = &self.redis {
+            redis.flush().await;
+        }
+        self.db.close().await;
     }
 }
 

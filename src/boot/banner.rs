@@ -1,5 +1,5 @@
-//! What a person sees when the server starts: where it is, what is real, what stands in for it, and with
-//! local accounts a request to paste.
+//! What a person sees when the server starts: where it is, what is real, what stands in for it, and at the first start the
+//! administrator that it made.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -9,15 +9,16 @@ use crate::platform::auth::{KeySource, Provider};
 use crate::platform::config::Environment;
 use crate::platform::db::DatabaseUrl;
 
-/// Prints the banner to standard output; `login` is an address and an access token of that user. In production the log has a line instead.
-pub fn print(app: &App, address: SocketAddr, login: Option<(&str, &str)>) {
+/// Prints the banner to standard output; `first` is the address and the password of a user that was just made, told this once
+/// and never logged. In production the log has a line instead.
+pub fn print(app: &App, address: SocketAddr, first: Option<(&str, &str)>) {
     tracing::info!(address = %address, version = env!("CARGO_PKG_VERSION"), "ready");
     if app.config.core.environment != Environment::Production {
-        print!("{}", text(app, address, login));
+        print!("{}", text(app, address, first));
     }
 }
 
-fn text(app: &App, address: SocketAddr, login: Option<(&str, &str)>) -> String {
+fn text(app: &App, address: SocketAddr, first: Option<(&str, &str)>) -> String {
     let core = &app.config.core;
     let url = match &core.public_base_url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
@@ -40,18 +41,29 @@ fn text(app: &App, address: SocketAddr, login: Option<(&str, &str)>) -> String {
     row("limits", redis);
     row("tokens", &issuer(app));
     let mut banner = format!("\n{} {} ({})\n\n{out}", core.project_name, env!("CARGO_PKG_VERSION"), core.environment.name());
-    if let Some((email, token)) = login {
+    if let Some((email, password)) = first {
         let _ = write!(
             banner,
-            "\nTry it as {email} (the token lasts {} minutes; `omnistack token --email {email}` makes another):\n\n  TOKEN={token}\n  curl -H \"Authorization: Bearer $TOKEN\" {url}/api/v1/app/users/me\n  curl -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"name\":\"Apollo\"}}' {url}/api/v1/app/projects\n",
-            app.config.auth.access_ttl.as_secs() / 60,
+            r#"
+There was nobody yet, so here is an administrator. The password is shown this once:
+
+  {email}
+  {password}
+
+To try it:
+
+  TOKEN=$(curl -s -H 'Content-Type: application/json' -d '{{"email":"{email}","password":"{password}"}}' {url}/api/v1/public/auth/login | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+  curl -H "Authorization: Bearer $TOKEN" {url}/api/v1/app/users/me
+  curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{{"name":"Apollo"}}' {url}/api/v1/app/projects
+"#
         );
     }
     banner.push('\n');
     banner
 }
 
-fn issuer(app: &App) -> String {
+/// Whose tokens are trusted, in words.
+pub fn issuer(app: &App) -> String {
     let auth = &app.config.auth;
     let issuer = auth.issuer.as_deref().map(|issuer| format!(" {issuer}")).unwrap_or_default();
     match (&auth.keys, auth.provider) {

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::sync::Semaphore;
 
 use crate::app::App;
-use crate::features::users;
+use crate::features::{accounts, users};
 use crate::platform::auth::{Claims, Refusal, Role};
 use crate::platform::error::{Error, Result};
 use crate::platform::http::{BodyLimit, Route, Zone};
@@ -124,6 +124,7 @@ async fn authorize(app: &App, zone: Zone, identity: std::result::Result<Arc<Clai
         context.set_user_id(claims.subject.clone());
     }
     let user = users::service::authenticate(app, claims).await?;
+    accounts::service::check_session(app, &user.claims).await?;
     if zone == Zone::Admin && user.role < Role::Admin {
         METRICS.auth_failures.with_label_values(&["forbidden"]).inc();
         return Err(Error::Forbidden("Administrators only"));

@@ -26,6 +26,7 @@ use crate::platform::http::{Route, Zone};
     tags(
         (name = "health", description = "Probes"),
         (name = "metrics", description = "For Prometheus"),
+        (name = "auth", description = "Registering, logging in and staying logged in"),
         (name = "users", description = "The current user"),
         (name = "projects", description = "Own projects"),
         (name = "admin", description = "For administrators")

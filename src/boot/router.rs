@@ -14,6 +14,8 @@ use super::{gate, openapi};
 use crate::app::App;
 use crate::app::feature::Feature;
 use crate::features;
+use crate::platform::auth::Provider;
+use crate::platform::http::route::Options;
 use crate::platform::http::{Route, Routes, Zone};
 use crate::platform::middleware::cors::{Cors, cors};
 use crate::platform::middleware::errors::{MaxBody, render_errors};
@@ -28,13 +30,13 @@ pub struct Built {
     pub api: OpenApi,
 }
 
-/// Collects the routes of every feature. Two features with one path panic here, at the start.
-fn collect() -> (OpenApiRouter<App>, Vec<Arc<Route>>) {
+/// Collects the wanted routes of every feature. Two features with one path panic here, at the start.
+fn collect(wanted: impl Fn(&Options) -> bool) -> (OpenApiRouter<App>, Vec<Arc<Route>>) {
     let mut router = OpenApiRouter::with_openapi(openapi::document());
     let mut records = Vec::new();
     for zone in [Zone::Public, Zone::App, Zone::Admin] {
         for feature in features::all() {
-            for (mut handlers, options) in of_zone(&feature, zone).0 {
+            for (mut handlers, options) in of_zone(&feature, zone).0.into_iter().filter(|(_, options)| wanted(options)) {
                 // Registered under the whole path: axum's nesting would strip and match the prefix on each request.
                 let relative = std::mem::take(&mut handlers.1.paths);
                 handlers.1.paths = relative.into_iter().map(|(path, item)| (format!("{}{path}", zone.prefix()), item)).collect();
@@ -54,20 +56,22 @@ fn of_zone(feature: &Feature, zone: Zone) -> Routes<App> {
     }
 }
 
-/// The route records alone, for `omnistack routes` and the tests.
+/// All route records, for `omnistack routes` and the tests.
 pub fn routes() -> Vec<Arc<Route>> {
-    collect().1
+    collect(|_| true).1
 }
 
 /// The document alone, for `omnistack openapi`.
 pub fn api(project_name: &str) -> OpenApi {
-    let (router, records) = collect();
+    let (router, records) = collect(|_| true);
     openapi::complete(router.into_openapi(), &records, project_name)
 }
 
 /// The whole service. Needs a [`axum::extract::ConnectInfo`] of the peer in each request.
 pub fn build(app: &App) -> Built {
-    let (collected, routes) = collect();
+    let own_accounts = app.config.auth.provider == Provider::Local;
+    // What is not there for this provider answers, and is documented, as any path that is no route.
+    let (collected, routes) = collect(|options| own_accounts || !options.own_accounts);
     let (router, api) = collected.split_for_parts();
     let core = &app.config.core;
     let api = openapi::complete(api, &routes, &core.project_name);

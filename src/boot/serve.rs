@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use super::worker::{Signals, Working};
 use super::{banner, listener, router};
 use crate::app::{App, migrate};
+use crate::features::accounts::service::by_hand;
 use crate::features::{self, users};
 use crate::platform::auth::{Provider, Role};
 use crate::platform::config::Environment;
@@ -36,11 +37,11 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     if Redis::health(app.redis.as_ref()).await == redis::Health::Unhealthy {
         tracing::warn!("REDIS_URL is set, but Redis does not answer: working in memory until it does");
     }
-    let first_token = first_local_token(&app).await?;
+    let password = first_local_password(&app).await?;
     app.phase.set_ready();
-    banner::print(&app, listener.local_addr()?, first_token.as_deref().map(|token| (LOCAL_ADMIN, token)));
+    banner::print(&app, listener.local_addr()?, password.as_deref().map(|password| (LOCAL_ADMIN, password)));
     let clean = run(&app, listener, router).await?;
-    app.db.close().await;
+    app.close().await;
     if clean {
         tracing::info!("stopped");
     } else {
@@ -81,15 +82,17 @@ async fn wait_for(db: &Db) -> anyhow::Result<()> {
     }
 }
 
-/// With local accounts on a developer's machine: an administrator to start with, and a token for the banner.
-async fn first_local_token(app: &App) -> anyhow::Result<Option<String>> {
-    if app.config.core.environment != Environment::Local || app.config.auth.provider != Provider::Local {
+/// With our own accounts on a developer's machine, where nobody is yet: an administrator to start with. Of several first
+/// starts one makes them, and prints the password.
+async fn first_local_password(app: &App) -> anyhow::Result<Option<String>> {
+    let first = app.config.core.environment == Environment::Local
+        && app.config.auth.provider == Provider::Local
+        && users::service::is_empty(app).await?;
+    if !first {
         return Ok(None);
     }
-    if users::service::is_empty(app).await.map_err(anyhow::Error::new)? {
-        users::service::find_or_create(app, LOCAL_ADMIN, Role::Admin).await.map_err(anyhow::Error::new)?;
-    }
-    users::service::token_of(app, LOCAL_ADMIN).await.map_err(anyhow::Error::new)
+    let password = by_hand::random_password()?;
+    Ok(by_hand::create(app, LOCAL_ADMIN, Role::Admin, &password, false).await?.map(|_| password))
 }
 
 /// Serves until the signal, and through the stop; says whether every connection ended in time.

@@ -51,7 +51,7 @@ pub async fn work(app: App) -> anyhow::Result<()> {
     signals.end_at_once_on_next();
     working.stop().cancel();
     working.ended().await?;
-    app.db.close().await;
+    app.close().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use crate::app::config::{Config, Loaded};
 use crate::app::{App, migrate};
+use crate::boot::banner;
 use crate::features;
 use crate::platform::clock::Clock;
 use crate::platform::config::{Env, Environment};
@@ -81,13 +82,14 @@ async fn check_service(findings: &mut Findings, loaded: Loaded) {
             );
         }
     };
+    Findings::ok("tokens", &banner::issuer(&app));
     check_database(findings, &app, &describe).await;
     match timeout(CHECK, Redis::health(app.redis.as_ref())).await {
         Ok(Health::Healthy) => Findings::ok("redis", "answers"),
         Ok(Health::NotConfigured) => Findings::ok("redis", "not configured: limits count in memory, per process"),
         _ => Findings::warn("redis", "does not answer: limits count in memory until it does", "Check REDIS_URL, and that Redis runs"),
     }
-    app.db.close().await;
+    app.close().await;
 }
 
 async fn check_database(findings: &mut Findings, app: &App, describe: &str) {

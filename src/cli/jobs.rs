@@ -51,7 +51,7 @@ fn status(text: &str) -> Result<Status, String> {
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let app = super::app().await?;
     let code = act(&app, &args.command).await?;
-    app.db.close().await;
+    app.close().await;
     Ok(code)
 }
 

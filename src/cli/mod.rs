@@ -6,6 +6,7 @@ mod jobs;
 mod migrate;
 mod openapi;
 mod routes;
+mod seed;
 mod serve;
 mod token;
 mod users;
@@ -20,6 +21,7 @@ use crate::app::config::{Config, Loaded};
 use crate::features;
 use crate::platform::clock::Clock;
 use crate::platform::config::Env;
+use crate::platform::error::Error;
 
 /// The OmniStack server and its tools.
 #[derive(Parser)]
@@ -43,7 +45,9 @@ enum Command {
     Routes(routes::Args),
     /// Print an access token for a user (not in production).
     Token(token::Args),
-    /// Manage users.
+    /// Make a demonstration user, an administrator and some data (not in production).
+    Seed(seed::Args),
+    /// Make, list, promote, deactivate and erase users.
     Users(users::Args),
     /// List, run, retry and cancel jobs.
     Jobs(jobs::Args),
@@ -80,6 +84,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Migrate(args) => migrate::run(&args).await,
         Command::Token(args) => token::run(&args).await,
+        Command::Seed(args) => seed::run(&args).await,
         Command::Users(args) => users::run(&args).await,
         Command::Jobs(args) => jobs::run(&args).await,
         Command::Doctor => doctor::run().await,
@@ -94,6 +99,17 @@ fn load() -> anyhow::Result<Loaded> {
         let lines: Vec<String> = found.problems.iter().map(|problem| format!("  {problem}")).collect();
         anyhow::anyhow!("the configuration has {} problem(s)\n{}", lines.len(), lines.join("\n"))
     })
+}
+
+/// A refusal says which member of a body is wrong and how; a person at a terminal wants the words.
+fn explained(error: Error) -> anyhow::Error {
+    match error {
+        Error::Invalid(problems) => {
+            let words: Vec<_> = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
+            anyhow::anyhow!(words.join("; "))
+        }
+        other => other.into(),
+    }
 }
 
 /// The service for a command that only works on the database. Blocking for the secret key of a first start.

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args as Arguments;
 
 use crate::app::{App, migrate};
-use crate::features::{self, users};
+use crate::features::{self, accounts, users};
 use crate::platform::auth::{Provider, Role, own};
 
 #[derive(Arguments)]
@@ -27,16 +27,16 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         app.config.auth.provider.name()
     );
     println!("{}", token(&app, &args.email, local).await?);
-    app.db.close().await;
+    app.close().await;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn token(app: &App, email: &str, local: bool) -> anyhow::Result<String> {
     let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
     migrate::run(&app.db, url, &features::after_migrations(), false).await?;
-    let user = users::service::find_or_create(app, email, Role::User).await?;
+    let user = users::service::by_hand::find_or_create(app, email, Role::User).await?;
     if local {
-        return users::service::token_of(app, email).await?.context("the account is deactivated");
+        return accounts::service::by_hand::token(app, &user).await?.context("the account is deactivated");
     }
     own::mint_for_issuer(&app.config.auth, user.id.as_str(), &user.email, app.clock.now())
 }

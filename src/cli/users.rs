@@ -1,12 +1,20 @@
-//! `omnistack users promote <address> --role <role>` and `omnistack users erase <address or id> --yes`
+//! `omnistack users create|list|promote|deactivate|activate|erase`: people without a front end, on any database, also on a
+//! running service's.
 
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use anyhow::{Context, ensure};
 use clap::{Args as Arguments, Subcommand};
 
-use crate::features::privacy;
-use crate::features::users::service;
-use crate::platform::auth::Role;
+use crate::app::{App, migrate};
+use crate::features::users::model::User;
+use crate::features::users::service::{self, by_hand};
+use crate::features::{self, accounts, privacy};
+use crate::platform::auth::{Provider, Role};
+
+/// Users that are listed at once.
+const PAGE: i64 = 100;
 
 #[derive(Arguments)]
 pub struct Args {
@@ -16,13 +24,37 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Give a user another role; works on any database, also on a running service's.
-    Promote {
-        /// The user's e-mail address.
+    /// Make an account; its password is asked for, or made up and printed once where nobody can be asked.
+    Create {
+        /// The e-mail address.
         email: String,
+        /// `user`, `admin` or `superadmin`.
+        #[arg(long, value_parser = role, default_value = "user")]
+        role: Role,
+    },
+    /// List users, newest first.
+    List {
+        /// Users to leave out at the start.
+        #[arg(long, default_value_t = 0)]
+        skip: u32,
+    },
+    /// Give a user another role.
+    Promote {
+        /// The user's e-mail address or id.
+        user: String,
         /// `user`, `admin` or `superadmin`.
         #[arg(long, value_parser = role)]
         role: Role,
+    },
+    /// Lock a user out, and end all their sessions.
+    Deactivate {
+        /// The user's e-mail address or id.
+        user: String,
+    },
+    /// Let a deactivated user in again.
+    Activate {
+        /// The user's e-mail address or id.
+        user: String,
     },
     /// Remove a user and everything that is kept of them. There is no way back.
     Erase {
@@ -41,16 +73,77 @@ fn role(text: &str) -> Result<Role, String> {
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let app = super::app().await?;
     match &args.command {
-        Command::Promote { email, role } => {
-            let Some(user) = service::promote(&app, email, *role).await? else { anyhow::bail!("no user has the address {email}") };
-            println!("{} ({}) is now {}", user.email, user.id.as_str(), serde_json::to_value(user.role)?.as_str().unwrap_or_default());
-        }
+        Command::Create { email, role } => create(&app, email, *role).await?,
+        Command::List { skip } => list(&app, *skip).await?,
+        Command::Promote { user, role } => changed(by_hand::promote(&app, user, *role).await?, user)?,
+        Command::Deactivate { user } => changed(by_hand::set_active(&app, user, false).await?, user)?,
+        Command::Activate { user } => changed(by_hand::set_active(&app, user, true).await?, user)?,
         Command::Erase { user, yes: _ } => {
-            let Some(id) = service::find(&app, user).await? else { anyhow::bail!("no user has the address or id {user}") };
+            let id = by_hand::find(&app, user).await?.with_context(|| nobody(user))?;
             let rows = privacy::service::erase(&app, id.as_str()).await?;
             println!("{} is erased: {rows} rows", id.as_str());
         }
     }
-    app.db.close().await;
+    app.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn nobody(user: &str) -> String {
+    format!("no user has the address or id {user}")
+}
+
+fn changed(user: Option<User>, wanted: &str) -> anyhow::Result<()> {
+    println!("{}", line(&user.with_context(|| nobody(wanted))?)?);
+    Ok(())
+}
+
+fn line(user: &User) -> anyhow::Result<String> {
+    let role = serde_json::to_value(user.role)?;
+    let state = if user.is_active { "active" } else { "deactivated" };
+    Ok(format!("{} ({}) is {}, {state}", user.email, user.id.as_str(), role.as_str().unwrap_or_default()))
+}
+
+async fn create(app: &App, email: &str, role: Role) -> anyhow::Result<()> {
+    ensure!(
+        app.config.auth.provider == Provider::Local,
+        "accounts are made at the issuer (AUTH_PROVIDER={}); its users appear here at their first request",
+        app.config.auth.provider.name()
+    );
+    ensure!(email.contains('@'), "{email} is not an e-mail address");
+    let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
+    migrate::run(&app.db, url, &features::after_migrations(), false).await?;
+    let asked = std::io::stdin().is_terminal().then(ask).transpose()?;
+    let password = match &asked {
+        Some(password) => password.clone(),
+        None => accounts::service::by_hand::random_password()?,
+    };
+    let user = accounts::service::by_hand::create(app, email, role, &password, true).await.map_err(super::explained)?;
+    println!("{}", line(&user.with_context(|| format!("{email} has an account already"))?)?);
+    if asked.is_none() {
+        println!("password: {password}");
+    }
+    Ok(())
+}
+
+/// Asks twice, showing nothing of what is typed.
+fn ask() -> anyhow::Result<String> {
+    print!("Password (is not shown): ");
+    std::io::stdout().flush()?;
+    let first = rpassword::read_password()?;
+    print!("Once more: ");
+    std::io::stdout().flush()?;
+    ensure!(rpassword::read_password()? == first, "the two differ");
+    Ok(first)
+}
+
+async fn list(app: &App, skip: u32) -> anyhow::Result<()> {
+    let (users, total) = service::page(app, None, PAGE, skip.into()).await?;
+    for user in &users {
+        println!("{}", line(user)?);
+    }
+    let shown = i64::from(skip) + i64::try_from(users.len())?;
+    if shown < total {
+        println!("… {} more: `omnistack users list --skip {shown}`", total - shown);
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::app::feature::{Feature, Step};
 use crate::platform::db::Db;
 
+pub mod accounts;
 pub mod emails;
 pub mod health;
 pub mod jobs;
@@ -21,6 +22,7 @@ pub fn all() -> Vec<Feature> {
         metrics::FEATURE,
         emails::FEATURE,
         users::FEATURE,
+        accounts::FEATURE,
         projects::FEATURE,
         privacy::FEATURE,
         reports::FEATURE,

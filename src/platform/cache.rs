@@ -87,9 +87,8 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     pub fn drop_everywhere(&self, key: &str) {
         self.forget(key);
         #[cfg(feature = "redis")]
-        if let Some((redis, channel)) = self.0.bus.clone() {
-            let key = key.to_owned();
-            tokio::spawn(async move { redis.publish(&channel, &key).await });
+        if let Some((redis, channel)) = &self.0.bus {
+            redis.publish(channel, key.to_owned());
         }
     }
 

@@ -43,6 +43,13 @@ pub fn mac(key: &Key, parts: &[&[u8]]) -> [u8; 32] {
     out
 }
 
+/// SHA-256.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
+}
+
 /// SHA-256 over the parts, each preceded by its length.
 pub fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);

@@ -27,6 +27,17 @@ impl<T> Id<T> {
     }
 }
 
+impl<T> Id<T> {
+    /// The identifier of these 16 bytes, whatever they are.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes), PhantomData)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
 impl<T> Clone for Id<T> {
     fn clone(&self) -> Self {
         *self

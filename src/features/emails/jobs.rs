@@ -1,22 +1,12 @@
-//! The mails as jobs: each attempt hands the mail over under the job's key, so that a vendor who knows such keys delivers
-//! it once.
+//! The mails as jobs.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::service::{send, send_template};
 use crate::app::App;
 use crate::app::jobs::{Fail, Job, Run};
-use crate::providers::email::mailer::{Content, Outgoing};
-
-async fn send(app: &App, run: &Run, to: String, subject: String, content: Content) -> Result<Value, Fail> {
-    let mail = Outgoing { to, subject, content, from: None, key: Some(run.key()) };
-    let sent = app.mailer.send(mail, app.clock.now()).await?;
-    Ok(json!({"message_id": sent.message_id}))
-}
-
-fn template(name: &str, data: Value) -> Content {
-    Content::Template { name: name.to_owned(), data }
-}
+use crate::providers::email::mailer::Content;
 
 /// Greets a new user.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,7 +20,7 @@ impl Job for SendWelcomeEmail {
 
     async fn run(self, app: App, run: Run) -> Result<Value, Fail> {
         let subject = format!("Welcome to {}!", app.mailer.app_name());
-        send(&app, &run, self.email, subject, template("welcome", json!({"name": self.name}))).await
+        send_template(&app, &run, self.email, subject, "welcome", json!({"name": self.name})).await
     }
 }
 
@@ -48,7 +38,7 @@ impl Job for SendPasswordResetEmail {
     async fn run(self, app: App, run: Run) -> Result<Value, Fail> {
         let name = self.email.split('@').next().unwrap_or_default();
         let data = json!({"name": name, "reset_url": self.reset_link, "expires_in_hours": 1});
-        send(&app, &run, self.email, "Reset Your Password".to_owned(), template("password_reset", data)).await
+        send_template(&app, &run, self.email, "Reset Your Password".to_owned(), "password_reset", data).await
     }
 }
 
@@ -69,15 +59,10 @@ impl Job for SendNotificationEmail {
     const NAME: &'static str = "send_notification_email";
 
     async fn run(self, app: App, run: Run) -> Result<Value, Fail> {
-        let content = match self.template {
-            Some(name) => {
-                let mut data = self.data.unwrap_or_default();
-                data.entry("title").or_insert_with(|| self.subject.clone().into());
-                data.entry("message").or_insert_with(|| self.body.into());
-                template(&name, data.into())
-            }
-            None => Content::Text(self.body),
-        };
-        send(&app, &run, self.email, self.subject, content).await
+        let Some(template) = self.template else { return send(&app, &run, self.email, self.subject, Content::Text(self.body)).await };
+        let mut data = self.data.unwrap_or_default();
+        data.entry("title").or_insert_with(|| self.subject.clone().into());
+        data.entry("message").or_insert_with(|| self.body.into());
+        send_template(&app, &run, self.email, self.subject, &template, data.into()).await
     }
 }

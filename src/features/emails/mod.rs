@@ -2,6 +2,7 @@
 //! `send_welcome_email`, `send_password_reset_email`, `send_notification_email`.
 
 mod jobs;
+pub mod service;
 
 use crate::app::feature::Feature;
 pub use jobs::{SendNotificationEmail, SendPasswordResetEmail, SendWelcomeEmail};

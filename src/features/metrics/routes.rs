@@ -44,6 +44,7 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response>
     // The pool's size is a limit: nothing ever overflows it.
     METRICS.db_pool_connections.with_label_values(&["overflow"]).set(0);
     METRICS.redis_connections.set(app.redis.as_ref().map_or(0, |redis| i64::try_from(redis.connections()).unwrap_or(i64::MAX)));
+    METRICS.active_sessions.set(app.presence.count(app.clock.now()));
     // The page is most wanted when the database is down: it waits for none of this.
     let refreshed = tokio::time::timeout(REFRESH, refresh(&app)).await;
     if let Ok(Err(error)) = refreshed {

@@ -14,6 +14,7 @@ pub const FEATURE: Feature = Feature {
     app: routes::app,
     export: |app, owner| Box::pin(async move { service::export(&app, &owner).await }),
     erase: |_, tx, owner| Box::pin(async move { Ok(store::erase(tx, owner).await?) }),
+    seed: |app, owner| Box::pin(service::seed(app, owner)),
     cleanup: &[Cleanup { when: When::Old, run: |app| Box::pin(async move { service::purge_deleted(&app).await }) }],
     after_migrations: |db| Box::pin(service::fold_names(db)),
     ..Feature::new("projects")

@@ -95,6 +95,25 @@ pub async fn export(app: &App, owner: &str) -> Result<Map<String, Value>> {
     Ok([("projects".to_owned(), Value::Array(projects))].into_iter().collect())
 }
 
+/// A few projects for somebody who has none.
+pub async fn seed(app: &App, owner: &str) -> Result<Option<String>> {
+    const EXAMPLES: [(&str, Option<&str>); 4] = [
+        ("Apollo", Some("To the moon and back")),
+        ("Gemini", Some("Two people at once")),
+        ("Mercury", None),
+        ("Übergang", Some("Letters beyond ASCII, for the search")),
+    ];
+    let Some(owner) = UserId::parse(owner) else { return Ok(None) };
+    if store::page(&app.db, &owner, 1, 0).await?.1 > 0 {
+        return Ok(None);
+    }
+    for (name, description) in EXAMPLES {
+        let new = CreateProject { name: name.to_owned(), description: description.map(str::to_owned) };
+        create(app, (&app.db).into(), &owner, new).await?;
+    }
+    Ok(Some(format!("{} projects", EXAMPLES.len())))
+}
+
 /// Removes projects for good that were deleted long enough ago, a bounded number at a time.
 pub async fn purge_deleted(app: &App) -> Result<Removed> {
     Ok(Removed { records: store::purge_deleted(&app.db, app.clock.now() - KEEP_DELETED).await?, bytes: 0 })

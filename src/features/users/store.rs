@@ -51,6 +51,20 @@ pub async fn by_id(on: impl Into<On<'_>>, id: UserId) -> sqlx::Result<Option<Use
     .await
 }
 
+pub async fn by_email(on: impl Into<On<'_>>, email: &str) -> sqlx::Result<Option<User>> {
+    q(
+        on,
+        sql!(
+            "SELECT id, email, full_name, avatar_url, role, is_active, stripe_customer_id, subscription_status, subscription_plan,
+             apple_original_transaction_id, google_purchase_token, last_login_at, login_count, created_at, updated_at
+             FROM users WHERE email = $1"
+        ),
+    )
+    .bind(email.to_owned())
+    .opt()
+    .await
+}
+
 /// The columns that a user sees of themselves, on the most asked route of all.
 pub async fn own_view(on: impl Into<On<'_>>, id: UserId) -> sqlx::Result<Option<UserRead>> {
     q(
@@ -101,6 +115,15 @@ pub async fn count_login(
     .bind(now)
     .exec()
     .await
+}
+
+/// Counts a login of an active user, whose row nobody changes until the transaction ends; says whether there is one.
+pub async fn count_own_login(on: impl Into<On<'_>>, id: UserId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let count = q(
+        on,
+        sql!("UPDATE users SET login_count = login_count + 1, last_login_at = $2, updated_at = $2 WHERE id = $1 AND is_active = TRUE"),
+    );
+    Ok(count.bind(id).bind(now).exec().await? == 1)
 }
 
 pub async fn update(on: impl Into<On<'_>>, id: UserId, change: UpdateUser, now: DateTime<Utc>) -> sqlx::Result<u64> {

@@ -53,6 +53,8 @@ pub struct Claims {
     pub avatar_url: Option<String>,
     /// The highest role that the issuer's trusted claims give.
     pub role: Role,
+    /// The session that one of our own tokens belongs to; `None` for other issuers'.
+    pub session: Option<Arc<str>>,
     /// Unix seconds.
     pub issued_at: Option<i64>,
     pub expires_at: i64,
@@ -64,16 +66,21 @@ impl Claims {
         if subject.is_empty() || subject.chars().count() > 255 || text::has_control(subject) {
             return Err(Refusal::Invalid("subject is out of bounds"));
         }
+        let session = match provider {
+            Provider::Local => Some(payload.get("sid").and_then(Value::as_str).ok_or(Refusal::Invalid("no session"))?.into()),
+            _ => None,
+        };
         let first = |paths: &[&[&str]]| paths.iter().find_map(|path| string(payload, path));
         let email = first(&[&["email"], &["user_metadata", "email"], &["app_metadata", "email"]]);
         let full_name = first(&[&["name"], &["full_name"], &["user_metadata", "full_name"], &["user_metadata", "name"]]);
         let avatar_url = first(&[&["picture"], &["avatar_url"], &["user_metadata", "avatar_url"], &["user_metadata", "picture"]]);
         Ok(Self {
             subject: subject.into(),
-            email: email.map(str::to_lowercase).filter(|email| email.chars().count() <= 320),
+            email: email.map(text::fold_email).filter(|email| email.chars().count() <= 320),
             full_name: full_name.map(|name| text::cut(name, 255).to_owned()),
             avatar_url: avatar_url.filter(|url| is_web_url(url)).map(str::to_owned),
             role: trusted_role(payload, provider),
+            session,
             issued_at: seconds(payload, "iat"),
             expires_at: seconds(payload, "exp").ok_or(Refusal::Invalid("no expiry"))?,
         })
@@ -129,6 +136,7 @@ mod tests {
         let mut claims = claims.as_object().unwrap().clone();
         claims.entry("sub").or_insert("u".into());
         claims.entry("exp").or_insert(2_000_000_000.into());
+        claims.entry("sid").or_insert("s".into());
         Claims::read(&claims, provider)
     }
 

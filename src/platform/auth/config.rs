@@ -3,6 +3,8 @@
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::passwords;
+
 use crate::platform::config::{Env, Section, Value};
 
 /// The issuer whose tokens are accepted.
@@ -59,6 +61,7 @@ pub struct Config {
     pub jwks_cache: std::time::Duration,
     /// Life of the service's own access tokens.
     pub access_ttl: std::time::Duration,
+    pub passwords: passwords::Config,
 }
 
 /// Variables that belong to one provider; any of them chooses it where `AUTH_PROVIDER` is unset.
@@ -114,7 +117,7 @@ impl Section for Config {
             }
             Provider::Custom => (secret.map(KeySource::Hs256).or(jwks.map(KeySource::Jwks)), issuer, audience),
         };
-        let config = Self { provider, keys, issuer, audience, jwks_cache, access_ttl };
+        let config = Self { provider, keys, issuer, audience, jwks_cache, access_ttl, passwords: passwords::Config::read(env) };
         config.check(env);
         config
     }

@@ -7,6 +7,8 @@ mod claims;
 mod config;
 mod jwks;
 pub mod own;
+pub mod passwords;
+pub mod presence;
 
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ pub use config::{Config, KeySource, Provider};
 use crate::platform::clock::Clock;
 use crate::platform::crypto::{self, Keys};
 use crate::platform::error::Error;
+use crate::platform::telemetry::metrics::METRICS;
 
 /// Longer tokens are refused unread.
 const MAX_TOKEN: usize = 8 * 1024;
@@ -135,7 +138,13 @@ impl Verifier {
         {
             return Ok(claims);
         }
-        let claims = Arc::new(self.verify_unknown(token, now).await?);
+        let verified = self.verify_unknown(token, now).await.inspect_err(|refusal| {
+            if matches!(refusal, Refusal::Expired) {
+                METRICS.token_operations.with_label_values(&["expired"]).inc();
+            }
+        });
+        let claims = Arc::new(verified?);
+        METRICS.token_operations.with_label_values(&["verified"]).inc();
         let expires = DateTime::from_timestamp(claims.expires_at, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
         self.remembered.insert(key, (expires.min(now + chrono::TimeDelta::seconds(REMEMBER_SECONDS)), claims.clone()));
         Ok(claims)

@@ -18,15 +18,22 @@ pub const TYPE: &str = "at+jwt";
 
 const PURPOSE: &str = "access-token";
 
+/// What a request needs to know of the open session that its token belongs to. May be a few seconds old.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct OpenSession {
+    pub user_id: String,
+    pub expires_at: DateTime<Utc>,
+}
+
 pub(super) fn verification_key(keys: &Keys) -> DecodingKey {
     DecodingKey::from_secret(&keys.derive(PURPOSE))
 }
 
-/// An access token of the service's own accounts for an existing user.
-pub fn mint(keys: &Keys, subject: &str, email: &str, now: DateTime<Utc>, life: Duration) -> anyhow::Result<String> {
+/// An access token of the service's own accounts: of an existing user, in one of their sessions.
+pub fn mint(keys: &Keys, subject: &str, email: &str, session: &str, now: DateTime<Utc>, life: Duration) -> anyhow::Result<String> {
     let header = Header { typ: Some(TYPE.to_owned()), ..Header::new(Algorithm::HS256) };
     let claims = json!({
-        "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "email": email, "jti": uuid::Uuid::now_v7().to_string(),
+        "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "email": email, "sid": session, "jti": uuid::Uuid::now_v7().to_string(),
         "iat": now.timestamp(), "exp": now.timestamp() + i64::try_from(life.as_secs())?,
     });
     Ok(encode(&header, &claims, &EncodingKey::from_secret(&keys.derive(PURPOSE)))?)

@@ -63,11 +63,13 @@ pub struct Options {
     pub deadline: Option<Duration>,
     /// The answer may be compressed.
     pub compress: bool,
+    /// The route is there with `AUTH_PROVIDER=local` only.
+    pub own_accounts: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limited: true, observed: true, shed: true, body_limit: None, deadline: None, compress: true }
+        Self { limited: true, observed: true, shed: true, body_limit: None, deadline: None, compress: true, own_accounts: false }
     }
 }
 
@@ -82,6 +84,11 @@ impl Route {
     pub fn new(zone: Zone, template: &str, item: &PathItem, options: Options) -> Self {
         let class = Class::of(template);
         Self { template: template.to_owned(), methods: methods(item), zone, class, options }
+    }
+
+    /// Whether its answers are for the caller alone, and no cache may keep them.
+    pub fn is_private(&self) -> bool {
+        self.zone != Zone::Public || self.template.starts_with("/api/v1/public/auth/")
     }
 
     /// GET routes answer HEAD too.

@@ -3,7 +3,8 @@
 //! code does not check. Every problem of a request is reported, not only the first.
 //!
 //! Understood: the types, `minimum`, `maximum`, `minLength`, `maxLength` (in code points), `minItems`,
-//! `maxItems`, `enum`, `format: uri` (absolute http or https), and the pattern `\S` (not only white space).
+//! `maxItems`, `enum`, `format: uri` (absolute http or https), `format: email`, and the pattern `\S` (not only white space);
+//! `format: password` asks for nothing.
 //! Anything else in a schema is a mistake that [`Shape::of_body`] reports.
 
 use std::any::TypeId;
@@ -17,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::platform::auth::is_web_url;
 use crate::platform::error::FieldError;
+use crate::platform::text::{fold_email, is_email};
 
 /// What a JSON value must look like.
 #[derive(Debug, Clone)]
@@ -25,7 +27,7 @@ pub enum Shape {
     Nullable(Box<Shape>),
     Object(Vec<(String, Shape, bool)>),
     List { items: Box<Shape>, min: usize, max: usize },
-    Text { min: usize, max: usize, web_url: bool, not_blank: bool },
+    Text { min: usize, max: usize, web_url: bool, email: bool, not_blank: bool },
     OneOf(Vec<String>),
     Integer { min: i64, max: i64 },
     Number { min: f64, max: f64 },
@@ -94,7 +96,7 @@ impl Shape {
                     list.iter().enumerate().for_each(|(i, value)| items.check(value, &format!("{field}.{i}"), problems));
                 }
             }
-            (Self::Text { min, max, web_url, not_blank }, Value::String(text)) => {
+            (Self::Text { min, max, web_url, email, not_blank }, Value::String(text)) => {
                 let length = text.chars().count();
                 if text.contains('\0') {
                     problem("nul", "Must not contain U+0000".to_owned());
@@ -106,6 +108,8 @@ impl Shape {
                     problem("blank", "Must not be blank".to_owned());
                 } else if *web_url && !is_web_url(text) {
                     problem("format", "Must be an absolute http or https URL".to_owned());
+                } else if *email && !is_email(&fold_email(text)) {
+                    problem("format", "Must be an e-mail address".to_owned());
                 }
             }
             (Self::OneOf(names), Value::String(text)) if names.contains(text) => {}
@@ -203,8 +207,9 @@ fn read(schema: &Value, named: &HashMap<String, Value>) -> Result<Shape, String>
                 Some(r"\S") => true,
                 Some(other) => return Err(format!("pattern {other}")),
             };
-            let web_url = schema.get("format").is_some_and(|format| format == "uri");
-            Ok(Shape::Text { min: length("minLength", 0)?, max: length("maxLength", usize::MAX)?, web_url, not_blank })
+            let has_format = |name: &str| schema.get("format").is_some_and(|format| format == name);
+            let (web_url, email) = (has_format("uri"), has_format("email"));
+            Ok(Shape::Text { min: length("minLength", 0)?, max: length("maxLength", usize::MAX)?, web_url, email, not_blank })
         }
         Some("integer") => {
             let bound = |name: &str, default: i64| {

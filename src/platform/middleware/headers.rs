@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue};
 
 use crate::platform::config::Environment;
-use crate::platform::http::{Route, Zone};
+use crate::platform::http::Route;
 
 const ALWAYS: [(HeaderName, HeaderValue); 6] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -30,7 +30,7 @@ const ALWAYS: [(HeaderName, HeaderValue); 6] = [
 ];
 
 pub async fn security_headers(State(environment): State<Environment>, request: Request, next: Next) -> Response {
-    let private = request.extensions().get::<Arc<Route>>().is_some_and(|route| route.zone != Zone::Public);
+    let private = request.extensions().get::<Arc<Route>>().is_some_and(|route| route.is_private());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in &ALWAYS {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
@@ -38,11 +38,9 @@ impl Default for Counters {
 }
 
 impl Counters {
-    pub fn hit(&self, rate: Rate, class: Class, caller: Caller, now: DateTime<Utc>) -> Decision {
+    pub fn count(&self, rate: Rate, class: Class, caller: Caller, by: u32, now: DateTime<Utc>) -> Decision {
         let key = (class, caller);
-        let shard = usize::try_from(self.hasher.hash_one(&key) % SHARDS as u64).unwrap_or(0);
-        let shard = &self.shards[shard];
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self.shard(&key);
         if shard.windows.len() >= SHARD_CAPACITY && !shard.windows.contains_key(&key) {
             shard.make_room(now.timestamp());
         }
@@ -50,7 +48,17 @@ impl Counters {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Counts { newest: rate.window.index(now), slots: [0; SLOT_COUNT], idle_at: 0 }),
         };
-        counts.hit(rate, now)
+        counts.count(rate, by, now)
+    }
+
+    pub fn forget(&self, class: Class, caller: Caller) {
+        let key = (class, caller);
+        self.shard(&key).windows.remove(&key);
+    }
+
+    fn shard(&self, key: &(Class, Caller)) -> MutexGuard<'_, Shard> {
+        let shard = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,7 +78,7 @@ impl Shard {
 }
 
 impl Counts {
-    fn hit(&mut self, rate: Rate, now: DateTime<Utc>) -> Decision {
+    fn count(&mut self, rate: Rate, by: u32, now: DateTime<Utc>) -> Decision {
         let index = rate.window.index(now).max(self.newest);
         for passed in 0..(index - self.newest).min(SLOTS) {
             self.slots[slot(index - passed)] = 0;
@@ -78,9 +86,9 @@ impl Counts {
         self.newest = index;
         let mut total: u64 = self.slots.iter().map(|n| u64::from(*n)).sum();
         let allowed = total < u64::from(rate.limit);
-        if allowed {
-            self.slots[slot(index)] += 1;
-            total += 1;
+        if allowed && by > 0 {
+            self.slots[slot(index)] += by;
+            total += u64::from(by);
             self.idle_at = rate.window.leaves(index) / 1_000_000 + 1;
         }
         let first = index.saturating_sub(SLOTS - 1);
@@ -107,8 +115,8 @@ mod tests {
 
     #[test]
     fn a_full_budget_comes_back_piece_by_piece() {
-        let (counters, clock, rate) = (Counters::default(), Clock::manual(), Rate { limit: 2, window: Window::Minute });
-        let hit = || counters.hit(rate, Class::Default, caller(1), clock.now());
+        let (counters, clock, rate) = (Counters::default(), Clock::manual(), Rate { limit: 2, window: Window::MINUTE });
+        let hit = || counters.count(rate, Class::Default, caller(1), 1, clock.now());
         assert_eq!(hit().remaining, 1);
         clock.advance(TimeDelta::seconds(30));
         assert_eq!(hit().remaining, 0);
@@ -122,8 +130,8 @@ mod tests {
 
     #[test]
     fn knocking_on_does_not_prolong_the_wait() {
-        let (counters, clock, rate) = (Counters::default(), Clock::manual(), Rate { limit: 1, window: Window::Second });
-        let hit = || counters.hit(rate, Class::Default, caller(1), clock.now());
+        let (counters, clock, rate) = (Counters::default(), Clock::manual(), Rate { limit: 1, window: Window::SECOND });
+        let hit = || counters.count(rate, Class::Default, caller(1), 1, clock.now());
         assert!(hit().allowed);
         for _ in 0..50 {
             clock.advance(TimeDelta::milliseconds(10));
@@ -134,10 +142,20 @@ mod tests {
     }
 
     #[test]
+    fn looking_counts_nothing_and_what_is_forgotten_is_gone() {
+        let (counters, clock, rate) = (Counters::default(), Clock::manual(), Rate { limit: 1, window: Window::QUARTER_HOUR });
+        let count = |by| counters.count(rate, Class::Guess, caller(1), by, clock.now()).allowed;
+        assert!(count(0) && count(0) && count(1));
+        assert!(!count(0) && !count(1));
+        counters.forget(Class::Guess, caller(1));
+        assert!(count(0));
+    }
+
+    #[test]
     fn the_number_of_callers_is_bounded() {
-        let (counters, clock, rate) = (Counters::default(), Clock::manual(), Rate { limit: 1, window: Window::Day });
+        let (counters, clock, rate) = (Counters::default(), Clock::manual(), Rate { limit: 1, window: Window::DAY });
         for n in 0..100_000 {
-            counters.hit(rate, Class::Default, caller(n), clock.now());
+            counters.count(rate, Class::Default, caller(n), 1, clock.now());
         }
         let kept: usize = counters.shards.iter().map(|shard| shard.lock().unwrap().windows.len()).sum();
         assert!(kept <= SHARDS * SHARD_CAPACITY, "{kept}");

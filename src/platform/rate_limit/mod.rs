@@ -14,18 +14,21 @@ use chrono::{DateTime, Utc};
 
 use crate::platform::config::{Env, Section, Value};
 use crate::platform::redis::Redis;
+use crate::platform::{crypto, text};
 
 /// Sub-windows of a window.
 const SLOT_COUNT: usize = 60;
 const SLOTS: u64 = SLOT_COUNT as u64;
 
-/// A budget that several routes share.
+/// A budget that several routes share, or that no route has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     Default,
     Ai,
     Auth,
     Webhook,
+    /// Wrong passwords.
+    Guess,
 }
 
 impl Class {
@@ -34,7 +37,7 @@ impl Class {
         let under = |prefix: &str| template.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if under("/api/v1/app/ai") {
             Self::Ai
-        } else if under("/api/v1/public/auth") {
+        } else if under("/api/v1/public/auth") && template != "/api/v1/public/auth/config" {
             Self::Auth
         } else if under("/api/v1/public/webhooks") {
             Self::Webhook
@@ -49,6 +52,7 @@ impl Class {
             Self::Ai => "ai",
             Self::Auth => "auth",
             Self::Webhook => "webhook",
+            Self::Guess => "guess",
         }
     }
 }
@@ -58,23 +62,34 @@ impl Class {
 pub enum Caller {
     User(Arc<str>),
     Address(IpAddr),
+    /// An account as somebody at one address tries it; a hash of the two.
+    Attempt([u8; 32]),
 }
 
 impl Caller {
-    /// IPv6 callers are told apart by their /64: that is what one customer gets.
     pub fn address(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-            IpAddr::V4(v4) => IpAddr::V4(v4),
-        })
+        Self::Address(customer(address))
+    }
+
+    /// Whoever is at `client` and tries the account with this address, in whichever way it is written.
+    pub fn attempt(email: &str, client: IpAddr) -> Self {
+        Self::Attempt(crypto::hash(&[text::fold_email(email).as_bytes(), customer(client).to_string().as_bytes()]))
     }
 
     /// `user` or `ip`, as metrics name it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::User(_) => "user",
-            Self::Address(_) => "ip",
+            Self::Address(_) | Self::Attempt(_) => "ip",
         }
+    }
+}
+
+/// IPv6 callers are told apart by their /64: that is what one customer gets.
+fn customer(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        IpAddr::V4(v4) => IpAddr::V4(v4),
     }
 }
 
@@ -85,20 +100,22 @@ pub struct Rate {
     pub window: Window,
 }
 
+/// A length of time, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Window {
-    Second,
-    Minute,
-    Hour,
-    Day,
-}
+pub struct Window(i64);
 
 impl Window {
-    const ALL: [(Self, &str, i64); 4] =
-        [(Self::Second, "second", 1), (Self::Minute, "minute", 60), (Self::Hour, "hour", 3600), (Self::Day, "day", 86_400)];
+    pub const SECOND: Self = Self(1);
+    pub const MINUTE: Self = Self(60);
+    pub const QUARTER_HOUR: Self = Self(900);
+    pub const HOUR: Self = Self(3600);
+    pub const DAY: Self = Self(86_400);
+
+    /// Those that a variable can name.
+    const NAMED: [(Self, &str); 4] = [(Self::SECOND, "second"), (Self::MINUTE, "minute"), (Self::HOUR, "hour"), (Self::DAY, "day")];
 
     fn micros(self) -> i64 {
-        Self::ALL.iter().find(|(window, ..)| *window == self).map_or(60, |(.., seconds)| *seconds) * 1_000_000
+        self.0 * 1_000_000
     }
 
     /// The sub-window that a moment lies in, counted from the Unix epoch.
@@ -119,15 +136,18 @@ impl Value for Rate {
         let wants = || "<n>/<second|minute|hour|day> with n ≥ 1, such as 60/minute".to_owned();
         let (limit, window) = text.split_once('/').ok_or_else(wants)?;
         let limit = limit.trim().parse().ok().filter(|n| *n >= 1).ok_or_else(wants)?;
-        let (window, ..) = Window::ALL.into_iter().find(|(_, name, _)| *name == window.trim()).ok_or_else(wants)?;
+        let (window, _) = Window::NAMED.into_iter().find(|(_, name)| *name == window.trim()).ok_or_else(wants)?;
         Ok(Self { limit, window })
     }
 
     fn show(&self) -> String {
-        let name = Window::ALL.iter().find(|(window, ..)| *window == self.window).map_or("minute", |(_, name, _)| name);
+        let name = Window::NAMED.iter().find(|(window, _)| *window == self.window).map_or("minute", |(_, name)| name);
         format!("{}/{name}", self.limit)
     }
 }
+
+/// Wrong passwords for one account from one client address.
+const GUESSES: Rate = Rate { limit: 10, window: Window::QUARTER_HOUR };
 
 /// The rates of all classes.
 #[derive(Debug, Clone)]
@@ -142,7 +162,7 @@ pub struct Config {
 impl Section for Config {
     fn read(env: &mut Env) -> Self {
         env.section("Rate limits");
-        let per_minute = |limit| Rate { limit, window: Window::Minute };
+        let per_minute = |limit| Rate { limit, window: Window::MINUTE };
         Self {
             enabled: env.var("RATE_LIMIT_ENABLED", "Turns rate limits and their headers off").or(true),
             default: env.var("RATE_LIMIT_DEFAULT", "Requests per caller, `<n>/<second|minute|hour|day>`").or(per_minute(60)),
@@ -210,14 +230,39 @@ impl Limiter {
             Class::Ai => self.config.ai,
             Class::Auth => self.config.auth,
             Class::Webhook => self.config.webhook,
+            Class::Guess => GUESSES,
         };
+        Some(self.count(rate, class, caller, 1, now).await)
+    }
+
+    /// Whether the attempt may still be made, or how long to wait. Counts nothing. Holds whether or not limits are on.
+    pub async fn check_guesses(&self, attempt: Caller, now: DateTime<Utc>) -> Decision {
+        self.count(GUESSES, Class::Guess, attempt, 0, now).await
+    }
+
+    /// Counts a wrong password; not allowed where there were too many before it.
+    pub async fn count_guess(&self, attempt: Caller, now: DateTime<Utc>) -> Decision {
+        self.count(GUESSES, Class::Guess, attempt, 1, now).await
+    }
+
+    /// Forgets the wrong passwords of somebody who has shown by other means that the account is theirs.
+    pub async fn forget_guesses(&self, attempt: Caller) {
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared {
+            shared.forget(Class::Guess, &attempt).await;
+        }
+        self.memory.forget(Class::Guess, attempt);
+    }
+
+    /// Counts `by` (0 or 1) requests.
+    async fn count(&self, rate: Rate, class: Class, caller: Caller, by: u32, now: DateTime<Utc>) -> Decision {
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.shared
-            && let Some(decision) = shared.hit(rate, class, &caller, now).await
+            && let Some(decision) = shared.count(rate, class, &caller, by, now).await
         {
-            return Some(decision);
+            return decision;
         }
-        Some(self.memory.hit(rate, class, caller, now))
+        self.memory.count(rate, class, caller, by, now)
     }
 }
 
@@ -237,7 +282,8 @@ mod tests {
     fn classes_go_by_whole_path_segments() {
         assert_eq!(Class::of("/api/v1/app/ai/chat"), Class::Ai);
         assert_eq!(Class::of("/api/v1/app/aircraft"), Class::Default);
-        assert_eq!(Class::of("/api/v1/public/auth"), Class::Auth);
+        assert_eq!(Class::of("/api/v1/public/auth/login"), Class::Auth);
+        assert_eq!(Class::of("/api/v1/public/auth/config"), Class::Default);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The counters in Redis: one hash per caller, counted by one script, so that instances cannot race.
 
 use chrono::{DateTime, Utc};
-use deadpool_redis::redis::Script;
+use deadpool_redis::redis::{AsyncCommands, Script};
 
 use super::{Caller, Class, Decision, Rate, SLOTS};
+use crate::platform::crypto;
 use crate::platform::redis::Redis;
 
 /// Fields of the hash are sub-window numbers. Those that left the window are removed on the way, so the
@@ -22,6 +23,7 @@ for i = 1, #slots, 2 do
   end
 end
 if total >= limit then return {0, total, oldest or index} end
+if ARGV[5] == '0' then return {1, total, oldest or index} end
 redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return {1, total + 1, math.min(oldest or index, index)}
@@ -38,15 +40,25 @@ impl Counters {
     }
 
     /// `None` while Redis is down.
-    pub async fn hit(&self, rate: Rate, class: Class, caller: &Caller, now: DateTime<Utc>) -> Option<Decision> {
-        let key = match caller {
-            Caller::User(id) => self.redis.key(&format!("rate:{}:user:{id}", class.name())),
-            Caller::Address(address) => self.redis.key(&format!("rate:{}:ip:{address}", class.name())),
-        };
-        let mut call = self.script.key(key);
+    pub async fn count(&self, rate: Rate, class: Class, caller: &Caller, by: u32, now: DateTime<Utc>) -> Option<Decision> {
+        let mut call = self.script.key(self.key(class, caller));
         let life = rate.window.micros() / 1000 + 1000;
-        call.arg(rate.window.index(now)).arg(rate.limit).arg(SLOTS).arg(life);
+        call.arg(rate.window.index(now)).arg(rate.limit).arg(SLOTS).arg(life).arg(by);
         let answer = self.redis.call(async |connection| call.invoke_async::<(u8, u64, u64)>(connection).await).await;
         answer.map(|(allowed, total, oldest)| Decision::new(rate, allowed == 1, total, oldest, now))
+    }
+
+    pub async fn forget(&self, class: Class, caller: &Caller) {
+        let key = self.key(class, caller);
+        self.redis.call(async |connection| connection.del::<_, ()>(key).await).await;
+    }
+
+    fn key(&self, class: Class, caller: &Caller) -> String {
+        let class = class.name();
+        self.redis.key(&match caller {
+            Caller::User(id) => format!("rate:{class}:user:{id}"),
+            Caller::Address(address) => format!("rate:{class}:ip:{address}"),
+            Caller::Attempt(hash) => format!("rate:{class}:{}", crypto::hex(hash)),
+        })
     }
 }

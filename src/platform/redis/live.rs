@@ -9,6 +9,7 @@ use deadpool_redis::redis::{AsyncCommands, Client, RedisResult};
 use deadpool_redis::{Connection, Pool, PoolConfig, Runtime, Timeouts};
 use futures_util::StreamExt;
 use secrecy::ExposeSecret;
+use tokio_util::task::TaskTracker;
 
 use super::{Config, Health};
 
@@ -27,6 +28,8 @@ struct Inner {
     client: Client,
     prefix: String,
     up: AtomicBool,
+    /// Messages on their way.
+    sending: TaskTracker,
 }
 
 impl Redis {
@@ -44,7 +47,13 @@ impl Redis {
             .build()
             .context("building the Redis pool")?;
         let client = Client::open(url).context("REDIS_URL")?;
-        Ok(Some(Self(Arc::new(Inner { pool, client, prefix: config.prefix.clone(), up: AtomicBool::new(true) }))))
+        Ok(Some(Self(Arc::new(Inner {
+            pool,
+            client,
+            prefix: config.prefix.clone(),
+            up: AtomicBool::new(true),
+            sending: TaskTracker::new(),
+        }))))
     }
 
     /// A key or channel name under the configured prefix.
@@ -116,10 +125,18 @@ impl Redis {
         }
     }
 
-    /// Sends a message to every instance that listens on the channel, this one too.
-    pub async fn publish(&self, channel: &str, message: &str) {
-        let channel = self.key(channel);
-        self.call(async |connection| connection.publish::<_, _, ()>(channel, message).await).await;
+    /// Sends a message to every instance that listens on the channel, this one too, while the caller goes on.
+    pub fn publish(&self, channel: &str, message: String) {
+        let (redis, channel) = (self.clone(), self.key(channel));
+        self.0.sending.spawn(async move {
+            redis.call(async |connection| connection.publish::<_, _, ()>(channel, message).await).await;
+        });
+    }
+
+    /// Waits until every message is sent: for a process that is about to end.
+    pub async fn flush(&self) {
+        self.0.sending.close();
+        self.0.sending.wait().await;
     }
 
     /// Listens on a channel for as long as the process lives. `connected` runs at each (re)connection:

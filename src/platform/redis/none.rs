@@ -18,6 +18,10 @@ impl Redis {
         }
     }
 
+    pub async fn flush(&self) {
+        match self.0 {}
+    }
+
     pub fn connections(&self) -> usize {
         match self.0 {}
     }

@@ -38,6 +38,9 @@ pub struct Metrics {
     pub external_duration: HistogramVec,
     pub rate_limit_hits: IntCounterVec,
     pub auth_failures: IntCounterVec,
+    pub auth_events: IntCounterVec,
+    pub token_operations: IntCounterVec,
+    pub active_sessions: IntGauge,
     pub errors: IntCounterVec,
 }
 
@@ -89,6 +92,10 @@ impl Builder {
         self.add(name, "gauge", help, IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
+    fn int_gauge(&mut self, name: &'static str, help: &'static str) -> IntGauge {
+        self.add(name, "gauge", help, IntGauge::new(name, help))
+    }
+
     fn histogram(&mut self, name: &'static str, help: &'static str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
         self.add(name, "histogram", help, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
     }
@@ -118,12 +125,7 @@ impl Metrics {
             db_errors: b.counter("db_errors_total", "Failed database queries by kind", &["error_type"]),
             cache_hits: b.counter("cache_hits_total", "Cache look-ups that found a value", &["cache_type"]),
             cache_misses: b.counter("cache_misses_total", "Cache look-ups that found none", &["cache_type"]),
-            redis_connections: b.add(
-                "redis_connections",
-                "gauge",
-                "Redis connections open",
-                IntGauge::new("redis_connections", "Redis connections open"),
-            ),
+            redis_connections: b.int_gauge("redis_connections", "Redis connections open"),
             users: b.gauge("users_total", "Users by status; refreshed at most once a minute", &["status"]),
             active_subscriptions: b.gauge(
                 "active_subscriptions_total",
@@ -155,6 +157,13 @@ impl Metrics {
             ),
             rate_limit_hits: b.counter("rate_limit_hits_total", "Requests refused by a rate limit", &["class", "endpoint", "client_type"]),
             auth_failures: b.counter("auth_failures_total", "Requests refused for their credentials", &["reason"]),
+            auth_events: b.counter("auth_events_total", "Log-ins, sign-ups and what follows them", &["event", "provider"]),
+            token_operations: b.counter(
+                "token_operations_total",
+                "Access tokens issued, verified (once a minute while in use), refused as expired; sessions revoked",
+                &["operation"],
+            ),
+            active_sessions: b.int_gauge("active_sessions", "Users with an authenticated request in the last 15 minutes"),
             errors: b.counter("errors_total", "Error answers by code", &["code"]),
             registry: b.registry,
             declared: b.declared,

@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn only_known_names_are_templates() {
-        assert_eq!(names(), ["notification", "password_reset", "welcome"]);
+        assert_eq!(names(), ["email_taken", "notification", "password_changed", "password_reset", "verify_email", "welcome"]);
         let common = Common { app_name: "x", subject: "x", now: DateTime::UNIX_EPOCH };
         for name in ["frame", "plain", "", "../mod", "welcome.html", "Welcome", "nothing"] {
             assert!(matches!(render(name, Map::new(), &common), Err(ProviderError::Rejected(_))), "{name}");

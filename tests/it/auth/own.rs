@@ -2,10 +2,11 @@
 
 use chrono::TimeDelta;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use omnistack::features::users::service;
+use omnistack::features::{accounts, users};
 use omnistack::platform::auth::{Role, own};
 use serde_json::{Value, json};
 
+use crate::harness::accounts::LOCAL;
 use crate::harness::tokens::claims;
 use crate::harness::{Backend, SECRET, TestApp};
 
@@ -15,12 +16,11 @@ crate::on_both_backends![
     roles_are_those_of_the_account
 ];
 
-const LOCAL: [(&str, &str); 2] = [("AUTH_PROVIDER", "local"), ("OAUTH_JWT_SECRET", "")];
 const PURPOSE: &str = "access-token";
 
 async fn account(t: &TestApp, email: &str, role: Role) -> String {
-    service::find_or_create(&t.app, email, role).await.unwrap();
-    service::token_of(&t.app, email).await.unwrap().unwrap()
+    let user = users::service::by_hand::find_or_create(&t.app, email, role).await.unwrap();
+    accounts::service::by_hand::token(&t.app, &user).await.unwrap().unwrap()
 }
 
 async fn an_account_gets_in_with_its_token(b: Backend) {
@@ -40,7 +40,7 @@ async fn an_account_gets_in_with_its_token(b: Backend) {
 async fn a_token_for_an_account_that_is_gone_is_refused_and_makes_none(b: Backend) {
     let t = TestApp::with(b, &LOCAL).await;
     let life = std::time::Duration::from_secs(900);
-    let ghost = own::mint(&t.app.keys, "ghost", "ghost@example.test", t.clock.now(), life).unwrap();
+    let ghost = own::mint(&t.app.keys, "ghost", "ghost@example.test", "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", t.clock.now(), life).unwrap();
     for path in ["/app/users/me", "/admin/users"] {
         let reply = t.with_token(&ghost).get(path).await;
         assert_eq!(reply.json()["error"]["message"], "Invalid token");
@@ -60,14 +60,16 @@ async fn roles_are_those_of_the_account(b: Backend) {
     t.with_token(&amy).get("/admin/users").await.expect(200);
     t.with_token(&ada).patch(&path, json!({"is_active": false})).await.expect(200);
     t.with_token(&amy).get("/app/users/me").await.expect_error(403, "AUTHORIZATION_ERROR");
-    assert_eq!(service::token_of(&t.app, "amy@example.test").await.unwrap(), None);
+    let gone = users::service::by_hand::find_or_create(&t.app, "amy@example.test", Role::User).await.unwrap();
+    assert_eq!(accounts::service::by_hand::token(&t.app, &gone).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn what_was_signed_for_another_purpose_is_no_access_token() {
     let t = TestApp::with(Backend::Sqlite, &LOCAL).await;
-    let id = service::find_or_create(&t.app, "amy@example.test", Role::User).await.unwrap().id;
-    let body = claims(id.as_str(), &t.clock).with("iss", own::ISSUER.into()).with("aud", own::AUDIENCE.into()).body;
+    let amy = t.register("amy@example.test").await;
+    let session = t.texts("SELECT id FROM sessions").await.remove(0);
+    let body = claims(&amy.id, &t.clock).with("iss", own::ISSUER.into()).with("aud", own::AUDIENCE.into()).with("sid", session.into()).body;
     let sign = |typ: Option<&str>, key: &[u8], body: &Value| {
         let header = Header { typ: typ.map(str::to_owned), ..Header::new(Algorithm::HS256) };
         encode(&header, body, &EncodingKey::from_secret(key)).unwrap()
@@ -81,7 +83,14 @@ async fn what_was_signed_for_another_purpose_is_no_access_token() {
     for key in [t.app.keys.derive("idempotency-answer").as_slice(), service_secret, SECRET.as_bytes(), b""] {
         t.with_token(&sign(Some(own::TYPE), key, &body)).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
     }
-    for (name, value) in [("iss", json!("other")), ("aud", json!("other")), ("aud", Value::Null), ("iss", Value::Null)] {
+    for (name, value) in [
+        ("iss", json!("other")),
+        ("aud", json!("other")),
+        ("aud", Value::Null),
+        ("iss", Value::Null),
+        ("sid", Value::Null),
+        ("sid", json!("other")),
+    ] {
         let mut body = body.clone();
         body[name] = value;
         t.with_token(&sign(Some(own::TYPE), &key, &body)).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");

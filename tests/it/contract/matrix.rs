@@ -2,14 +2,16 @@
 //! without a word here.
 
 use chrono::TimeDelta;
+use omnistack::features::{accounts, users};
+use omnistack::platform::auth::Role;
 use omnistack::platform::http::{Route, Zone};
 use serde_json::json;
 
-use super::{every_call, is_guarded, path_of};
+use super::{every_call, is_guarded, offered_calls, path_of};
 use crate::harness::tokens::claims;
 use crate::harness::{Backend, Client, Reply, SECRET, TestApp};
 
-crate::on_both_backends![every_route_lets_in_whom_its_zone_says];
+crate::on_both_backends![every_route_lets_in_whom_its_zone_says, every_route_does_so_with_our_own_accounts];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
@@ -57,17 +59,54 @@ async fn callers(t: &TestApp) -> Vec<(Who, Client)> {
 async fn every_route_lets_in_whom_its_zone_says(b: Backend) {
     let t = TestApp::start(b).await;
     let callers = callers(&t).await;
-    for (route, method) in every_call() {
+    for (route, method) in offered_calls() {
         for (who, client) in &callers {
-            let what = format!("{method} {} by {who:?}", route.template);
-            let call = client.call(method.clone(), &path_of(&route));
-            // An empty object: what it lacks is found out after the guard.
-            let reply = if method == "GET" { call.await } else { call.json(&json!({})).await };
-            match refusal(route.zone, *who) {
-                Some(status) => assert_eq!(reply.status, status, "{what}: {}", reply.text()),
-                None => assert!(!matches!(reply.status.as_u16(), 401 | 403), "{what}: {}", reply.text()),
+            hold_to_its_zone(&route, &method, *who, client).await;
+        }
+    }
+}
+
+async fn hold_to_its_zone(route: &Route, method: &http::Method, who: Who, client: &Client) {
+    let what = format!("{method} {} by {who:?}", route.template);
+    let call = client.call(method.clone(), &path_of(route));
+    // An empty object: what it lacks is found out after the guard.
+    let reply = if method == "GET" { call.await } else { call.json(&json!({})).await };
+    match refusal(route.zone, who) {
+        Some(status) => assert_eq!(reply.status, status, "{what}: {}", reply.text()),
+        None => assert!(!matches!(reply.status.as_u16(), 401 | 403), "{what}: {}", reply.text()),
+    }
+    check(&what, route, &reply);
+}
+
+async fn every_route_does_so_with_our_own_accounts(b: Backend) {
+    let t = TestApp::with_accounts(b, &[]).await;
+    let stranger = t.second_with_accounts(&[("SECRET_KEY", "the-service-secret-of-another-installation")]).await;
+    let mut people = Vec::new();
+    for (who, role) in [
+        (Who::Expired, Role::User),
+        (Who::WrongKey, Role::User),
+        (Who::User, Role::User),
+        (Who::OtherUser, Role::User),
+        (Who::Deactivated, Role::User),
+        (Who::DeactivatedAdmin, Role::Admin),
+        (Who::Admin, Role::Admin),
+        (Who::Superadmin, Role::Superadmin),
+    ] {
+        people.push((who, users::service::by_hand::find_or_create(&t.app, &format!("{who:?}@example.test"), role).await.unwrap()));
+    }
+    for (route, method) in every_call() {
+        hold_to_its_zone(&route, &method, Who::Nobody, &t.anonymous()).await;
+        for (who, user) in &people {
+            // A session for each call, for some calls end it.
+            let issuer = if *who == Who::WrongKey { &stranger } else { &t };
+            let token = accounts::service::by_hand::token(&issuer.app, user).await.unwrap().unwrap();
+            let off = matches!(who, Who::Deactivated | Who::DeactivatedAdmin);
+            users::service::by_hand::set_active(&t.app, user.id.as_str(), !off).await.unwrap();
+            if *who == Who::Expired {
+                t.clock.advance(TimeDelta::minutes(16));
             }
-            check(&what, &route, &reply);
+            hold_to_its_zone(&route, &method, *who, &t.with_token(&token)).await;
+            users::service::by_hand::set_active(&t.app, user.id.as_str(), true).await.unwrap();
         }
     }
 }
@@ -83,7 +122,7 @@ fn check(what: &str, route: &Route, reply: &Reply) {
     }
     super::headers::carries_what_every_answer_does(what, reply);
     super::headers::tells_its_budget(what, reply, route.options.limited);
-    if is_guarded(route) {
+    if is_guarded(route) || route.template.contains("/auth/") {
         assert_eq!(reply.header("cache-control"), Some("no-store"), "{what}");
     }
 }
@@ -93,7 +132,7 @@ async fn every_route_answers_head_as_get_and_refuses_other_methods() {
     let t = TestApp::start(Backend::Sqlite).await;
     let admin = t.admin().await;
     let mut seen = std::collections::BTreeSet::new();
-    for (route, _) in every_call() {
+    for (route, _) in offered_calls() {
         if !seen.insert(route.template.clone()) {
             continue;
         }
@@ -101,7 +140,7 @@ async fn every_route_answers_head_as_get_and_refuses_other_methods() {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
             let method: http::Method = method.parse().unwrap();
             // The same template may stand in several records.
-            let offered = every_call().iter().any(|(other, _)| other.template == route.template && other.allows(&method));
+            let offered = offered_calls().iter().any(|(other, _)| other.template == route.template && other.allows(&method));
             if offered && method != "HEAD" {
                 continue;
             }

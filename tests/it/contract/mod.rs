@@ -21,6 +21,11 @@ fn every_call() -> Vec<(Arc<Route>, Method)> {
     router::routes().into_iter().flat_map(each).collect()
 }
 
+/// As [`every_call`], but for what is there with our own accounts only.
+fn offered_calls() -> Vec<(Arc<Route>, Method)> {
+    every_call().into_iter().filter(|(route, _)| !route.options.own_accounts).collect()
+}
+
 /// A path of the route for [`crate::harness::Client::call`]; its parameters name nothing that exists.
 fn path_of(route: &Route) -> String {
     let segments =

@@ -214,7 +214,7 @@ fn every_reference_leads_somewhere_and_nothing_is_described_in_vain() {
 
 #[tokio::test]
 async fn the_document_is_served_as_described() {
-    let t = TestApp::with(Backend::Sqlite, &[("PROJECT_NAME", "Rocket & <Co>")]).await;
+    let t = TestApp::with_accounts(Backend::Sqlite, &[("PROJECT_NAME", "Rocket & <Co>")]).await;
     let reply = t.anonymous().get("/openapi.json").await;
     super::headers::carries_what_every_answer_does("document", &reply);
     super::headers::tells_its_budget("document", &reply, false);

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::{every_call, is_guarded, path_of};
+use super::{is_guarded, offered_calls, path_of};
 use crate::harness::{Backend, TestApp};
 
 /// Bodies from bad to worse; none tells a caller without a token anything.
@@ -21,7 +21,7 @@ async fn without_a_token_nobody_learns_whether_a_body_is_valid_or_a_record_exist
     let t = TestApp::start(Backend::Sqlite).await;
     let amy = t.user("amy").await;
     let existing = format!("/app/projects/{}", amy.project("Apollo").await["id"].as_str().unwrap());
-    let guarded = every_call().into_iter().filter(|(route, _)| is_guarded(route)).map(|(route, method)| (method, path_of(&route)));
+    let guarded = offered_calls().into_iter().filter(|(route, _)| is_guarded(route)).map(|(route, method)| (method, path_of(&route)));
     for (method, path) in guarded.chain([(Method::GET, existing.clone()), (Method::DELETE, existing)]) {
         for (content_type, body) in BODIES {
             let reply = t.anonymous().call(method.clone(), &path).body(content_type, body).query(&[("limit", "0")]).await;
@@ -34,7 +34,7 @@ async fn without_a_token_nobody_learns_whether_a_body_is_valid_or_a_record_exist
 async fn without_the_role_nobody_learns_it_either() {
     let t = TestApp::start(Backend::Sqlite).await;
     let amy = t.user("amy").await;
-    for (route, method) in every_call().into_iter().filter(|(route, _)| route.zone.name() == "admin") {
+    for (route, method) in offered_calls().into_iter().filter(|(route, _)| route.zone.name() == "admin") {
         for (content_type, body) in BODIES {
             let reply = amy.call(method.clone(), &path_of(&route)).body(content_type, body).query(&[("limit", "0")]).await;
             reply.expect_error(403, "AUTHORIZATION_ERROR");
@@ -45,7 +45,7 @@ async fn without_the_role_nobody_learns_it_either() {
 /// Every operation of the zones with a token that the document gives a JSON body: method and path.
 fn operations_with_body() -> Vec<(Method, String)> {
     let api = serde_json::to_value(omnistack::boot::router::api("x")).unwrap();
-    let calls = every_call().into_iter().filter(|(route, _)| is_guarded(route));
+    let calls = offered_calls().into_iter().filter(|(route, _)| is_guarded(route));
     let with_body = calls.filter(|(route, method)| {
         let operation = &api["paths"][&route.template][method.as_str().to_lowercase()];
         operation["requestBody"]["content"]["application/json"].is_object()
@@ -89,7 +89,7 @@ async fn parameters_of_a_query_are_all_understood_and_judged() {
     let admin = t.admin().await;
     let api = serde_json::to_value(omnistack::boot::router::api("x")).unwrap();
     let mut judged = 0;
-    for (route, method) in every_call().into_iter().filter(|(route, method)| is_guarded(route) && method == Method::GET) {
+    for (route, method) in offered_calls().into_iter().filter(|(route, method)| is_guarded(route) && method == Method::GET) {
         let parameters = api["paths"][&route.template]["get"]["parameters"].as_array().cloned().unwrap_or_default();
         for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
             let name = parameter["name"].as_str().unwrap();

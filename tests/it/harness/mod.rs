@@ -3,6 +3,7 @@
 //! `on_both_backends![story, …]` makes `sqlite::story` and `postgres::story` of `async fn story(b: Backend)`.
 //! A story left out of the list is dead code, which clippy refuses.
 
+pub mod accounts;
 mod client;
 pub mod database;
 pub mod functions;
@@ -233,6 +234,20 @@ impl TestApp {
     pub async fn number(&self, text: &str) -> i64 {
         self.database.number(&self.app.db, text).await
     }
+
+    /// The columns of a table, but for those that hold bytes.
+    pub async fn columns(&self, table: &str) -> Vec<String> {
+        let text = if self.app.db.is_postgres() {
+            format!(
+                "SELECT CAST(column_name AS TEXT) FROM information_schema.columns
+                 WHERE table_schema = current_schema() AND table_name = '{table}' AND data_type <> 'bytea'"
+            )
+        } else {
+            format!("SELECT name FROM pragma_table_info('{table}') WHERE type <> 'BLOB'")
+        };
+        self.texts(&text).await
+    }
+
     /// The last column of every row of a query, which must be text.
     pub async fn texts(&self, text: &str) -> Vec<String> {
         self.database.texts(&self.app.db, text).await

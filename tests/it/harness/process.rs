@@ -7,6 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::Client;
 
 /// No step of a process takes longer, even on a busy machine.
@@ -157,6 +159,13 @@ impl Server {
         Client::new(&self.url, token)
     }
 
+    /// The administrator of a local installation, who has just logged in.
+    pub async fn admin(&self, password: &str) -> Client {
+        let body = json!({"email": "admin@localhost", "password": password});
+        let session = self.client(None).post("/public/auth/login", body).await.expect(200);
+        self.client(session["access_token"].as_str().map(str::to_owned))
+    }
+
     /// Host and port, for connections of the test's own making.
     pub fn authority(&self) -> &str {
         self.url.trim_start_matches("http://")
@@ -202,10 +211,10 @@ impl Drop for Server {
     }
 }
 
-/// The token that the banner offers.
-pub fn banner_token(output: &str) -> String {
-    let line = output.lines().find_map(|line| line.trim().strip_prefix("TOKEN="));
-    line.unwrap_or_else(|| panic!("no token in\n{output}")).to_owned()
+/// The password of the administrator whom the first start made.
+pub fn banner_password(output: &str) -> String {
+    let line = output.lines().skip_while(|line| line.trim() != "admin@localhost").nth(1);
+    line.unwrap_or_else(|| panic!("no password in\n{output}")).trim().to_owned()
 }
 
 /// Permissions of a file, as `chmod` takes them.

@@ -80,7 +80,7 @@ async fn a_token_opens_the_door_of_a_local_installation() {
     // Promoted from the command line while the server runs, a user is an administrator from the next look at her row.
     let token = place.run(&["token", "--email", "bea@example.com"]).await.expect_ok();
     let said = place.run(&["users", "promote", " BEA@example.com", "--role", "admin"]).await.expect_ok();
-    assert!(said.contains("is now admin"), "{said}");
+    assert!(said.contains("is admin, active"), "{said}");
     let bea = server.client(Some(token.trim().to_owned()));
     assert_eq!(bea.get("/admin/users").await.expect(200)["total"], 3);
     let said = place.run(&["users", "promote", "nobody@example.com", "--role", "admin"]).await.expect_refusal();
@@ -120,6 +120,7 @@ async fn a_token_is_refused_where_only_the_issuer_can_sign() {
         .with("ENVIRONMENT", "production")
         .with("SECRET_KEY", "0123456789abcdef0123456789abcdef")
         .with("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+        .with("PUBLIC_BASE_URL", "https://api.example.com")
         .with("BACKEND_CORS_ORIGINS", "https://app.example.com");
     let outcome = production.run(&["token", "--email", "ada@example.com"]).await;
     assert!(outcome.out.is_empty());

@@ -1,5 +1,6 @@
 //! The binary as people and machines run it: start, stop, commands, logs.
 
+mod accounts;
 mod chaos;
 mod cli;
 mod docs;

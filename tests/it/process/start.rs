@@ -1,10 +1,12 @@
 //! The first start and the next ones, and starts that cannot go well.
 
-use serde_json::json;
+use std::process::Command;
+
+use serde_json::{Value, json};
 
 use crate::harness::Backend;
 use crate::harness::database::Database;
-use crate::harness::process::{Place, banner_token, mode};
+use crate::harness::process::{Place, banner_password, mode};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_folder_and_no_settings_are_enough() {
@@ -22,25 +24,25 @@ async fn an_empty_folder_and_no_settings_are_enough() {
     // The banner's own lines work as they stand.
     let output = server.output();
     assert!(!output.contains(secret.trim()), "the secret is told");
-    let curls: Vec<&str> = output.lines().map(str::trim).filter(|line| line.starts_with("curl ")).collect();
-    let urls: Vec<&str> = curls.iter().map(|line| line.rsplit(' ').next().unwrap()).collect();
-    assert_eq!(urls, [format!("http://localhost:{port}/api/v1/app/users/me"), format!("http://localhost:{port}/api/v1/app/projects")]);
-    let admin = server.client(Some(banner_token(&output)));
-    let me = admin.get("/app/users/me").await.expect(200);
+    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| line.contains("curl ")).collect();
+    let said = Command::new("sh").args(["-c", &format!("set -e\n{}", lines.join("\necho\n"))]).output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let answers: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let [me, made] = answers.as_slice() else { panic!("{said}\n{output}") };
     assert_eq!((me["email"].as_str(), me["role"].as_str()), (Some("admin@localhost"), Some("admin")));
-    let body = curls[1].split('\'').find(|part| part.starts_with('{')).unwrap();
-    let made = admin.call(http::Method::POST, "/app/projects").body("application/json", body.to_owned()).await.expect(201);
-    assert_eq!(made["name"], "Apollo");
+    assert_eq!((&made["name"], &made["owner_id"]), (&json!("Apollo"), &me["id"]));
+    let password = banner_password(&output);
+    let before = server.admin(&password).await;
     server.stop().await;
 
     // The next start: the same secret, no second administrator, everything still there.
     let server = place.serve().await;
-    let again = server.client(Some(banner_token(&server.output())));
+    assert!(!server.output().contains(&password) && !server.output().contains("admin@localhost"), "{}", server.output());
+    let again = server.admin(&password).await;
     assert_eq!(again.get("/app/users/me").await.expect(200)["id"], me["id"]);
     assert_eq!(again.get("/admin/users").await.expect(200)["total"], 1);
     assert_eq!(again.get("/app/projects").await.expect(200)["items"], json!([made]));
-    let old_token = server.client(Some(banner_token(&output)));
-    old_token.get("/app/users/me").await.expect(200);
+    server.client(before.token).get("/app/users/me").await.expect(200);
     assert_eq!(std::fs::read_to_string(place.path("data/secret_key")).unwrap(), secret);
     server.stop().await;
 }
@@ -49,13 +51,13 @@ async fn an_empty_folder_and_no_settings_are_enough() {
 async fn an_administrator_is_made_only_on_a_developers_machine() {
     let staging = Place::new().with("ENVIRONMENT", "staging").with("SECRET_KEY", "0123456789abcdef0123456789abcdef");
     let server = staging.serve().await;
-    assert!(!server.output().contains("TOKEN="), "{}", server.output());
+    assert!(!server.output().contains("admin@localhost"), "{}", server.output());
     assert!(!staging.path("data").exists(), "the secret was given, so none is made");
     let server_output = server.stop().await;
     assert!(!server_output.contains("0123456789abcdef"));
     let other_issuer = Place::new().with("OAUTH_JWT_SECRET", "0123456789abcdef0123456789abcdef");
     let server = other_issuer.serve().await;
-    assert!(!server.output().contains("TOKEN="), "{}", server.output());
+    assert!(!server.output().contains("admin@localhost"), "{}", server.output());
 }
 
 #[tokio::test]

@@ -6,9 +6,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::harness::process::{PATIENCE, Place, Server, banner_token, until};
+use crate::harness::process::{PATIENCE, Place, Server, banner_password, until};
 
 const HEALTH: &str = "GET /api/v1/public/health HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// An access token of the administrator whom this first start made.
+async fn token(server: &Server) -> String {
+    server.admin(&banner_password(&server.output())).await.token.unwrap()
+}
 
 /// A connection on which the test writes every byte itself.
 struct Raw(TcpStream);
@@ -48,7 +53,7 @@ async fn says(server: &Server, what: &str) {
 async fn after_the_signal_it_is_not_ready_but_serves_until_everybody_has_noticed() {
     let place = Place::new().with("SHUTDOWN_DELAY_SECONDS", "1");
     let mut server = place.serve().await;
-    let token = banner_token(&server.output());
+    let token = token(&server).await;
     let admin = server.client(Some(token.clone()));
     let before = admin.get("/app/projects").await;
     assert_eq!((before.status.as_u16(), before.header("connection")), (200, None));
@@ -89,7 +94,7 @@ async fn after_the_signal_it_is_not_ready_but_serves_until_everybody_has_noticed
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_ends_after_the_listener_closed_is_answered() {
     let mut server = Place::new().serve().await;
-    let (first, second) = halves(&banner_token(&server.output()), r#"{"name": "slow"}"#);
+    let (first, second) = halves(&token(&server).await, r#"{"name": "slow"}"#);
     let mut slow = Raw::open(&server).await;
     slow.send(&first).await;
     server.client(None).get("/public/health").await.expect(200);
@@ -103,7 +108,7 @@ async fn a_request_that_ends_after_the_listener_closed_is_answered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_never_ends_is_cut_off_after_the_grace() {
     let mut server = Place::new().with("SHUTDOWN_GRACE_SECONDS", "1").serve().await;
-    let (first, _) = halves(&banner_token(&server.output()), r#"{"name": "never"}"#);
+    let (first, _) = halves(&token(&server).await, r#"{"name": "never"}"#);
     let mut slow = Raw::open(&server).await;
     slow.send(&first).await;
     server.client(None).get("/public/health").await.expect(200);

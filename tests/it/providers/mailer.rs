@@ -92,7 +92,7 @@ async fn a_mail_is_a_template_a_page_or_a_text() {
     assert!(mail.html.contains("1 &lt; 2</p>") && mail.html.contains("Acme</h1>"), "{}", mail.html);
 
     let unknown = Content::Template { name: "../secret".to_owned(), data: Value::Null };
-    assert!(rejected(send(&t, Outgoing { content: unknown, ..welcome() }).await).contains("notification, password_reset, welcome"));
+    assert!(rejected(send(&t, Outgoing { content: unknown, ..welcome() }).await).contains("notification, password_changed, password_reset"));
     let list = Content::Template { name: "welcome".to_owned(), data: json!(["Ada"]) };
     rejected(send(&t, Outgoing { content: list, ..welcome() }).await);
 }

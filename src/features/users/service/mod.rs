@@ -1,18 +1,21 @@
 //! Rules about users: first sight, logins, what administrators may do to whom.
 
+pub mod accounts;
+pub mod by_hand;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
-use super::extract::CurrentUser;
-use super::model::{UpdateMe, UpdateUser, User, UserId, UserRead, UserReadAdmin};
-use super::store::{self, NewUser};
 use crate::app::App;
 use crate::app::jobs::New;
 use crate::features::emails::SendWelcomeEmail;
-use crate::platform::auth::{Claims, Identity, Provider, Role, own};
+use crate::features::users::extract::CurrentUser;
+use crate::features::users::model::{UpdateMe, UpdateUser, User, UserId, UserRead, UserReadAdmin};
+use crate::features::users::store::{self, NewUser};
+use crate::platform::auth::{Claims, Identity, Provider, Role};
 use crate::platform::db::{Tx, retry_contended};
 use crate::platform::error::{Error, Result};
 use crate::platform::http::cursor::Position;
@@ -44,6 +47,7 @@ pub async fn authenticate(app: &App, claims: Arc<Claims>) -> Result<CurrentUser>
 
 /// The identity from the database, kept for the next requests.
 async fn look_up(app: &App, id: &UserId, claims: &Claims, now: DateTime<Utc>) -> Result<Identity> {
+    app.presence.note(&claims.subject, now);
     let epoch = app.identities.epoch();
     let identity = match store::identity(&app.db, id.clone()).await? {
         Some(identity) => identity,
@@ -70,19 +74,24 @@ async fn first_sight(app: &App, id: &UserId, claims: &Claims, now: DateTime<Utc>
         last_login_at: Some(now),
         login_count: 1,
     };
-    let welcome = claims.email.is_some().then(|| welcome_of(&user));
+    let welcome = claims.email.is_some().then(|| welcome_of(&user.email, user.full_name.as_deref()));
     if insert_and_welcome(app, user, welcome, now).await? {
         tracing::info!(user_id = id.as_str(), "user created at first sight");
+        METRICS.auth_events.with_label_values(&["signup", app.config.auth.provider.name()]).inc();
         return Ok(Identity { role: Role::User, is_active: true, last_login_at: Some(now) });
     }
     store::identity(&app.db, id.clone()).await?.ok_or(Error::Conflict { message: EMAIL_TAKEN, resource: "User" })
 }
 
-/// The welcome mail of a user who has an address; by the part before the `@` where there is no name.
-fn welcome_of(user: &NewUser) -> SendWelcomeEmail {
-    let name = user.full_name.clone().filter(|name| !name.trim().is_empty());
-    let name = name.unwrap_or_else(|| user.email.split('@').next().unwrap_or_default().to_owned());
-    SendWelcomeEmail { email: user.email.clone(), name }
+/// The welcome mail of a user who has an address.
+fn welcome_of(email: &str, full_name: Option<&str>) -> SendWelcomeEmail {
+    SendWelcomeEmail { email: email.to_owned(), name: salutation(email, full_name) }
+}
+
+/// What a mail calls somebody: by the part of the address before the `@` where there is no name.
+pub fn salutation(email: &str, full_name: Option<&str>) -> String {
+    let name = full_name.filter(|name| !name.trim().is_empty());
+    name.unwrap_or_else(|| email.split('@').next().unwrap_or_default()).to_owned()
 }
 
 /// Makes the user together with the promise of their welcome mail; a queue that fails does not keep anybody out.
@@ -116,7 +125,9 @@ async fn count_login(app: &App, id: &UserId, claims: &Claims, identity: &Identit
     if identity.last_login_at.is_some_and(|last| last >= only_after) {
         return Ok(());
     }
-    store::count_login(&app.db, id.clone(), at, only_after, now).await?;
+    if store::count_login(&app.db, id.clone(), at, only_after, now).await? == 1 {
+        METRICS.auth_events.with_label_values(&["login", app.config.auth.provider.name()]).inc();
+    }
     app.identities.drop_everywhere(id.as_str());
     Ok(())
 }
@@ -166,6 +177,9 @@ pub async fn update(app: &App, actor: &CurrentUser, id: &UserId, change: UpdateU
         check_change(actor, id, &target, &change)?;
         store::update(&mut tx, id.clone(), change.clone(), app.clock.now()).await?;
         let user = store::by_id(&mut tx, id.clone()).await?.ok_or_else(|| Error::not_found("User", id.as_str()))?;
+        if change.is_active == Some(false) {
+            end_access(app, &mut tx, id).await?;
+        }
         forget_after_commit(app, &mut tx, id.as_str());
         tx.commit().await?;
         Ok(user)
@@ -194,6 +208,14 @@ fn check_change(actor: &CurrentUser, id: &UserId, target: &Identity, change: &Up
     Ok(())
 }
 
+/// Ends what features let a user go on using.
+async fn end_access(app: &App, tx: &mut Tx, id: &UserId) -> Result<()> {
+    for feature in &app.features {
+        (feature.deactivate)(app, tx, id.as_str()).await?;
+    }
+    Ok(())
+}
+
 fn forget_after_commit(app: &App, tx: &mut Tx, id: &str) {
     let (identities, id) = (app.identities.clone(), id.to_owned());
     tx.after_commit(move || identities.drop_everywhere(&id));
@@ -201,29 +223,6 @@ fn forget_after_commit(app: &App, tx: &mut Tx, id: &str) {
 
 fn log_admin_change(actor: &CurrentUser, action: &'static str, target: &UserId) {
     tracing::info!(actor_id = actor.id.as_str(), action, target_id = target.as_str(), "administrator changed a user");
-}
-
-/// Gives a user a role, from the command line. `None` where nobody has that address.
-pub async fn promote(app: &App, email: &str, role: Role) -> Result<Option<User>> {
-    let Some(id) = store::id_of_email(&app.db, &email.trim().to_lowercase()).await? else { return Ok(None) };
-    let change = UpdateUser { role: Some(role), ..UpdateUser::default() };
-    store::update(&app.db, id.clone(), change, app.clock.now()).await?;
-    app.identities.drop_everywhere(id.as_str());
-    tracing::info!(action = "user.promote", target_id = id.as_str(), "role changed from the command line");
-    get(app, &id).await.map(Some)
-}
-
-/// The user with this address, made if there is none: for `omnistack token` and the first start.
-pub async fn find_or_create(app: &App, email: &str, role: Role) -> Result<User> {
-    let email = email.trim().to_lowercase();
-    let id = UserId::parse(&uuid::Uuid::now_v7().to_string()).ok_or_else(|| anyhow::anyhow!("a UUID is a user id"))?;
-    let user = NewUser { id, email: email.clone(), full_name: None, avatar_url: None, role, last_login_at: None, login_count: 0 };
-    // `admin@localhost` gets no mail from anybody.
-    let deliverable = email.rsplit_once('@').is_some_and(|(_, host)| host.contains('.'));
-    let welcome = deliverable.then(|| welcome_of(&user));
-    insert_and_welcome(app, user, welcome, app.clock.now()).await?;
-    let id = store::id_of_email(&app.db, &email).await?.ok_or_else(|| anyhow::anyhow!("the user was neither found nor made"))?;
-    get(app, &id).await
 }
 
 /// Whether nobody has ever signed in.
@@ -264,15 +263,6 @@ pub async fn erase(app: &App, tx: &mut Tx, id: &str) -> Result<u64> {
     Ok(rows)
 }
 
-/// The id of the user with this address, or that is this id.
-pub async fn find(app: &App, email_or_id: &str) -> Result<Option<UserId>> {
-    if let Some(id) = store::id_of_email(&app.db, &email_or_id.trim().to_lowercase()).await? {
-        return Ok(Some(id));
-    }
-    let Some(id) = UserId::parse(email_or_id) else { return Ok(None) };
-    Ok(store::identity(&app.db, id.clone()).await?.map(|_| id))
-}
-
 /// Counts users and subscriptions for the metrics page, at most once a minute.
 pub async fn refresh_gauges(app: &App) -> Result<()> {
     static REFRESHED: AtomicI64 = AtomicI64::new(0);
@@ -292,14 +282,4 @@ pub async fn refresh_gauges(app: &App) -> Result<()> {
         METRICS.active_subscriptions.with_label_values(&[known]).set(count);
     }
     Ok(())
-}
-
-/// An access token of our own for the active user with this address; `None` where there is none.
-pub async fn token_of(app: &App, email: &str) -> Result<Option<String>> {
-    let Some(id) = store::id_of_email(&app.db, &email.trim().to_lowercase()).await? else { return Ok(None) };
-    let user = get(app, &id).await?;
-    if !user.is_active {
-        return Ok(None);
-    }
-    Ok(Some(own::mint(&app.keys, user.id.as_str(), &user.email, app.clock.now(), app.config.auth.access_ttl)?))
 }

@@ -1,0 +1,53 @@
+//! What can be set about the service's own accounts, but for their tokens and hashes, which `platform::auth` reads.
+
+use chrono::TimeDelta;
+use url::Url;
+
+use crate::platform::config::{Env, Section};
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub registration_open: bool,
+    pub require_verified_email: bool,
+    /// A session that is not used for this long ends.
+    pub refresh_idle: TimeDelta,
+    /// A session of this age ends however much it is used.
+    pub refresh_max: TimeDelta,
+    /// The front end that links in mails lead to.
+    pub link_base: Option<Url>,
+}
+
+impl Section for Config {
+    fn read(env: &mut Env) -> Self {
+        env.section("Authentication");
+        let production = env.environment().is_production();
+        let days = |days: u16| TimeDelta::days(days.into());
+        Self {
+            registration_open: env
+                .var("AUTH_REGISTRATION_OPEN", "local: whether people may register; if not, `omnistack users create` makes accounts")
+                .or(true),
+            require_verified_email: env
+                .var("AUTH_REQUIRE_VERIFIED_EMAIL", "local: whether an address must be verified before its account can be used")
+                .shown_default("`false`; `true` in production")
+                .or(production),
+            refresh_idle: days(
+                env.var("AUTH_REFRESH_IDLE_DAYS", "local: a session that is not used for so many days ends, 1 to 365").checked(
+                    14,
+                    |n| (1..=365).contains(n),
+                    "from 1 to 365",
+                ),
+            ),
+            refresh_max: days(
+                env.var("AUTH_REFRESH_MAX_DAYS", "local: a session ends after so many days however much it is used, 1 to 3650").checked(
+                    90,
+                    |n| (1..=3650).contains(n),
+                    "from 1 to 3650",
+                ),
+            ),
+            link_base: env
+                .var("AUTH_LINK_BASE_URL", "local: the front end that links in mails lead to; production needs this or PUBLIC_BASE_URL")
+                .shown_default("`PUBLIC_BASE_URL`")
+                .optional(),
+        }
+    }
+}

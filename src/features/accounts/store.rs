@@ -1,0 +1,245 @@
+//! SQL of `credentials`, `sessions` and `one_time_tokens`.
+
+use chrono::{DateTime, Utc};
+
+use super::model::{SessionId, SessionRead};
+use super::tokens::Purpose;
+use crate::features::users::model::UserId;
+use crate::platform::auth::own::OpenSession;
+use crate::platform::db::{Db, On, Tx, q};
+use crate::sql;
+
+/// Sessions that are listed at most, the last used ones.
+const LISTED: i64 = 100;
+/// Rows that one statement of the sweep removes.
+const SWEEP: i64 = 1000;
+
+/// How a user proves who they are.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Credentials {
+    pub password_hash: String,
+    pub email_verified_at: Option<DateTime<Utc>>,
+}
+
+/// A row of `sessions`, as far as a refresh needs it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct SessionRow {
+    pub id: SessionId,
+    pub user_id: UserId,
+    pub seed: Vec<u8>,
+    pub generation: i64,
+    pub rotated_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// A session about to be opened.
+pub struct NewSession {
+    pub id: SessionId,
+    pub user_id: UserId,
+    pub seed: Vec<u8>,
+    pub user_agent: Option<String>,
+    pub ip_address: Option<String>,
+    pub now: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+}
+
+pub async fn credentials(on: impl Into<On<'_>>, user: UserId) -> sqlx::Result<Option<Credentials>> {
+    q(on, sql!("SELECT password_hash, email_verified_at FROM credentials WHERE user_id = $1")).bind(user).opt().await
+}
+
+/// Sets the password, for the first time or anew. `verified_at` verifies an address that was not.
+pub async fn set_password(
+    on: impl Into<On<'_>>,
+    user: UserId,
+    hash: String,
+    verified_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let set = q(
+        on,
+        sql!(
+            "INSERT INTO credentials (user_id, password_hash, email_verified_at, password_changed_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (user_id) DO UPDATE SET password_hash = excluded.password_hash, password_changed_at = excluded.password_changed_at,
+             email_verified_at = COALESCE(credentials.email_verified_at, excluded.email_verified_at)"
+        ),
+    );
+    set.bind(user).bind(hash).bind(verified_at).bind(now).exec().await?;
+    Ok(())
+}
+
+/// Replaces a hash by one of the same password, unless it is another one by now.
+pub async fn renew_hash(on: impl Into<On<'_>>, user: UserId, old: String, new: String) -> sqlx::Result<()> {
+    q(on, sql!("UPDATE credentials SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2"))
+        .bind(user)
+        .bind(old)
+        .bind(new)
+        .exec()
+        .await?;
+    Ok(())
+}
+
+/// Marks the address as verified; says whether it was not before.
+pub async fn verify_email(on: impl Into<On<'_>>, user: UserId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let verify = q(on, sql!("UPDATE credentials SET email_verified_at = $2 WHERE user_id = $1 AND email_verified_at IS NULL"));
+    Ok(verify.bind(user).bind(now).exec().await? == 1)
+}
+
+pub async fn insert_session(on: impl Into<On<'_>>, new: NewSession) -> sqlx::Result<()> {
+    let insert = q(
+        on,
+        sql!(
+            "INSERT INTO sessions (id, user_id, seed, generation, user_agent, ip_address, created_at, last_used_at, expires_at)
+             VALUES ($1, $2, $3, 0, $4, $5, $6, $6, $7)"
+        ),
+    );
+    let insert = insert.bind(new.id).bind(new.user_id).bind(new.seed).bind(new.user_agent).bind(new.ip_address);
+    insert.bind(new.now).bind(new.expires_at).exec().await?;
+    Ok(())
+}
+
+pub async fn session(on: impl Into<On<'_>>, id: SessionId) -> sqlx::Result<Option<SessionRow>> {
+    q(on, sql!("SELECT id, user_id, seed, generation, rotated_at, created_at, expires_at, revoked_at FROM sessions WHERE id = $1"))
+        .bind(id)
+        .opt()
+        .await
+}
+
+/// What a request with an access token asks of its session.
+pub async fn open_session(on: impl Into<On<'_>>, id: SessionId) -> sqlx::Result<Option<OpenSession>> {
+    q(on, sql!("SELECT user_id, expires_at FROM sessions WHERE id = $1 AND revoked_at IS NULL")).bind(id).opt().await
+}
+
+/// Moves the session on by one generation, unless another request has done so or it has ended; says whether it did.
+pub async fn rotate(
+    on: impl Into<On<'_>>,
+    id: SessionId,
+    generation: i64,
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let rotate = q(
+        on,
+        sql!(
+            "UPDATE sessions SET generation = generation + 1, rotated_at = $3, last_used_at = $3, expires_at = $4
+             WHERE id = $1 AND generation = $2 AND revoked_at IS NULL AND expires_at > $3"
+        ),
+    );
+    Ok(rotate.bind(id).bind(generation).bind(now).bind(expires_at).exec().await? == 1)
+}
+
+/// Ends one session of a user; says whether it was open.
+pub async fn end(on: impl Into<On<'_>>, id: SessionId, user: UserId, reason: &'static str, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let end = q(
+        on,
+        sql!(
+            "UPDATE sessions SET revoked_at = $4, revoked_reason = $3
+             WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $4"
+        ),
+    );
+    Ok(end.bind(id).bind(user).bind(reason).bind(now).exec().await? == 1)
+}
+
+/// Ends every session of a user but the given one; says which.
+pub async fn end_all(
+    on: impl Into<On<'_>>,
+    user: UserId,
+    but: Option<SessionId>,
+    reason: &'static str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<SessionId>> {
+    let end = q(
+        on,
+        sql!(
+            "UPDATE sessions SET revoked_at = $4, revoked_reason = $3
+             WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL RETURNING id"
+        ),
+    );
+    let but = but.map_or_else(String::new, |id| id.to_string());
+    let ended: Vec<(SessionId,)> = end.bind(user).bind(but).bind(reason).bind(now).all().await?;
+    Ok(ended.into_iter().map(|(id,)| id).collect())
+}
+
+/// A user's open sessions, the last used one first.
+pub async fn open_sessions(on: impl Into<On<'_>>, user: UserId, now: DateTime<Utc>) -> sqlx::Result<Vec<SessionRead>> {
+    let rows = q(
+        on,
+        sql!(
+            "SELECT id, created_at, last_used_at, ip_address, user_agent FROM sessions
+             WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 ORDER BY last_used_at DESC, id DESC LIMIT $3"
+        ),
+    );
+    rows.bind(user).bind(now).bind(LISTED).all().await
+}
+
+/// Keeps a mailed token; says whether it is new.
+pub async fn insert_token(
+    on: impl Into<On<'_>>,
+    hash: String,
+    user: UserId,
+    purpose: Purpose,
+    expires_at: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let insert = q(
+        on,
+        sql!("INSERT INTO one_time_tokens (token_hash, user_id, purpose, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"),
+    );
+    Ok(insert.bind(hash).bind(user).bind(purpose).bind(expires_at).exec().await? == 1)
+}
+
+/// Ends a user's unused tokens of one purpose, but for one.
+pub async fn end_tokens(on: impl Into<On<'_>>, user: UserId, purpose: Purpose, but: &str, now: DateTime<Utc>) -> sqlx::Result<()> {
+    let end =
+        q(on, sql!("UPDATE one_time_tokens SET used_at = $4 WHERE user_id = $1 AND purpose = $2 AND token_hash <> $3 AND used_at IS NULL"));
+    end.bind(user).bind(purpose).bind(but.to_owned()).bind(now).exec().await?;
+    Ok(())
+}
+
+/// Ends every unused token of a user.
+pub async fn end_all_tokens(on: impl Into<On<'_>>, user: UserId, now: DateTime<Utc>) -> sqlx::Result<()> {
+    q(on, sql!("UPDATE one_time_tokens SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL")).bind(user).bind(now).exec().await?;
+    Ok(())
+}
+
+/// Whose unused token it is.
+pub async fn token_owner(on: impl Into<On<'_>>, hash: &str, purpose: Purpose, now: DateTime<Utc>) -> sqlx::Result<Option<UserId>> {
+    let owner =
+        q(on, sql!("SELECT user_id FROM one_time_tokens WHERE token_hash = $1 AND purpose = $2 AND used_at IS NULL AND expires_at > $3"));
+    let row: Option<(UserId,)> = owner.bind(hash.to_owned()).bind(purpose).bind(now).opt().await?;
+    Ok(row.map(|(user,)| user))
+}
+
+/// Uses a token up; says whether it could be used.
+pub async fn use_token(on: impl Into<On<'_>>, hash: &str, purpose: Purpose, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let used = q(
+        on,
+        sql!("UPDATE one_time_tokens SET used_at = $3 WHERE token_hash = $1 AND purpose = $2 AND used_at IS NULL AND expires_at > $3"),
+    );
+    Ok(used.bind(hash.to_owned()).bind(purpose).bind(now).exec().await? == 1)
+}
+
+/// Removes everything of a user; says how many rows that was.
+pub async fn erase(tx: &mut Tx, user: &str) -> sqlx::Result<u64> {
+    let mut rows = 0;
+    for text in [
+        sql!("DELETE FROM one_time_tokens WHERE user_id = $1"),
+        sql!("DELETE FROM sessions WHERE user_id = $1"),
+        sql!("DELETE FROM credentials WHERE user_id = $1"),
+    ] {
+        rows += q(&mut *tx, text).bind(user.to_owned()).exec().await?;
+    }
+    Ok(rows)
+}
+
+/// Removes a bounded number of sessions and tokens that have expired.
+pub async fn sweep(db: &Db, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let mut rows = 0;
+    for text in [
+        sql!("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < $1 LIMIT $2)"),
+        sql!("DELETE FROM one_time_tokens WHERE token_hash IN (SELECT token_hash FROM one_time_tokens WHERE expires_at < $1 LIMIT $2)"),
+    ] {
+        rows += q(db, text).bind(now).bind(SWEEP).exec().await?;
+    }
+    Ok(rows)
+}

@@ -1,0 +1,255 @@
+//! Stories about staying logged in: refresh tokens that are used once, and sessions that end when somebody ends them.
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use omnistack::app::jobs::New;
+use omnistack::platform::auth::own;
+use serde_json::{Value, json};
+
+use crate::harness::accounts::PASSWORD;
+use crate::harness::{Backend, TestApp};
+
+crate::on_both_backends![
+    each_refresh_gives_a_new_pair,
+    twenty_refreshes_at_once_have_one_successor,
+    the_other_tab_gets_the_same_successor_for_ten_seconds,
+    a_copy_ends_the_session,
+    a_session_ends_by_idleness_and_by_age,
+    logging_out_ends_the_session_at_once,
+    sessions_are_listed_and_ended_by_their_owner_alone,
+    what_ends_all_sessions_ends_them_here_at_once_and_elsewhere_within_five_seconds,
+    no_kind_of_token_is_taken_for_another,
+    what_has_expired_is_swept,
+    sessions_are_in_the_copy_of_ones_data_and_go_with_it,
+];
+
+fn refresh_token(session: &Value) -> &str {
+    session["refresh_token"].as_str().unwrap()
+}
+
+async fn each_refresh_gives_a_new_pair(b: Backend) {
+    let t = TestApp::with_accounts(b, &[]).await;
+    let ada = t.register("ada@example.test").await;
+    let (mut refresh, mut seen) = (ada.refresh.clone(), vec![ada.refresh.clone()]);
+    for _ in 0..5 {
+        t.minutes_pass(10);
+        let session = t.refresh(&refresh).await.expect(200);
+        assert_eq!((&session["expires_in"], &session["user"]["id"]), (&json!(900), &json!(ada.id)));
+        assert_eq!(session["refresh_expires_in"], 14 * 86_400, "counted anew from each use");
+        let client = t.account(&session).client;
+        client.get("/app/users/me").await.expect(200);
+        refresh_token(&session).clone_into(&mut refresh);
+        assert!(!seen.contains(&refresh));
+        seen.push(refresh.clone());
+    }
+    ada.client.get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
+    assert_eq!(t.number("SELECT CAST(login_count AS BIGINT) FROM users").await, 1, "a refresh is no login");
+    assert_eq!(t.number("SELECT generation FROM sessions").await, 5);
+    for junk in ["", "x", &refresh[1..], &format!("{refresh}A"), &refresh.replacen(&refresh[69..], "=", 1), &"A".repeat(70), "💥"] {
+        t.refresh(junk).await.expect_error(401, "AUTHENTICATION_ERROR");
+    }
+    // None of which ended anything.
+    t.refresh(&refresh).await.expect(200);
+}
+
+async fn twenty_refreshes_at_once_have_one_successor(b: Backend) {
+    let t = TestApp::with_accounts(b, &[]).await;
+    let other = t.second_with_accounts(&[]).await;
+    let ada = t.register("ada@example.test").await;
+    let replies = join_all((0..20).map(|n| if n % 2 == 0 { &t } else { &other }.refresh(&ada.refresh))).await;
+    let sessions: Vec<Value> = replies.into_iter().map(|reply| reply.expect(200)).collect();
+    assert!(sessions.iter().all(|session| refresh_token(session) == refresh_token(&sessions[0])));
+    assert_eq!(t.number("SELECT generation FROM sessions").await, 1);
+    t.refresh(refresh_token(&sessions[0])).await.expect(200);
+}
+
+async fn the_other_tab_gets_the_same_successor_for_ten_seconds(b: Backend) {
+    let t = TestApp::with_accounts(b, &[]).await;
+    let ada = t.register("ada@example.test").await;
+    let first = t.refresh(&ada.refresh).await.expect(200);
+    t.clock.advance(TimeDelta::seconds(10));
+    let second = t.refresh(&ada.refresh).await.expect(200);
+    assert_eq!(refresh_token(&first), refresh_token(&second));
+    // One step on, the first one is no direct predecessor any more, however young.
+    let third = t.refresh(refresh_token(&first)).await.expect(200);
+    t.refresh(&ada.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
+    t.refresh(refresh_token(&third)).await.expect_error(401, "AUTHENTICATION_ERROR");
+}
+
+async fn a_copy_ends_the_session(b: Backend) {
+    let t = TestApp::with_accounts(b, &[]).await;
+    let ada = t.register("ada@example.test").await;
+    let phone = t.login("ada@example.test").await;
+    let session = t.refresh(&ada.refresh).await.expect(200);
+    let now = t.account(&session);
+    now.client.get("/app/users/me").await.expect(200);
+    t.clock.advance(TimeDelta::milliseconds(10_001));
+    t.refresh(&ada.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
+    for client in [&now.client, &ada.client] {
+        client.get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
+    }
+    t.refresh(&now.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
+    assert_eq!(t.texts("SELECT revoked_reason FROM sessions WHERE revoked_at IS NOT NULL").await, ["refresh_reuse"]);
+    // Another session of hers is none of it.
+    phone.client.get("/app/users/me").await.expect(200);
+    t.refresh(&phone.refresh).await.expect(200);
+}
+
+async fn a_session_ends_by_idleness_and_by_age(b: Backend) {
+    let t = TestApp::with_accounts(b, &[("AUTH_REFRESH_IDLE_DAYS", "2"), ("AUTH_REFRESH_MAX_DAYS", "5")]).await;
+    let (idle, busy) = (t.register("ada@example.test").await, t.register("bea@example.test").await);
+    let mut refresh = busy.refresh;
+    for (day, left) in [(1, 2), (2, 2), (3, 2), (4, 1)] {
+        t.clock.advance(TimeDelta::days(1));
+        let session = t.refresh(&refresh).await.expect(200);
+        assert_eq!(session["refresh_expires_in"], left * 86_400, "day {day}");
+        refresh_token(&session).clone_into(&mut refresh);
+    }
+    t.refresh(&idle.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
+    t.clock.advance(TimeDelta::days(1));
+    t.refresh(&refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
+}
+
+async fn logging_out_ends_the_session_at_once(b: Backend) {
+    let t = TestApp::with_accounts(b, &[]).await;
+    let ada = t.register("ada@example.test").await;
+    ada.client.get("/app/users/me").await.expect(200);
+    let log_out = async |token: &str| t.anonymous().post("/public/auth/logout", json!({"refresh_token": token})).await;
+    log_out("nonsense").await.expect(204);
+    log_out(&ada.refresh.replace('A', "B")).await.expect(204);
+    ada.client.get("/app/users/me").await.expect(200);
+    for _ in 0..2 {
+        log_out(&ada.refresh).await.expect(204);
+        let refused = ada.client.get("/app/users/me").await;
+        assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+        refused.expect_error(401, "AUTHENTICATION_ERROR");
+    }
+    t.refresh(&ada.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
+    // With a token that was exchanged long ago too: whoever logs out means it.
+    let again = t.login("ada@example.test").await;
+    let session = t.refresh(&again.refresh).await.expect(200);
+    t.minutes_pass(5);
+    log_out(&again.refresh).await.expect(204);
+    t.refresh(refresh_token(&session)).await.expect_error(401, "AUTHENTICATION_ERROR");
+    t.anonymous().post("/public/auth/logout", json!({})).await.expect_error(422, "VALIDATION_ERROR");
+}
+
+async fn sessions_are_listed_and_ended_by_their_owner_alone(b: Backend) {
+    let t = TestApp::with_accounts(b, &[]).await;
+    let (laptop, eve) = (t.register("ada@example.test").await, t.register("eve@example.test").await);
+    t.minutes_pass(1);
+    let phone = t.login("ada@example.test").await;
+    let list = async |client: &crate::harness::Client| client.get("/app/auth/sessions").await.expect(200)["items"].as_array().unwrap().clone();
+    let sessions = list(&laptop.client).await;
+    assert_eq!(sessions.iter().map(|session| session["current"].as_bool().unwrap()).collect::<Vec<_>>(), [false, true]);
+    let names: Vec<&str> = sessions[0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["created_at", "current", "id", "ip_address", "last_used_at", "user_agent"]);
+    let phones = format!("/app/auth/sessions/{}", sessions[0]["id"].as_str().unwrap());
+    for foreign in [phones.as_str(), "/app/auth/sessions/nonsense", "/app/auth/sessions/0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d"] {
+        let details = eve.client.delete(foreign).await.expect_error(404, "NOT_FOUND");
+        assert_eq!(details["resource"], "Session");
+    }
+    phone.client.get("/app/users/me").await.expect(200);
+    laptop.client.delete(&phones).await.expect(204);
+    phone.client.get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
+    laptop.client.delete(&phones).await.expect_error(404, "NOT_FOUND");
+    assert_eq!(list(&laptop.client).await.len(), 1);
+    t.login("ada@example.test").await;
+    laptop.client.post("/app/auth/logout-all", json!({})).await.expect(204);
+    laptop.client.get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
+    assert_eq!(t.number("SELECT COUNT(*) FROM sessions WHERE revoked_at IS NULL").await, 1, "eve's");
+}
+
+async fn what_ends_all_sessions_ends_them_here_at_once_and_elsewhere_within_five_seconds(b: Backend) {
+    let t = TestApp::with_accounts(b, &[]).await;
+    let other = t.second_with_accounts(&[]).await;
+    let admin = t.register("root@example.test").await;
+    t.sql(&format!("UPDATE users SET role = 'admin' WHERE id = '{}'", admin.id)).await;
+    t.app.identities.drop_everywhere(&admin.id);
+    for way in ["deactivate", "patch", "erase"] {
+        let ada = t.register(&format!("{way}@example.test")).await;
+        let elsewhere = other.with_token(ada.client.token.as_ref().unwrap());
+        elsewhere.get("/app/users/me").await.expect(200);
+        let path = format!("/admin/users/{}", ada.id);
+        match way {
+            "deactivate" => drop(admin.client.post(&format!("{path}/deactivate"), json!({})).await.expect(200)),
+            "patch" => drop(admin.client.patch(&path, json!({"is_active": false})).await.expect(200)),
+            _ => drop(omnistack::features::privacy::service::erase(&t.app, &ada.id).await.unwrap()),
+        }
+        let refused = if way == "erase" { 401 } else { 403 };
+        assert_eq!(ada.client.get("/app/users/me").await.status, refused, "{way}");
+        t.refresh(&ada.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
+        other.refresh(&ada.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
+        t.clock.advance(TimeDelta::seconds(5));
+        assert_eq!(elsewhere.get("/app/users/me").await.status, refused, "{way}");
+        if way == "erase" {
+            continue;
+        }
+        // Let in again, she has to log in again.
+        admin.client.post(&format!("{path}/activate"), json!({})).await.expect(200);
+        for client in [&ada.client, &elsewhere] {
+            t.clock.advance(TimeDelta::seconds(5));
+            client.get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
+        }
+        t.login(&format!("{way}@example.test")).await;
+    }
+}
+
+async fn no_kind_of_token_is_taken_for_another(b: Backend) {
+    let t = TestApp::with_accounts(b, &[]).await;
+    let (ada, eve) = (t.register("ada@example.test").await, t.register("eve@example.test").await);
+    let access = ada.client.token.clone().unwrap();
+    t.refresh(&access).await.expect_error(401, "AUTHENTICATION_ERROR");
+    t.with_token(&ada.refresh).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
+    let mailed = t.mailed_token("ada@example.test", "verify_email").await;
+    t.refresh(&mailed).await.expect_error(401, "AUTHENTICATION_ERROR");
+    t.with_token(&mailed).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
+    for token in [&access, &ada.refresh] {
+        t.anonymous().post("/public/auth/verify-email", json!({"token": token})).await.expect_error(400, "BAD_REQUEST");
+    }
+    // An access token names a session of its own user, or none at all opens anything.
+    let life = std::time::Duration::from_secs(900);
+    let sessions = t.texts(&format!("SELECT id FROM sessions WHERE user_id = '{}'", eve.id)).await;
+    for sid in [sessions[0].as_str(), "", "nonsense", "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d"] {
+        let forged = own::mint(&t.app.keys, &ada.id, "ada@example.test", sid, t.clock.now(), life).unwrap();
+        t.with_token(&forged).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
+    }
+    // Another instance's secret makes and takes none of ours.
+    let stranger = t.second_with_accounts(&[("SECRET_KEY", "the-service-secret-of-another-installation")]).await;
+    stranger.refresh(&ada.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
+    stranger.with_token(&access).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
+    stranger.anonymous().post("/public/auth/logout", json!({"refresh_token": ada.refresh})).await.expect(204);
+    let foreign = stranger.login("ada@example.test").await;
+    t.refresh(&foreign.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
+    t.refresh(&ada.refresh).await.expect(200);
+}
+
+async fn what_has_expired_is_swept(b: Backend) {
+    let t = TestApp::with_accounts(b, &[]).await;
+    t.register("ada@example.test").await;
+    t.mails("ada@example.test", "verify_email").await;
+    t.clock.advance(TimeDelta::days(10));
+    let young = t.login("ada@example.test").await;
+    t.clock.advance(TimeDelta::days(5));
+    t.app.jobs.enqueue_by_name(&t.app.db, "sweep_expired", json!({}), New::default()).await.unwrap();
+    t.run_jobs().await;
+    assert_eq!(t.number("SELECT COUNT(*) FROM sessions").await, 1);
+    assert_eq!(t.number("SELECT COUNT(*) FROM one_time_tokens").await, 0);
+    t.refresh(&young.refresh).await.expect(200);
+}
+
+async fn sessions_are_in_the_copy_of_ones_data_and_go_with_it(b: Backend) {
+    let t = TestApp::with_accounts(b, &[]).await;
+    let ada = t.register("ada@example.test").await;
+    t.mails("ada@example.test", "verify_email").await;
+    let job = ada.client.post("/app/users/me/export", json!({})).await.expect(202)["job_id"].as_str().unwrap().to_owned();
+    t.run_jobs().await;
+    let copy = ada.client.get(&format!("/app/users/me/export/{job}")).await.expect(200);
+    assert_eq!(copy["sessions"].as_array().unwrap().len(), 1);
+    assert!(!copy.to_string().contains("argon2") && !copy.to_string().contains("seed"), "{copy}");
+    omnistack::features::privacy::service::erase(&t.app, &ada.id).await.unwrap();
+    for table in ["users", "credentials", "sessions", "one_time_tokens", "jobs"] {
+        assert_eq!(t.number(&format!("SELECT COUNT(*) FROM {table}")).await, 0, "{table}");
+    }
+    t.try_login("ada@example.test", PASSWORD).await.expect_error(401, "AUTHENTICATION_ERROR");
+}

@@ -1,0 +1,96 @@
+//! Accounts from the command line: the passwords that nobody chose are told once and work.
+
+use serde_json::json;
+
+use crate::harness::Backend;
+use crate::harness::database::Database;
+use crate::harness::process::Place;
+
+const SECRET: &str = "a-service-secret-for-tests-of-32-characters";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_are_managed_from_the_command_line_while_the_server_runs() {
+    for b in [Backend::Sqlite, Backend::Postgres] {
+        if !b.is_available() {
+            continue;
+        }
+        let database = Database::empty(b).await;
+        let place = Place::new()
+            .with("DATABASE_URL", &database.url)
+            .with("ENVIRONMENT", "staging")
+            .with("SECRET_KEY", SECRET)
+            .with("RATE_LIMIT_DEFAULT", "1000000/minute")
+            .with("AUTH_REQUIRE_VERIFIED_EMAIL", "true");
+        let said = place.run(&["users", "create", " Ada@Example.com", "--role", "superadmin"]).await.expect_ok();
+        assert!(said.starts_with("ada@example.com (") && said.contains(") is superadmin, active"), "{said}");
+        let password = said.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
+        let server = place.serve().await;
+        let log_in =
+            async || server.client(None).post("/public/auth/login", json!({"email": "ada@example.com", "password": password})).await;
+        let session = log_in().await.expect(200);
+        assert_eq!(session["user"]["role"], "superadmin");
+        let ada = server.client(session["access_token"].as_str().map(str::to_owned));
+        ada.get("/admin/users").await.expect(200);
+
+        let said = place.run(&["users", "create", "ada@example.com"]).await.expect_refusal();
+        assert!(said.contains("has an account already"), "{said}");
+        for nonsense in [
+            &["users", "create", "nonsense"][..],
+            &["users", "promote", "nobody@example.com", "--role", "admin"],
+            &["users", "deactivate", "nobody"],
+        ] {
+            place.run(nonsense).await.expect_refusal();
+        }
+        place.run(&["users", "create", "bea@example.com"]).await.expect_ok();
+        let said = place.run(&["users", "promote", "bea@example.com", "--role", "admin"]).await.expect_ok();
+        assert!(said.contains("bea@example.com") && said.contains("is admin, active"), "{said}");
+        let list = place.run(&["users", "list"]).await.expect_ok();
+        assert_eq!(list.lines().count(), 2);
+        assert!(!place.run(&["users", "list", "--skip", "1"]).await.expect_ok().contains("bea@"), "newest first");
+
+        place.run(&["users", "deactivate", "ada@example.com"]).await.expect_ok();
+        log_in().await.expect_error(403, "AUTHORIZATION_ERROR");
+        // Another process learns of it within five seconds.
+        crate::harness::eventually("she is locked out", async || ada.get("/app/users/me").await.status == 403).await;
+        let said = place.run(&["users", "activate", "ada@example.com"]).await.expect_ok();
+        assert!(said.contains("active"), "{said}");
+        log_in().await.expect(200);
+        crate::harness::eventually("her old session stays ended", async || ada.get("/app/users/me").await.status == 401).await;
+        assert!(!server.output().contains(password), "a password is in the log");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seeding_may_be_repeated_and_tells_what_is_true() {
+    let place = Place::new();
+    let server = place.serve().await;
+    let log_in = async |email: &str, password: &str| {
+        server.client(None).post("/public/auth/login", json!({"email": email, "password": password})).await
+    };
+    let mut passwords = Vec::new();
+    for _ in 0..2 {
+        let said = place.run(&["seed"]).await.expect_ok();
+        passwords.push(said.lines().find_map(|line| line.strip_prefix("password of both: ")).unwrap().to_owned());
+    }
+    log_in("demo@example.com", &passwords[0]).await.expect_error(401, "AUTHENTICATION_ERROR");
+    let demo = log_in("demo@example.com", &passwords[1]).await.expect(200);
+    let client = server.client(demo["access_token"].as_str().map(str::to_owned));
+    assert_eq!(client.get("/app/projects").await.expect(200)["total"], 4);
+    place.run(&["seed", "--password", "one for the whole team"]).await.expect_ok();
+    assert_eq!(log_in("admin@example.com", "one for the whole team").await.expect(200)["user"]["role"], "admin");
+    assert!(place.run(&["seed", "--password", "password1"]).await.expect_refusal().contains("common"));
+    let production = Place::new()
+        .with("ENVIRONMENT", "production")
+        .with("SECRET_KEY", SECRET)
+        .with("DATABASE_URL", "postgres://localhost/nowhere")
+        .with("PUBLIC_BASE_URL", "https://api.example.com")
+        .with("BACKEND_CORS_ORIGINS", "https://app.example.com");
+    assert!(production.run(&["seed"]).await.expect_refusal().contains("refused in production"));
+}
+
+#[tokio::test]
+async fn accounts_are_made_where_they_live() {
+    let place = Place::new().with("OAUTH_JWT_SECRET", "an-issuers-secret-of-32-characters-or-more");
+    let said = place.run(&["users", "create", "ada@example.com"]).await.expect_refusal();
+    assert!(said.contains("made at the issuer") && said.contains("custom"), "{said}");
+}
