@@ -41,3 +41,13 @@ CREATE TABLE IF NOT EXISTS one_time_tokens (
 
 CREATE INDEX IF NOT EXISTS one_time_tokens_user_id_purpose_idx ON one_time_tokens (user_id, purpose);
 CREATE INDEX IF NOT EXISTS one_time_tokens_expires_at_idx ON one_time_tokens (expires_at); -- the sweep
+
+-- What a browser opens a WebSocket with instead of a token in its address: used once, within seconds.
+CREATE TABLE IF NOT EXISTS ws_tickets (
+    ticket_hash text PRIMARY KEY, -- SHA-256, in hexadecimal
+    user_id text NOT NULL,
+    claims text NOT NULL, -- JSON: what the token said, but not the token
+    expires_at timestamptz NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS ws_tickets_expires_at_idx ON ws_tickets (expires_at); -- the sweep

@@ -39,3 +39,13 @@ CREATE TABLE one_time_tokens (
 
 CREATE INDEX one_time_tokens_user_id_purpose_idx ON one_time_tokens (user_id, purpose);
 CREATE INDEX one_time_tokens_expires_at_idx ON one_time_tokens (expires_at); -- the sweep
+
+-- What a browser opens a WebSocket with instead of a token in its address: used once, within seconds.
+CREATE TABLE ws_tickets (
+    ticket_hash TEXT NOT NULL PRIMARY KEY, -- SHA-256, in hexadecimal
+    user_id TEXT NOT NULL,
+    claims TEXT NOT NULL, -- JSON: what the token said, but not the token
+    expires_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX ws_tickets_expires_at_idx ON ws_tickets (expires_at); -- the sweep

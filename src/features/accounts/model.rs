@@ -110,6 +110,15 @@ pub struct Message {
     pub message: &'static str,
 }
 
+/// What opens one WebSocket, as `?ticket=`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"ticket": "q1x0bWl0aCBhIHNpZ25hdHVyZSBvZiAzMiBieXRlcyE", "expires_in": 30}))]
+pub struct WsTicket {
+    pub ticket: String,
+    /// Seconds.
+    pub expires_in: i64,
+}
+
 /// A device that is logged in.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct SessionRead {

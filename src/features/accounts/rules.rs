@@ -6,9 +6,9 @@ use unicode_normalization::UnicodeNormalization;
 use crate::platform::error::{Error, Result};
 use crate::platform::text::fold;
 
-/// In characters after normalisation.
+/// Characters after normalisation.
 pub const MIN: usize = 8;
-const MAX: usize = 128;
+pub const MAX: usize = 128;
 /// Before normalisation, which takes a few characters into one at most: what is longer need not be normalised.
 const LONGEST: usize = MAX * 8;
 

@@ -1,4 +1,4 @@
-//! SQL of `credentials`, `sessions` and `one_time_tokens`.
+//! SQL of `credentials`, `sessions`, `one_time_tokens` and `ws_tickets`.
 
 use chrono::{DateTime, Utc};
 
@@ -219,11 +219,31 @@ pub async fn use_token(on: impl Into<On<'_>>, hash: &str, purpose: Purpose, now:
     Ok(used.bind(hash.to_owned()).bind(purpose).bind(now).exec().await? == 1)
 }
 
+pub async fn insert_ticket(
+    on: impl Into<On<'_>>,
+    hash: String,
+    user: UserId,
+    claims: String,
+    expires_at: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let insert = q(on, sql!("INSERT INTO ws_tickets (ticket_hash, user_id, claims, expires_at) VALUES ($1, $2, $3, $4)"));
+    insert.bind(hash).bind(user).bind(claims).bind(expires_at).exec().await?;
+    Ok(())
+}
+
+/// Takes a ticket out: of many who ask for it one gets it.
+pub async fn take_ticket(on: impl Into<On<'_>>, hash: String, now: DateTime<Utc>) -> sqlx::Result<Option<String>> {
+    let take = q(on, sql!("DELETE FROM ws_tickets WHERE ticket_hash = $1 AND expires_at > $2 RETURNING claims"));
+    let taken: Vec<(String,)> = take.bind(hash).bind(now).all().await?;
+    Ok(taken.into_iter().next().map(|(claims,)| claims))
+}
+
 /// Removes everything of a user; says how many rows that was.
 pub async fn erase(tx: &mut Tx, user: &str) -> sqlx::Result<u64> {
     let mut rows = 0;
     for text in [
         sql!("DELETE FROM one_time_tokens WHERE user_id = $1"),
+        sql!("DELETE FROM ws_tickets WHERE user_id = $1"),
         sql!("DELETE FROM sessions WHERE user_id = $1"),
         sql!("DELETE FROM credentials WHERE user_id = $1"),
     ] {
@@ -232,12 +252,13 @@ pub async fn erase(tx: &mut Tx, user: &str) -> sqlx::Result<u64> {
     Ok(rows)
 }
 
-/// Removes a bounded number of sessions and tokens that have expired.
+/// Removes a bounded number of sessions, tokens and tickets that have expired.
 pub async fn sweep(db: &Db, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let mut rows = 0;
     for text in [
         sql!("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < $1 LIMIT $2)"),
         sql!("DELETE FROM one_time_tokens WHERE token_hash IN (SELECT token_hash FROM one_time_tokens WHERE expires_at < $1 LIMIT $2)"),
+        sql!("DELETE FROM ws_tickets WHERE ticket_hash IN (SELECT ticket_hash FROM ws_tickets WHERE expires_at < $1 LIMIT $2)"),
     ] {
         rows += q(db, text).bind(now).bind(SWEEP).exec().await?;
     }

@@ -43,7 +43,7 @@ pub struct Identity {
 }
 
 /// The believed part of a verified token.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
     /// The user's id: not empty, at most 255 characters, no control characters.
     pub subject: Arc<str>,

@@ -18,6 +18,7 @@ crate::on_both_backends![
     ten_uses_at_once_are_one,
     links_serve_their_own_purpose,
     links_lead_where_the_configuration_says,
+    a_link_that_is_merely_opened_does_nothing,
     a_mail_sent_again_holds_the_same_link,
     a_deactivated_user_gets_no_link_and_can_use_none,
     whoever_came_from_another_issuer_gets_a_password_by_mail,
@@ -176,6 +177,26 @@ async fn links_lead_where_the_configuration_says(b: Backend) {
             assert!(mail["text"].as_str().unwrap().contains(&link), "{link}: {mail}");
             assert!(!mail.to_string().contains("evil"), "{mail}");
         }
+    }
+}
+
+async fn a_link_that_is_merely_opened_does_nothing(b: Backend) {
+    let t = TestApp::with_accounts(b, &[("PROJECT_NAME", "Acme & <Co>")]).await;
+    t.register("ada@example.test").await;
+    let token = t.mailed_token("ada@example.test", "verify_email").await;
+    for path in ["verify-email", "reset-password"] {
+        let page = t.anonymous().get(&format!("//{path}?token={token}")).await;
+        let policy = page.header("content-security-policy").unwrap().to_owned();
+        assert!(policy.starts_with("default-src 'none'; script-src 'sha256-") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert_eq!((page.header("referrer-policy"), page.header("cache-control")), (Some("no-referrer"), Some("no-store")));
+        let html = page.expect_text(200);
+        assert!(html.contains("Acme &amp; &lt;Co&gt;") && html.contains(&format!("data-path=\"api&#x2f;v1&#x2f;public&#x2f;auth&#x2f;{path}\"")), "{html}");
+        assert!(!html.contains(&token), "what is in the address stays there");
+    }
+    post(&t, "verify-email", json!({"token": token})).await.expect(200);
+    // A front end of one's own takes the links, and a stranger's issuer sends none.
+    for elsewhere in [TestApp::with_accounts(b, &[("AUTH_LINK_BASE_URL", "https://app.example.com")]).await, TestApp::start(b).await] {
+        elsewhere.anonymous().get("//verify-email?token=x").await.expect_error(404, "NOT_FOUND");
     }
 }
 

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use omnistack::app::jobs::New;
+use omnistack::features::accounts::service::redeem_ticket;
 use omnistack::platform::auth::own;
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ crate::on_both_backends![
     sessions_are_listed_and_ended_by_their_owner_alone,
     what_ends_all_sessions_ends_them_here_at_once_and_elsewhere_within_five_seconds,
     no_kind_of_token_is_taken_for_another,
+    a_ticket_is_worth_one_connection_for_half_a_minute,
     what_has_expired_is_swept,
     sessions_are_in_the_copy_of_ones_data_and_go_with_it,
 ];
@@ -222,6 +224,32 @@ async fn no_kind_of_token_is_taken_for_another(b: Backend) {
     let foreign = stranger.login("ada@example.test").await;
     t.refresh(&foreign.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
     t.refresh(&ada.refresh).await.expect(200);
+}
+
+async fn a_ticket_is_worth_one_connection_for_half_a_minute(b: Backend) {
+    let (t, elsewhere) = (TestApp::with_accounts(b, &[]).await, TestApp::start(b).await);
+    let other = t.second_with_accounts(&[]).await;
+    let ada = t.register("ada@example.test").await;
+    let ask = async |client: &crate::harness::Client| client.post("/app/ws/ticket", json!({})).await.expect(200);
+    let answer = ask(&ada.client).await;
+    assert_eq!(answer["expires_in"], 30);
+    let ticket = answer["ticket"].as_str().unwrap();
+    assert!(!t.texts("SELECT claims FROM ws_tickets").await[0].contains(ada.client.token.as_ref().unwrap()));
+    let redeemed = join_all((0..10).map(|n| redeem_ticket(if n % 2 == 0 { &t.app } else { &other.app }, ticket))).await;
+    let claims: Vec<_> = redeemed.into_iter().filter_map(|claims| claims.unwrap()).collect();
+    assert_eq!(claims.len(), 1);
+    assert_eq!((&*claims[0].subject, claims[0].email.as_deref()), (ada.id.as_str(), Some("ada@example.test")));
+    let late = ask(&ada.client).await;
+    t.clock.advance(TimeDelta::seconds(30));
+    for worthless in [late["ticket"].as_str().unwrap(), "", "nonsense", ada.refresh.as_str()] {
+        assert!(redeem_ticket(&t.app, worthless).await.unwrap().is_none());
+    }
+    // Whoever the issuer is; but nobody without a token, and never in place of one.
+    let amy = elsewhere.user("amy").await;
+    let ticket = ask(&amy).await["ticket"].as_str().unwrap().to_owned();
+    elsewhere.with_token(&ticket).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
+    assert!(redeem_ticket(&elsewhere.app, &ticket).await.unwrap().is_some());
+    t.anonymous().post("/app/ws/ticket", json!({})).await.expect_error(401, "AUTHENTICATION_ERROR");
 }
 
 async fn what_has_expired_is_swept(b: Backend) {

@@ -1,4 +1,4 @@
-//! `/app/auth…`.
+//! `/app/auth…` and `/app/ws/ticket`.
 
 use axum::extract::State;
 use http::StatusCode;
@@ -6,7 +6,7 @@ use utoipa_axum::routes;
 
 use super::local;
 use crate::app::{App, Routes};
-use crate::features::accounts::model::{ChangePassword, Device, Sessions};
+use crate::features::accounts::model::{ChangePassword, Device, Sessions, WsTicket};
 use crate::features::accounts::service;
 use crate::features::users::extract::CurrentUser;
 use crate::platform::error::Result;
@@ -18,6 +18,7 @@ pub fn app() -> Routes {
         .add_with(local(), routes!(sessions))
         .add_with(local(), routes!(end_session))
         .add_with(local(), routes!(logout_all))
+        .add(routes!(ws_ticket))
 }
 
 /// Change the own password.
@@ -54,4 +55,12 @@ async fn end_session(State(app): State<App>, user: CurrentUser, PathParam(id): P
 async fn logout_all(State(app): State<App>, user: CurrentUser) -> Result<StatusCode> {
     service::log_out_everywhere(&app, &user).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A ticket to open a WebSocket with, so that no token stands in an address.
+///
+/// Worth one connection within 30 seconds.
+#[utoipa::path(post, path = "/ws/ticket", operation_id = "createWsTicket", tag = "auth", responses((status = 200, body = WsTicket)))]
+async fn ws_ticket(State(app): State<App>, user: CurrentUser) -> Result<Json<WsTicket>> {
+    Ok(Json(service::issue_ticket(&app, &user).await?))
 }

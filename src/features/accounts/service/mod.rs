@@ -5,6 +5,7 @@ pub mod by_hand;
 mod recovery;
 mod registration;
 mod sessions;
+mod tickets;
 
 use std::net::IpAddr;
 
@@ -27,6 +28,7 @@ use crate::platform::text::fold_email;
 pub use recovery::{change_password, forgot_password, issue, link, resend_verification, reset_password, verify_email};
 pub use registration::{Registered, register};
 pub use sessions::{check_session, end_session, list, log_out, log_out_everywhere, refresh};
+pub use tickets::{issue_ticket, redeem_ticket};
 
 /// Every cause has the same words, or they would tell who has an account.
 const WRONG: Error = Error::Unauthenticated("Invalid email or password");
