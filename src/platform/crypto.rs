@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::{constant_time, digest, hkdf, hmac, rand};
+use aws_lc_rs::{constant_time, digest, hkdf, hmac};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Derives the service's own keys; the secret itself never leaves it.
@@ -67,10 +67,11 @@ pub fn same(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()
 }
 
-/// Fresh random bytes from the operating system.
+/// Fresh random bytes from the operating system. Not from aws-lc, which gathers entropy of its own for some 50 ms before it gives
+/// the first byte.
 pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut out = [0; N];
-    rand::fill(&mut out).map_err(|_| anyhow::anyhow!("the system's random source failed"))?;
+    getrandom::fill(&mut out).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
     Ok(out)
 }
 

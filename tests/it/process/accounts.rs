@@ -1,6 +1,6 @@
 //! Accounts from the command line: the passwords that nobody chose are told once and work.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::Backend;
 use crate::harness::database::Database;
@@ -58,6 +58,37 @@ async fn users_are_managed_from_the_command_line_while_the_server_runs() {
         crate::harness::eventually("her old session stays ended", async || ada.get("/app/users/me").await.status == 401).await;
         assert!(!server.output().contains(password), "a password is in the log");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_holds_no_password_no_token_and_no_link() {
+    let place = Place::new()
+        .with("ENVIRONMENT", "staging")
+        .with("SECRET_KEY", SECRET)
+        .with("LOG_LEVEL", "DEBUG")
+        .with("RATE_LIMIT_AUTH", "1000/minute");
+    let mut server = place.serve().await;
+    let post = async |path: &str, body: Value| server.client(None).post(&format!("/public/auth/{path}"), body).await;
+    let (password, wrong) = ("a long and unusual one", "a wrong and unusual one");
+    let session = post("register", json!({"email": "ada@example.com", "password": password})).await.expect(201);
+    post("login", json!({"email": "ada@example.com", "password": wrong})).await.expect(401);
+    let newer = post("refresh", json!({"refresh_token": session["refresh_token"]})).await.expect(200);
+    post("forgot-password", json!({"email": "ada@example.com"})).await.expect(202);
+    post("verify-email", json!({"token": "a-token-that-is-none"})).await.expect(400);
+    let ada = server.client(newer["access_token"].as_str().map(str::to_owned));
+    ada.post("/app/auth/change-password", json!({"current_password": password, "new_password": wrong})).await.expect(204);
+    let told = async || server.output().matches("job completed").count() >= 3;
+    crate::harness::eventually("the mails are sent", told).await;
+    server.signal("TERM");
+    server.ended().await;
+    let log = server.output();
+    for secret in [password, wrong, "a-token-that-is-none", "?token=", "argon2id", "ada@example.com"] {
+        assert!(!log.contains(secret), "{secret}:\n{log}");
+    }
+    for token in [&session["access_token"], &session["refresh_token"], &newer["access_token"], &newer["refresh_token"]] {
+        assert!(!log.contains(token.as_str().unwrap()));
+    }
+    assert!(log.contains("a***@example.com"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,7 +24,7 @@ pub async fn create(app: &App, email: &str, role: Role, password: &str, greet: b
         users::welcome(app, &mut tx, &user.id).await?;
     }
     tx.commit().await?;
-    tracing::info!(action = "user.create", target_id = user.id.as_str(), "user created from the command line");
+    tracing::info!(action = "user.create", target_id = user.id.as_str(), "user created by an operator");
     Ok(Some(user))
 }
 
