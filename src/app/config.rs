@@ -11,7 +11,7 @@ use url::Url;
 use super::jobs;
 use crate::platform::config::{Env, Environment, Findings, List, Note, Origin, Problem, Section};
 use crate::platform::{auth, db, rate_limit, redis, telemetry};
-use crate::providers::email;
+use crate::providers::{email, storage};
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -24,6 +24,7 @@ pub struct Config {
     pub rate_limit: rate_limit::Config,
     pub jobs: jobs::Config,
     pub email: email::Config,
+    pub storage: storage::Config,
     pub telemetry: telemetry::Config,
 }
 
@@ -135,6 +136,7 @@ impl Config {
             rate_limit: rate_limit::Config::read(&mut env),
             jobs: jobs::Config::read(&mut env),
             email: email::Config::read(&mut env),
+            storage: storage::Config::read(&mut env),
             telemetry: telemetry::Config::read(&mut env),
         };
         config.check(&mut env);

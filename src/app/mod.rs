@@ -26,6 +26,7 @@ use crate::platform::http::cursor::Cursors;
 use crate::platform::rate_limit::Limiter;
 use crate::platform::redis::Redis;
 use crate::providers::email::mailer::Mailer;
+use crate::providers::storage::Storage;
 use config::Config;
 use feature::Feature;
 use jobs::cron::Schedules;
@@ -59,6 +60,7 @@ pub struct AppInner {
     pub presence: Presence,
     pub jobs: Queue,
     pub mailer: Mailer,
+    pub storage: Storage,
     pub schedules: Schedules,
     /// Whose hooks are asked: for a user's data, for what goes away with time.
     pub features: Vec<Feature>,
@@ -101,6 +103,7 @@ impl App {
             presence: Presence::default(),
             jobs: Queue::new(clock.clone(), registry),
             mailer,
+            storage: Storage::new(&config.storage, &keys)?,
             schedules,
             features,
             phase: Phase::default(),

@@ -29,6 +29,7 @@ use crate::platform::http::{Route, Zone};
         (name = "auth", description = "Registering, logging in and staying logged in"),
         (name = "users", description = "The current user"),
         (name = "projects", description = "Own projects"),
+        (name = "files", description = "Own files"),
         (name = "admin", description = "For administrators")
     )
 )]

@@ -5,6 +5,7 @@ use crate::platform::db::Db;
 
 pub mod accounts;
 pub mod emails;
+pub mod files;
 pub mod health;
 pub mod jobs;
 pub mod mailbox;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Feature> {
         users::FEATURE,
         accounts::FEATURE,
         projects::FEATURE,
+        files::FEATURE,
         privacy::FEATURE,
         reports::FEATURE,
         jobs::FEATURE,

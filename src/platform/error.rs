@@ -42,6 +42,16 @@ pub enum Error {
     /// `retry_after` (seconds) where a later try may help.
     #[error("{message}")]
     Unavailable { message: &'static str, retry_after: Option<u64> },
+    /// An outside service failed, or did not answer in time.
+    #[error("{message}")]
+    Upstream {
+        message: &'static str,
+        /// As clients may know it.
+        service: &'static str,
+        retry_after: Option<u64>,
+        /// For the log alone.
+        cause: String,
+    },
     /// The transaction lost against another one; `db::retry_contended` runs it once more, then it is a 503.
     #[error("Database is temporarily unavailable")]
     Contended,
@@ -93,6 +103,7 @@ impl Error {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Upstream { .. } => StatusCode::BAD_GATEWAY,
             Self::Unavailable { .. } | Self::Contended => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -111,6 +122,7 @@ impl Error {
             Self::TooLarge { limit } => json!({"limit": limit}),
             Self::Invalid(errors) => json!({"field": errors.first().map(|e| &e.field), "errors": errors}),
             Self::RateLimited { retry_after } => json!({"retry_after": retry_after}),
+            Self::Upstream { service, .. } => json!({"service": service}),
             _ => json!({}),
         }
     }
@@ -119,7 +131,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_after } => Some(*retry_after),
-            Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::Unavailable { retry_after, .. } | Self::Upstream { retry_after, .. } => *retry_after,
             Self::Contended => Some(1),
             _ => None,
         }
@@ -154,6 +166,7 @@ pub const CODES: &[(u16, &str, &str)] = &[
     (422, "VALIDATION_ERROR", "a parameter or the body breaks type or bounds (`field`, `errors`)"),
     (429, "RATE_LIMIT_EXCEEDED", "too many requests (`retry_after` in seconds)"),
     (500, "INTERNAL_ERROR", "anything unforeseen; the log has the cause under the request id"),
+    (502, "EXTERNAL_SERVICE_ERROR", "an outside service failed or did not answer in time (`service`)"),
     (503, "SERVICE_UNAVAILABLE", "a dependency is down, the request took too long, or there is too much to do"),
 ];
 

@@ -77,6 +77,7 @@ fn log(error: &Error) {
             let cause: &(dyn std::error::Error + 'static) = cause.as_ref();
             tracing::error!(error = cause, code = error.code(), "request failed");
         }
+        Error::Upstream { service, cause, .. } => tracing::error!(service, cause, code = error.code(), "an outside service failed"),
         Error::Unavailable { message, .. } => tracing::warn!(reason = message, code = error.code(), "request refused"),
         _ => {}
     }

@@ -224,6 +224,13 @@ async fn every_code_can_be_had_and_has_its_details() {
     let details = refused.expect_error(429, had("RATE_LIMIT_EXCEEDED"));
     assert_eq!(details["retry_after"].as_u64().map(|seconds| seconds.to_string()), wait);
 
+    // No folder can be made where a device is.
+    let t = TestApp::with(Backend::Sqlite, &[("LOCAL_STORAGE_DIR", "/dev/null/files")]).await;
+    let amy = t.user("amy").await;
+    let asked = amy.post("/app/files/upload-url", json!({"filename": "a", "content_type": "text/plain", "size": 1})).await.expect(201);
+    let failed = amy.post("/app/files/confirm", json!({"file_id": asked["file_id"]})).await;
+    assert_eq!(failed.expect_error(502, had("EXTERNAL_SERVICE_ERROR")), json!({"service": "storage"}));
+
     // The two that are taken for granted above are other stories of this file.
     let all: BTreeSet<_> = CODES.iter().map(|(_, code, _)| *code).collect();
     assert_eq!(seen, all, "a code without a story");

@@ -6,6 +6,7 @@
 pub mod accounts;
 mod client;
 pub mod database;
+pub mod files;
 pub mod functions;
 pub mod issuer;
 pub mod process;

@@ -162,7 +162,9 @@ impl Server {
     /// The administrator of a local installation, who has just logged in.
     pub async fn admin(&self, password: &str) -> Client {
         let body = json!({"email": "admin@localhost", "password": password});
-        let session = self.client(None).post("/public/auth/login", body).await.expect(200);
+        let reply = self.client(None).post("/public/auth/login", body).await;
+        assert_eq!(reply.status, 200, "{}\n{}", reply.text(), self.output());
+        let session = reply.json();
         self.client(session["access_token"].as_str().map(str::to_owned))
     }
 

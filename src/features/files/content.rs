@@ -1,0 +1,59 @@
+//! Whether an upload is what it says it is, as far as its first bytes tell.
+
+/// Bytes that are looked at.
+pub const LOOKED_AT: usize = 8192;
+
+/// Types that their first bytes tell: pictures, but for those that are text (SVG), and PDF.
+const TOLD: [&str; 11] = [
+    "application/pdf",
+    "image/avif",
+    "image/bmp",
+    "image/gif",
+    "image/heif",
+    "image/jpeg",
+    "image/jxl",
+    "image/png",
+    "image/tiff",
+    "image/vnd.microsoft.icon",
+    "image/webp",
+];
+
+/// The one name of a type that goes by several.
+fn known(declared: &str) -> Option<&'static str> {
+    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let name = match essence.as_str() {
+        "image/jpg" | "image/pjpeg" => "image/jpeg",
+        "image/x-png" => "image/png",
+        "image/x-icon" => "image/vnd.microsoft.icon",
+        "image/x-ms-bmp" => "image/bmp",
+        "image/heic" => "image/heif",
+        other => other,
+    };
+    TOLD.into_iter().find(|told| *told == name)
+}
+
+/// Whether the first bytes of a file of this type tell that it is one.
+pub fn can_tell(declared: &str) -> bool {
+    known(declared).is_some()
+}
+
+/// Whether bytes that begin so can be of the declared type. Of a type that cannot be told nothing is known.
+pub fn fits(declared: &str, start: &[u8]) -> bool {
+    known(declared).is_none_or(|known| infer::get(start).is_some_and(|kind| kind.mime_type() == known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_and_pdfs_are_known_by_their_first_bytes() {
+        let (png, pdf) = (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"%PDF-1.7\n");
+        assert!(fits("image/png", png) && fits("IMAGE/PNG; x=y", png) && fits("application/pdf", pdf));
+        assert!(fits("image/jpeg", b"\xff\xd8\xff\xe0\0\x10JFIF") && fits("image/jpg", b"\xff\xd8\xff\xe0\0\x10JFIF"));
+        assert!(!fits("image/png", pdf) && !fits("application/pdf", png) && !fits("image/png", b"<script>") && !fits("image/gif", b""));
+        for free in ["text/plain", "application/octet-stream", "image/svg+xml", "video/mp4", "nonsense"] {
+            assert!(fits(free, b"anything"), "{free}");
+        }
+    }
+}

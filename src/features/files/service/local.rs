@@ -1,0 +1,75 @@
+//! Bytes that come to and from the local folder.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use futures_util::Stream;
+
+use super::{not_found, store, upstream};
+use crate::app::App;
+use crate::features::files::model::Status;
+use crate::platform::error::{Error, Result};
+use crate::providers::storage::local::{Local, Permission, Refused, Use, failed};
+
+const REFUSED: Error = Error::Forbidden("The link is invalid, or has expired");
+
+/// What a token permits; 404 where files are kept elsewhere.
+pub fn permission<'a>(app: &'a App, token: &str, wanted: Use) -> Result<(&'a Local, Permission)> {
+    let local = app.storage.local().ok_or(Error::NoRoute)?;
+    let permission = local.read_token(token, wanted, app.clock.now()).ok_or(REFUSED)?;
+    Ok((local, permission))
+}
+
+/// Takes the bytes of an upload. They get their name only while the row still waits for them.
+pub async fn receive<E>(
+    app: &App,
+    token: &str,
+    content_type: Option<&str>,
+    announced: Option<u64>,
+    body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+) -> Result<()> {
+    let (local, permission) = permission(app, token, Use::Upload)?;
+    let too_large = || Error::TooLarge { limit: usize::try_from(permission.size).unwrap_or(usize::MAX) };
+    waits(store::status(&app.db, &permission.key).await?)?;
+    if content_type.is_some_and(|given| given != permission.content_type) {
+        return Err(Error::Forbidden("The link is for another Content-Type"));
+    }
+    if announced.is_some_and(|length| length > permission.size) {
+        return Err(too_large());
+    }
+    let received = local.receive(&permission, body).await.map_err(|refused| match refused {
+        Refused::TooLarge => too_large(),
+        Refused::Empty => Error::BadRequest("There are no bytes".to_owned()),
+        Refused::BrokenOff => Error::BadRequest("The upload was broken off".to_owned()),
+        Refused::Store(error) => upstream(error),
+    })?;
+    let mut tx = app.db.begin().await?;
+    waits(store::lock(&app.db, &mut tx, &permission.key).await?)?;
+    received.keep().await.map_err(upstream)?;
+    Ok(tx.commit().await?)
+}
+
+fn waits(status: Option<Status>) -> Result<()> {
+    match status {
+        Some(Status::Pending) => Ok(()),
+        Some(Status::Uploaded) => Err(REFUSED),
+        None => Err(gone()),
+    }
+}
+
+/// The object of a link is not there any more. The link tells no id.
+pub fn gone() -> Error {
+    not_found("")
+}
+
+/// What a download that cannot be read is to the client.
+pub fn unreadable(error: &std::io::Error) -> Error {
+    if error.kind() == ErrorKind::NotFound { gone() } else { upstream(failed("read", error)) }
+}
+
+/// Where the bytes are, and as what they are given.
+pub fn served(app: &App, token: &str) -> Result<(PathBuf, Permission)> {
+    let (local, permission) = permission(app, token, Use::Download)?;
+    Ok((local.path(&permission.key).map_err(upstream)?, permission))
+}

@@ -1,0 +1,148 @@
+//! What S3 and R2 have in common: a bucket behind the S3 API, reached through the AWS SDK.
+
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::disposition::attachment;
+use super::{KeptObject, Moment, PERMISSION};
+use crate::providers::ProviderError;
+
+/// Where a bucket is, and who may use it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub vendor: &'static str,
+    pub bucket: String,
+    pub region: String,
+    /// Another server than AWS: then the bucket stands in the path.
+    pub endpoint: Option<Url>,
+    pub access_key: String,
+    pub secret_key: SecretString,
+}
+
+pub struct Bucket {
+    pub place: Place,
+    client: Client,
+}
+
+impl Bucket {
+    pub fn new(place: Place) -> Self {
+        let credentials = Credentials::new(&place.access_key, place.secret_key.expose_secret(), None, None, "configuration");
+        let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).operation_timeout(Duration::from_secs(25)).build();
+        let mut config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(place.region.clone()))
+            .credentials_provider(credentials)
+            .timeout_config(timeouts)
+            // Other servers than AWS refuse the trailers that the SDK would add to every request.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        if let Some(endpoint) = &place.endpoint {
+            config = config.endpoint_url(endpoint.as_str().trim_end_matches('/')).force_path_style(true);
+        }
+        Self { client: Client::from_conf(config.build()), place }
+    }
+
+    /// The address that forms are posted to.
+    pub fn address(&self) -> String {
+        let Place { bucket, region, endpoint, .. } = &self.place;
+        match endpoint {
+            Some(endpoint) => format!("{}/{bucket}", endpoint.as_str().trim_end_matches('/')),
+            // A certificate for `*.s3…` does not fit a name with dots.
+            None if bucket.contains('.') => format!("https://s3.{region}.amazonaws.com/{bucket}"),
+            None => format!("https://{bucket}.s3.{region}.amazonaws.com/"),
+        }
+    }
+
+    fn signing(&self, at: Moment<'_>) -> Result<PresigningConfig, ProviderError> {
+        let life = PERMISSION.to_std().unwrap_or_default();
+        let config = PresigningConfig::builder().start_time(SystemTime::from(at.now)).expires_in(life).build();
+        config.map_err(|_| self.rejected("a permission cannot be signed"))
+    }
+
+    /// A PUT of exactly these bytes and this type.
+    pub async fn presigned_put(&self, key: &str, content_type: &str, size: u64, at: Moment<'_>) -> Result<String, ProviderError> {
+        let size = i64::try_from(size).map_err(|_| self.rejected("too large"))?;
+        let put = self.client.put_object().bucket(&self.place.bucket).key(key).content_type(content_type).content_length(size);
+        let signed = put.presigned(self.signing(at)?).await.map_err(|error| self.failed("sign", &error))?;
+        Ok(signed.uri().to_owned())
+    }
+
+    pub async fn presigned_get(&self, object: &KeptObject, at: Moment<'_>) -> Result<String, ProviderError> {
+        let get = self.client.get_object().bucket(&self.place.bucket).key(&object.key);
+        let get = get.response_content_disposition(attachment(&object.filename)).response_content_type(&object.content_type);
+        let signed = get.presigned(self.signing(at)?).await.map_err(|error| self.failed("sign", &error))?;
+        Ok(signed.uri().to_owned())
+    }
+
+    pub async fn size(&self, key: &str) -> Result<Option<u64>, ProviderError> {
+        match self.client.head_object().bucket(&self.place.bucket).key(key).send().await {
+            Ok(head) => Ok(Some(head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0))),
+            Err(SdkError::ServiceError(error)) if error.err().is_not_found() => Ok(None),
+            Err(error) => Err(self.failed("look for an object", &error)),
+        }
+    }
+
+    pub async fn start(&self, key: &str, bytes: usize) -> Result<Vec<u8>, ProviderError> {
+        let range = format!("bytes=0-{}", bytes.saturating_sub(1));
+        let got = self.client.get_object().bucket(&self.place.bucket).key(key).range(range).send().await;
+        let mut body = got.map_err(|error| self.failed("read an object", &error))?.body;
+        let mut start = Vec::new();
+        // A server that knows no ranges sends everything: no more of it is read than was asked for.
+        while start.len() < bytes {
+            match body.next().await {
+                Some(Ok(chunk)) => start.extend_from_slice(&chunk),
+                Some(Err(_)) => return Err(self.transient("the connection broke")),
+                None => break,
+            }
+        }
+        start.truncate(bytes);
+        Ok(start)
+    }
+
+    pub async fn put(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<(), ProviderError> {
+        let put = self.client.put_object().bucket(&self.place.bucket).key(key).content_type(content_type);
+        put.body(ByteStream::from(bytes)).send().await.map_err(|error| self.failed("write an object", &error))?;
+        Ok(())
+    }
+
+    pub async fn delete(&self, key: &str) -> Result<(), ProviderError> {
+        match self.client.delete_object().bucket(&self.place.bucket).key(key).send().await {
+            Ok(_) => Ok(()),
+            // S3 itself says 204; some servers do not.
+            Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
+            Err(error) => Err(self.failed("delete an object", &error)),
+        }
+    }
+
+    fn rejected(&self, what: &str) -> ProviderError {
+        ProviderError::Rejected(format!("{}: {what}", self.place.vendor))
+    }
+
+    fn transient(&self, what: &str) -> ProviderError {
+        ProviderError::Transient { message: format!("{}: {what}", self.place.vendor), retry_after: None }
+    }
+
+    /// The vendor's code is told, its words are not: they may name keys.
+    fn failed<E: ProvideErrorMetadata>(&self, doing: &str, error: &SdkError<E>) -> ProviderError {
+        let SdkError::ServiceError(service) = error else {
+            let why = match error {
+                SdkError::TimeoutError(_) => "no answer in time",
+                SdkError::DispatchFailure(_) => "cannot be reached",
+                SdkError::ConstructionFailure(_) => return self.rejected(&format!("cannot {doing}: the request cannot be made")),
+                _ => "the answer broke off",
+            };
+            return self.transient(&format!("cannot {doing}: {why}"));
+        };
+        let (status, code) = (service.raw().status().as_u16(), service.err().code().unwrap_or("without a code"));
+        let message = format!("cannot {doing}: {status} {code}");
+        if status >= 500 || status == 429 { self.transient(&message) } else { self.rejected(&message) }
+    }
+}

@@ -1,0 +1,76 @@
+//! Cloudflare R2, by its S3 API. It takes no forms, so that an upload is a PUT of exactly what was declared
+//! (<https://developers.cloudflare.com/r2/api/s3/presigned-urls/>).
+
+#[cfg(feature = "s3")]
+mod put;
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::StorageProvider;
+use super::config::{Vendor, required};
+use crate::platform::config::Env;
+use crate::providers::ProviderError;
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    account: Option<String>,
+    access_key: Option<SecretString>,
+    secret_key: Option<SecretString>,
+    bucket: Option<String>,
+    endpoint: Option<Url>,
+}
+
+impl Settings {
+    pub fn read(env: &mut Env) -> Self {
+        Self {
+            account: env
+                .var("R2_ACCOUNT_ID", "r2: the account")
+                .optional_checked(|id: &String| id.bytes().all(|b| b.is_ascii_alphanumeric()), "the account's id, of letters and digits"),
+            access_key: env.var("R2_ACCESS_KEY_ID", "r2: the id of the key").secret(1),
+            secret_key: env.var("R2_SECRET_ACCESS_KEY", "r2: the key").secret(1),
+            bucket: env.var("R2_BUCKET", "r2: the bucket").optional(),
+            endpoint: env
+                .var("R2_ENDPOINT_URL", "r2: another place for its API, for a jurisdiction or for tests")
+                .shown_default("`https://<R2_ACCOUNT_ID>.r2.cloudflarestorage.com`")
+                .optional(),
+        }
+    }
+
+    pub fn check(&self, env: &mut Env) {
+        super::config::needs_s3(env, Vendor::R2);
+        for (variable, missing) in [
+            ("R2_ACCOUNT_ID", self.account.is_none() && self.endpoint.is_none()),
+            ("R2_ACCESS_KEY_ID", self.access_key.is_none()),
+            ("R2_SECRET_ACCESS_KEY", self.secret_key.is_none()),
+            ("R2_BUCKET", self.bucket.is_none()),
+        ] {
+            if missing {
+                required(env, variable, Vendor::R2);
+            }
+        }
+    }
+
+    #[cfg(not(feature = "s3"))]
+    pub fn provider(&self) -> Result<Arc<dyn StorageProvider>, ProviderError> {
+        Err(ProviderError::NotConfigured("r2"))
+    }
+
+    #[cfg(feature = "s3")]
+    pub fn provider(&self) -> Result<Arc<dyn StorageProvider>, ProviderError> {
+        use secrecy::ExposeSecret;
+
+        let missing = || ProviderError::NotConfigured("r2");
+        let usual = || Url::parse(&format!("https://{}.r2.cloudflarestorage.com", self.account.as_ref()?)).ok();
+        Ok(Arc::new(put::R2(super::bucket::Bucket::new(super::bucket::Place {
+            vendor: "r2",
+            bucket: self.bucket.clone().ok_or_else(missing)?,
+            region: "auto".to_owned(),
+            endpoint: Some(self.endpoint.clone().or_else(usual).ok_or_else(missing)?),
+            access_key: self.access_key.as_ref().ok_or_else(missing)?.expose_secret().to_owned(),
+            secret_key: self.secret_key.clone().ok_or_else(missing)?,
+        }))))
+    }
+}

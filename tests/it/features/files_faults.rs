@@ -1,0 +1,78 @@
+//! Stories about files when something else goes on: a store that fails, uploads that nobody confirms, users who go.
+
+use omnistack::app::jobs::New;
+use serde_json::json;
+
+use crate::harness::files::{Place, ask, confirm, send, upload};
+use crate::harness::{Backend, ids};
+
+crate::on_both_backends![
+    a_store_that_fails_loses_nothing,
+    abandoned_uploads_are_cleaned_up,
+    files_are_in_the_copy_of_ones_data_and_go_with_it,
+];
+
+async fn a_store_that_fails_loses_nothing(b: Backend) {
+    let p = Place::new(b).await;
+    let amy = p.t.user("amy").await;
+    let storage = p.folder.path().join("storage");
+    let file = upload(&p.t, &amy, "a.txt", "text/plain", b"hello").await;
+    let asked = ask(&amy, "b.txt", "text/plain", 5).await;
+    // A file stands where the folder was: nothing can be read or written below it, whoever tries.
+    let away = p.folder.path().join("away");
+    std::fs::rename(&storage, &away).unwrap();
+    std::fs::write(&storage, "in the way").unwrap();
+    let id = format!("/app/files/{}", file["id"].as_str().unwrap());
+    for reply in [send(&p.t, &asked, "text/plain", b"hello").await, confirm(&amy, &asked).await, amy.delete(&id).await] {
+        assert_eq!(reply.header("retry-after"), Some("1"));
+        assert!(!reply.text().contains("in the way") && !reply.text().contains(storage.to_str().unwrap()));
+        assert_eq!(reply.expect_error(502, "EXTERNAL_SERVICE_ERROR"), json!({"service": "storage"}));
+    }
+    amy.get(&id).await.expect(200);
+    std::fs::remove_file(&storage).unwrap();
+    std::fs::rename(&away, &storage).unwrap();
+    send(&p.t, &asked, "text/plain", b"hello").await.expect(204);
+    confirm(&amy, &asked).await.expect(200);
+    amy.delete(&id).await.expect(204);
+}
+
+async fn abandoned_uploads_are_cleaned_up(b: Backend) {
+    let p = Place::new(b).await;
+    let amy = p.t.user("amy").await;
+    let kept = upload(&p.t, &amy, "kept.txt", "text/plain", b"hello").await;
+    for name in ["sent.txt", "never.txt"] {
+        let asked = ask(&amy, name, "text/plain", 5).await;
+        if name == "sent.txt" {
+            send(&p.t, &asked, "text/plain", b"hello").await.expect(204);
+        }
+    }
+    let clean = async || {
+        p.t.app.jobs.enqueue_by_name(&p.t.app.db, "cleanup_old_data", json!({}), New::default()).await.unwrap();
+        p.t.run_jobs().await;
+    };
+    clean().await;
+    assert_eq!(amy.get("/app/files").await.expect(200)["total"], 3);
+    p.t.clock.advance(chrono::TimeDelta::hours(25));
+    let amy = p.t.user("amy").await;
+    let young = ask(&amy, "young.txt", "text/plain", 5).await;
+    clean().await;
+    let left = amy.get("/app/files").await.expect(200);
+    assert_eq!(ids(left["items"].as_array().unwrap()), [young["file_id"].as_str().unwrap(), kept["id"].as_str().unwrap()]);
+    assert_eq!(p.objects().len(), 1);
+}
+
+async fn files_are_in_the_copy_of_ones_data_and_go_with_it(b: Backend) {
+    let p = Place::new(b).await;
+    let (amy, bob) = (p.t.user("amy").await, p.t.user("bob").await);
+    let mine = upload(&p.t, &amy, "a.txt", "text/plain", b"hello").await;
+    upload(&p.t, &bob, "b.txt", "text/plain", b"hello").await;
+    let job = amy.post("/app/users/me/export", json!({})).await.expect(202)["job_id"].as_str().unwrap().to_owned();
+    p.t.run_jobs().await;
+    let copy = amy.get(&format!("/app/users/me/export/{job}")).await.expect(200);
+    assert_eq!(copy["files"], json!([mine]));
+    omnistack::features::privacy::service::erase(&p.t.app, "amy").await.unwrap();
+    p.t.run_jobs().await;
+    assert_eq!(p.t.number("SELECT COUNT(*) FROM files").await, 1);
+    assert_eq!(p.objects().len(), 1, "{:?}", p.objects());
+    assert_eq!(bob.get("/app/files").await.expect(200)["total"], 1);
+}

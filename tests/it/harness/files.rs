@@ -1,0 +1,68 @@
+//! Files on a local folder of the test's own, and the steps of an upload.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{Backend, Client, Reply, TestApp};
+
+/// A server whose folder goes with the test.
+pub struct Place {
+    pub t: TestApp,
+    pub folder: tempfile::TempDir,
+}
+
+impl Place {
+    pub async fn new(b: Backend) -> Self {
+        Self::with(b, &[]).await
+    }
+
+    pub async fn with(b: Backend, vars: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("storage").to_str().unwrap().to_owned();
+        let vars: Vec<_> = vars.iter().copied().chain([("LOCAL_STORAGE_DIR", dir.as_str())]).collect();
+        Self { t: TestApp::with(b, &vars).await, folder }
+    }
+
+    /// Every file below the folder, by its path in it.
+    pub fn objects(&self) -> Vec<String> {
+        fn walk(folder: &std::path::Path, found: &mut Vec<String>) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { walk(&path, found) } else { found.push(path.to_str().unwrap().to_owned()) }
+            }
+        }
+        let mut found = Vec::new();
+        walk(self.folder.path(), &mut found);
+        found
+    }
+}
+
+pub async fn ask(client: &Client, name: &str, content_type: &str, size: usize) -> Value {
+    let body = json!({"filename": name, "content_type": content_type, "size": size});
+    client.post("/app/files/upload-url", body).await.expect(201)
+}
+
+/// The path of a link, for [`Client::call`].
+pub fn path(link: &Value) -> String {
+    let link = link.as_str().unwrap();
+    link.split_once("/api/v1").unwrap_or_else(|| panic!("{link}")).1.to_owned()
+}
+
+pub async fn send(t: &TestApp, asked: &Value, content_type: &str, bytes: &[u8]) -> Reply {
+    t.anonymous().call(Method::PUT, &path(&asked["upload_url"])).body(content_type, bytes.to_vec()).await
+}
+
+pub async fn confirm(client: &Client, asked: &Value) -> Reply {
+    client.post("/app/files/confirm", json!({"file_id": asked["file_id"]})).await
+}
+
+pub async fn upload(t: &TestApp, client: &Client, name: &str, content_type: &str, bytes: &[u8]) -> Value {
+    let asked = ask(client, name, content_type, bytes.len()).await;
+    send(t, &asked, content_type, bytes).await.expect(204);
+    confirm(client, &asked).await.expect(200)
+}
+
+pub async fn link(client: &Client, file: &Value) -> String {
+    let id = file["id"].as_str().unwrap();
+    path(&client.get(&format!("/app/files/{id}/download-url")).await.expect(200)["download_url"])
+}
