@@ -89,6 +89,7 @@ async fn check_service(findings: &mut Findings, loaded: Loaded) {
         Ok(Health::NotConfigured) => Findings::ok("redis", "not configured: limits count in memory, per process"),
         _ => Findings::warn("redis", "does not answer: limits count in memory until it does", "Check REDIS_URL, and that Redis runs"),
     }
+    check_storage(findings, &app).await;
     app.close().await;
 }
 
@@ -124,6 +125,28 @@ async fn check_database(findings: &mut Findings, app: &App, describe: &str) {
             "Run a time service (chrony, systemd-timesyncd) on both hosts",
         ),
         Err(error) => Findings::warn("clock", &format!("could not be compared: {error}"), "Check the database first"),
+    }
+}
+
+/// Whether the store takes, gives and removes an object.
+async fn check_storage(findings: &mut Findings, app: &App) {
+    const PROBE: &[u8] = b"probe";
+    let key = format!("probe/{}", uuid::Uuid::now_v7());
+    let store = &app.storage;
+    let probe = async {
+        store.put(&key, "text/plain", PROBE.to_vec()).await?;
+        let read = store.start(&key, PROBE.len()).await;
+        // Whatever came of reading it.
+        store.delete(&key).await?;
+        read
+    };
+    match timeout(CHECK, probe).await {
+        Ok(Ok(read)) if read == PROBE => Findings::ok("storage", &format!("{}: an object was written, read and deleted", store.name())),
+        Ok(Ok(_)) => findings.fail("storage", "gave other bytes than it took", "Check that the variables name the bucket that is meant"),
+        Ok(Err(error)) => {
+            findings.fail("storage", &error.to_string(), "Check the store's variables, and that its key may read, write and delete");
+        }
+        Err(_) => findings.fail("storage", &format!("{}: no answer", store.name()), "Check the store's address, the network and firewalls"),
     }
 }
 

@@ -163,7 +163,11 @@ impl Server {
     pub async fn admin(&self, password: &str) -> Client {
         let body = json!({"email": "admin@localhost", "password": password});
         let reply = self.client(None).post("/public/auth/login", body).await;
-        assert_eq!(reply.status, 200, "{}\n{}", reply.text(), self.output());
+        if reply.status != 200 {
+            // The log is written a moment later.
+            until("the log tells why", async || self.output().contains("status_code=").then_some(())).await;
+            panic!("{}\n{}", reply.text(), self.output());
+        }
         let session = reply.json();
         self.client(session["access_token"].as_str().map(str::to_owned))
     }

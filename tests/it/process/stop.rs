@@ -93,7 +93,8 @@ async fn after_the_signal_it_is_not_ready_but_serves_until_everybody_has_noticed
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_ends_after_the_listener_closed_is_answered() {
-    let mut server = Place::new().serve().await;
+    let place = Place::new();
+    let mut server = place.serve().await;
     let (first, second) = halves(&token(&server).await, r#"{"name": "slow"}"#);
     let mut slow = Raw::open(&server).await;
     slow.send(&first).await;
@@ -107,7 +108,8 @@ async fn a_request_that_ends_after_the_listener_closed_is_answered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_never_ends_is_cut_off_after_the_grace() {
-    let mut server = Place::new().with("SHUTDOWN_GRACE_SECONDS", "1").serve().await;
+    let place = Place::new().with("SHUTDOWN_GRACE_SECONDS", "1");
+    let mut server = place.serve().await;
     let (first, _) = halves(&token(&server).await, r#"{"name": "never"}"#);
     let mut slow = Raw::open(&server).await;
     slow.send(&first).await;
@@ -119,7 +121,8 @@ async fn a_request_that_never_ends_is_cut_off_after_the_grace() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_ends_it_at_once() {
-    let mut server = Place::new().with("SHUTDOWN_DELAY_SECONDS", "3600").serve().await;
+    let place = Place::new().with("SHUTDOWN_DELAY_SECONDS", "3600");
+    let mut server = place.serve().await;
     server.signal("TERM");
     says(&server, "stopping").await;
     server.client(None).get("/public/health").await.expect(200);
@@ -130,7 +133,8 @@ async fn a_second_signal_ends_it_at_once() {
 /// The kernel accepts connections before the process does; it must not be the kernel that turns them away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_still_queued_when_the_signal_comes_are_answered() {
-    let mut server = Place::new().serve().await;
+    let place = Place::new();
+    let mut server = place.serve().await;
     server.signal("STOP");
     let mut queued = Vec::new();
     for _ in 0..50 {
@@ -149,7 +153,8 @@ async fn connections_still_queued_when_the_signal_comes_are_answered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_were_silent_when_the_signal_came_are_answered_when_they_speak() {
-    let mut server = Place::new().serve().await;
+    let place = Place::new();
+    let mut server = place.serve().await;
     let mut silent = Vec::new();
     for n in 0..20 {
         let mut connection = Raw::open(&server).await;
@@ -184,7 +189,8 @@ async fn connections_that_were_silent_when_the_signal_came_are_answered_when_the
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_server_stops_without_ado() {
     let started = std::time::Instant::now();
-    let server = Place::new().serve().await;
+    let place = Place::new();
+    let server = place.serve().await;
     let idle = Raw::open(&server).await;
     server.client(None).get("/public/health").await.expect(200);
     let output = server.stop().await;

@@ -1,0 +1,105 @@
+//! S3: forms that the store takes for one object alone, and what becomes of files when it does not answer.
+
+use serde_json::{Value, json};
+
+use super::bucket::{ACCESS, Bucket, SECRET, form_of};
+use crate::harness::{Backend, Client, TestApp};
+
+async fn server(bucket: &Bucket) -> TestApp {
+    let vars = [
+        ("STORAGE_PROVIDER", "s3"),
+        ("S3_ENDPOINT_URL", bucket.url.as_str()),
+        ("AWS_S3_BUCKET", "files"),
+        ("AWS_ACCESS_KEY_ID", ACCESS),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+    ];
+    TestApp::with(Backend::Sqlite, &vars).await
+}
+
+async fn ask(client: &Client, content_type: &str, size: usize) -> Value {
+    let body = json!({"filename": "grüße \"x\".png", "content_type": content_type, "size": size});
+    client.post("/app/files/upload-url", body).await.expect(201)
+}
+
+/// Sends the form as a browser does; gives the status.
+async fn post(url: &str, fields: &serde_json::Map<String, Value>, file: &[u8]) -> u16 {
+    let (content_type, body) = form_of(fields, file);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    http.post(url).header("content-type", content_type).body(body).send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn a_file_goes_the_whole_way_by_a_form() {
+    let bucket = Bucket::start().await;
+    let t = server(&bucket).await;
+    let amy = t.user("amy").await;
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and so on";
+    let asked = ask(&amy, "image/png", 100).await;
+    assert_eq!((&asked["method"], asked["upload_url"].as_str().unwrap()), (&json!("POST"), format!("{}/files", bucket.url).as_str()));
+    let confirm = async || amy.post("/app/files/confirm", json!({"file_id": asked["file_id"]})).await;
+    confirm().await.expect_error(400, "BAD_REQUEST");
+    let (url, fields) = (asked["upload_url"].as_str().unwrap(), asked["fields"].as_object().unwrap());
+    // For another object, of another type, larger than declared, or empty: the policy says no.
+    for (name, value) in [("key", "uploads/eve/000000000000/x"), ("Content-Type", "text/html"), ("policy", "e30="), ("x-amz-signature", "00")] {
+        let mut other = fields.clone();
+        other[name] = value.into();
+        assert_eq!(post(url, &other, png).await, 403, "{name}");
+    }
+    assert_eq!(post(url, fields, &[0; 101]).await, 403);
+    assert_eq!(post(url, fields, b"").await, 403);
+    assert!(bucket.keys().is_empty());
+    assert_eq!(post(url, fields, png).await, 204);
+    let file = confirm().await.expect(200);
+    assert_eq!((&file["size"], &file["status"]), (&json!(png.len()), &json!("uploaded")));
+
+    let path = format!("/app/files/{}", file["id"].as_str().unwrap());
+    let download = amy.get(&format!("{path}/download-url")).await.expect(200)["download_url"].as_str().unwrap().to_owned();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let got = http.get(&download).send().await.unwrap();
+    let disposition = got.headers()["content-disposition"].to_str().unwrap().to_owned();
+    assert_eq!(disposition, "attachment; filename=\"gr__e _x_.png\"; filename*=UTF-8''gr%C3%BC%C3%9Fe%20%22x%22.png");
+    assert_eq!(got.bytes().await.unwrap().as_ref(), png);
+    let altered = download.replace("x.png", "y.png");
+    assert_eq!(http.get(altered.replace("attachment", "inline")).send().await.unwrap().status(), 403);
+    amy.delete(&path).await.expect(204);
+    assert!(bucket.keys().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_picture_is_removed_from_the_bucket() {
+    let bucket = Bucket::start().await;
+    let t = server(&bucket).await;
+    let amy = t.user("amy").await;
+    let asked = ask(&amy, "image/png", 100).await;
+    assert_eq!(post(asked["upload_url"].as_str().unwrap(), asked["fields"].as_object().unwrap(), b"<script>").await, 204);
+    amy.post("/app/files/confirm", json!({"file_id": asked["file_id"]})).await.expect_error(400, "BAD_REQUEST");
+    assert!(bucket.keys().is_empty());
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_loses_nothing() {
+    let bucket = Bucket::start().await;
+    let t = server(&bucket).await;
+    let amy = t.user("amy").await;
+    let asked = ask(&amy, "text/plain", 100).await;
+    assert_eq!(post(asked["upload_url"].as_str().unwrap(), asked["fields"].as_object().unwrap(), b"hello").await, 204);
+    let confirm = async || amy.post("/app/files/confirm", json!({"file_id": asked["file_id"]})).await;
+    let path = format!("/app/files/{}", asked["file_id"].as_str().unwrap());
+    bucket.set_down(true);
+    for reply in [confirm().await, amy.delete(&path).await] {
+        let told = reply.text();
+        assert_eq!(reply.expect_error(502, "EXTERNAL_SERVICE_ERROR"), json!({"service": "storage"}));
+        assert!(!told.contains("SlowDown") && !told.contains(&bucket.url), "{told}");
+    }
+    // Asking and permitting need no store.
+    ask(&amy, "text/plain", 1).await;
+    bucket.set_down(false);
+    confirm().await.expect(200);
+    bucket.set_down(true);
+    amy.get(&format!("{path}/download-url")).await.expect(200);
+    amy.delete(&path).await.expect_error(502, "EXTERNAL_SERVICE_ERROR");
+    amy.get(&path).await.expect(200);
+    bucket.set_down(false);
+    amy.delete(&path).await.expect(204);
+    assert!(bucket.keys().is_empty());
+}
