@@ -15,6 +15,7 @@ use crate::platform::config::Env;
 use crate::providers::ProviderError;
 
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "read to be documented and checked; there is no S3 in this build"))]
 pub struct Settings {
     access_key: Option<SecretString>,
     secret_key: Option<SecretString>,
