@@ -14,6 +14,7 @@ mod worker;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::app::App;
@@ -110,6 +111,13 @@ fn explained(error: Error) -> anyhow::Error {
         }
         other => other.into(),
     }
+}
+
+/// Applies what is pending, for a command that may be the first to touch the database.
+async fn bring_up_to_date(app: &App) -> anyhow::Result<()> {
+    let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
+    crate::app::migrate::run(&app.db, url, &features::after_migrations(), false).await?;
+    Ok(())
 }
 
 /// The service for a command that only works on the database. Blocking for the secret key of a first start.

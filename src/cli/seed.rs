@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::Args as Arguments;
 
-use crate::app::{App, migrate};
+use crate::app::App;
+use crate::features::accounts;
 use crate::features::users::model::User;
 use crate::features::users::service::by_hand::{find_or_create, promote};
-use crate::features::{self, accounts};
 use crate::platform::auth::{Provider, Role};
 
 const PEOPLE: [(&str, Role); 2] = [("demo@example.com", Role::User), ("admin@example.com", Role::Admin)];
@@ -24,8 +24,7 @@ pub struct Args {
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let app = super::app().await?;
     ensure!(!app.config.core.environment.is_production(), "refused in production: these accounts are for development");
-    let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
-    migrate::run(&app.db, url, &features::after_migrations(), false).await?;
+    super::bring_up_to_date(&app).await?;
     let local = app.config.auth.provider == Provider::Local;
     let password = match &args.password {
         Some(password) => password.clone(),

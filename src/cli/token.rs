@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args as Arguments;
 
-use crate::app::{App, migrate};
-use crate::features::{self, accounts, users};
+use crate::app::App;
+use crate::features::{accounts, users};
 use crate::platform::auth::{Provider, Role, own};
 
 #[derive(Arguments)]
@@ -32,8 +32,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn token(app: &App, email: &str, local: bool) -> anyhow::Result<String> {
-    let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
-    migrate::run(&app.db, url, &features::after_migrations(), false).await?;
+    super::bring_up_to_date(app).await?;
     let user = users::service::by_hand::find_or_create(app, email, Role::User).await?;
     if local {
         return accounts::service::by_hand::token(app, &user).await?.context("the account is deactivated");

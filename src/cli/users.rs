@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::{Args as Arguments, Subcommand};
 
-use crate::app::{App, migrate};
+use crate::app::App;
 use crate::features::users::model::User;
 use crate::features::users::service::{self, by_hand};
-use crate::features::{self, accounts, privacy};
+use crate::features::{accounts, privacy};
 use crate::platform::auth::{Provider, Role};
 
 /// Users that are listed at once.
@@ -110,8 +110,7 @@ async fn create(app: &App, email: &str, role: Role) -> anyhow::Result<()> {
         app.config.auth.provider.name()
     );
     ensure!(email.contains('@'), "{email} is not an e-mail address");
-    let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
-    migrate::run(&app.db, url, &features::after_migrations(), false).await?;
+    super::bring_up_to_date(app).await?;
     let asked = std::io::stdin().is_terminal().then(ask).transpose()?;
     let password = match &asked {
         Some(password) => password.clone(),

@@ -7,7 +7,7 @@ use http::{StatusCode, header};
 use utoipa_axum::routes;
 
 use crate::app::{App, Routes};
-use crate::features::files::model::{ConfirmUpload, DownloadUrl, File, FileFilter, FileRead, RequestUpload, UploadUrl};
+use crate::features::files::model::{ConfirmUpload, DownloadUrl, File, FileFilter, FileRead, RequestUpload, Status, UploadUrl};
 use crate::features::files::service;
 use crate::features::users::extract::CurrentUser;
 use crate::platform::error::Result;
@@ -52,8 +52,8 @@ async fn list(
     let status = filter.status;
     let name = match status {
         None => "all",
-        Some(crate::features::files::model::Status::Pending) => "pending",
-        Some(crate::features::files::model::Status::Uploaded) => "uploaded",
+        Some(Status::Pending) => "pending",
+        Some(Status::Uploaded) => "uploaded",
     };
     let scope = ["files", user.id.as_str(), name];
     let wanted = params.wanted(&app.cursors, &scope)?;

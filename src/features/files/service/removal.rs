@@ -53,9 +53,8 @@ pub(super) async fn promise(app: &App, tx: &mut Tx, keys: Vec<String>) -> Result
 pub async fn purge_pending(app: &App) -> Result<Removed> {
     let mut tx = app.db.begin().await?;
     let keys = store::take_pending(&mut tx, app.clock.now() - ABANDONED, i64::try_from(AT_ONCE).unwrap_or(i64::MAX)).await?;
-    let new = New::default();
     if !keys.is_empty() {
-        app.jobs.enqueue(&mut tx, &RemoveObjects { keys: keys.clone() }, new).await?;
+        app.jobs.enqueue(&mut tx, &RemoveObjects { keys: keys.clone() }, New::default()).await?;
     }
     tx.commit().await?;
     let mut removed = Removed { records: keys.len() as u64, bytes: 0 };
