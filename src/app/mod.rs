@@ -93,6 +93,7 @@ impl App {
             (feature.cron)(&mut schedules);
         }
         let mailer = Mailer::new(&config.email, &config.core.project_name, &config.core.data_dir, &http)?;
+        let storage = Storage::new(&config.storage, &keys, &http)?;
         Ok(Self(Arc::new(AppInner {
             verifier: Verifier::new(&config.auth, &keys, http, clock.clone()),
             limiter: Limiter::new(config.rate_limit.clone(), redis.clone()),
@@ -103,7 +104,7 @@ impl App {
             presence: Presence::default(),
             jobs: Queue::new(clock.clone(), registry),
             mailer,
-            storage: Storage::new(&config.storage, &keys)?,
+            storage,
             schedules,
             features,
             phase: Phase::default(),

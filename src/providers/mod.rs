@@ -1,6 +1,7 @@
 //! What stands between us and outside services: a trait for each kind, a file for each vendor.
 
 pub mod email;
+pub mod http;
 pub mod storage;
 
 use std::time::Duration;

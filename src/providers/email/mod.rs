@@ -2,9 +2,9 @@
 //! lines in `config.rs` and in [`provider`].
 
 pub mod address;
+pub mod api;
 pub mod config;
 pub mod console;
-pub mod http;
 pub mod kept;
 pub mod mailer;
 pub mod resend;

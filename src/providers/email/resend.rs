@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
-pub use super::http::Settings;
+pub use super::api::Settings;
 use super::{Email, EmailProvider, Sent};
 use crate::platform::config::Env;
 use crate::providers::ProviderError;
 use crate::providers::email::address;
-use crate::providers::email::http::{self as vendor, Api, Endpoint};
+use crate::providers::email::api::{self as vendor, Api, Endpoint};
+use crate::providers::http::Answer;
 
 static API: Api = Api {
     name: "resend",
@@ -54,6 +55,6 @@ impl EmailProvider for Resend {
 
 /// Another request with the same key has not ended yet. Its other 409 is final: the key was used for another mail
 /// (<https://resend.com/docs/dashboard/emails/idempotency-keys>).
-fn same_key_at_work(status: StatusCode, answer: &Value) -> bool {
-    status == StatusCode::CONFLICT && answer["name"] == "concurrent_idempotent_requests"
+fn same_key_at_work(answer: &Answer) -> bool {
+    answer.status == StatusCode::CONFLICT && answer.body["name"] == "concurrent_idempotent_requests"
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 
-pub use super::http::Settings;
+pub use super::api::Settings;
 use super::{Email, EmailProvider, Sent};
 use crate::platform::config::Env;
 use crate::providers::ProviderError;
 use crate::providers::email::address;
-use crate::providers::email::http::{self as vendor, Api, Endpoint};
+use crate::providers::email::api::{self as vendor, Api, Endpoint};
 
 static API: Api = Api {
     name: "sendgrid",
@@ -53,7 +53,7 @@ impl EmailProvider for Sendgrid {
             // Its order is fixed: plain text first.
             "content": [{"type": "text/plain", "value": mail.text}, {"type": "text/html", "value": mail.html}],
         });
-        let answer = vendor::send(self.0.name, self.0.post(&body), |_, _| false).await?;
+        let answer = vendor::send(self.0.name, self.0.post(&body), |_| false).await?;
         let id = answer.headers.get("x-message-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
         Ok(Sent { message_id: id.to_owned() })
     }

@@ -1,7 +1,9 @@
-//! What S3 and R2 have in common: a bucket behind the S3 API, reached through the AWS SDK.
+//! What S3 and R2 have in common: a bucket behind the S3 API, reached through the AWS SDK. They differ in how clients upload.
 
+use std::marker::PhantomData;
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
@@ -12,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::disposition::attachment;
-use super::{KeptObject, Moment, PERMISSION};
+use super::{KeptObject, Moment, NewObject, PERMISSION, StorageProvider, Upload};
 use crate::providers::ProviderError;
 
 /// Where a bucket is, and who may use it.
@@ -27,12 +29,19 @@ pub struct Place {
     pub secret_key: SecretString,
 }
 
-pub struct Bucket {
-    pub place: Place,
-    client: Client,
+/// How a vendor lets clients upload.
+#[async_trait]
+pub trait Uploads: Send + Sync + Sized + 'static {
+    async fn permit(bucket: &Bucket<Self>, object: &NewObject, at: Moment<'_>) -> Result<Upload, ProviderError>;
 }
 
-impl Bucket {
+pub struct Bucket<U> {
+    pub place: Place,
+    client: Client,
+    uploads: PhantomData<U>,
+}
+
+impl<U: Uploads> Bucket<U> {
     pub fn new(place: Place) -> Self {
         let credentials = Credentials::new(&place.access_key, place.secret_key.expose_secret(), None, None, "configuration");
         let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).operation_timeout(Duration::from_secs(25)).build();
@@ -47,7 +56,7 @@ impl Bucket {
         if let Some(endpoint) = &place.endpoint {
             config = config.endpoint_url(endpoint.as_str().trim_end_matches('/')).force_path_style(true);
         }
-        Self { client: Client::from_conf(config.build()), place }
+        Self { client: Client::from_conf(config.build()), place, uploads: PhantomData }
     }
 
     /// The address that forms are posted to.
@@ -75,53 +84,6 @@ impl Bucket {
         Ok(signed.uri().to_owned())
     }
 
-    pub async fn presigned_get(&self, object: &KeptObject, at: Moment<'_>) -> Result<String, ProviderError> {
-        let get = self.client.get_object().bucket(&self.place.bucket).key(&object.key);
-        let get = get.response_content_disposition(attachment(&object.filename)).response_content_type(&object.content_type);
-        let signed = get.presigned(self.signing(at)?).await.map_err(|error| self.failed("sign", &error))?;
-        Ok(signed.uri().to_owned())
-    }
-
-    pub async fn size(&self, key: &str) -> Result<Option<u64>, ProviderError> {
-        match self.client.head_object().bucket(&self.place.bucket).key(key).send().await {
-            Ok(head) => Ok(Some(head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0))),
-            Err(SdkError::ServiceError(error)) if error.err().is_not_found() => Ok(None),
-            Err(error) => Err(self.failed("look for an object", &error)),
-        }
-    }
-
-    pub async fn start(&self, key: &str, bytes: usize) -> Result<Vec<u8>, ProviderError> {
-        let range = format!("bytes=0-{}", bytes.saturating_sub(1));
-        let got = self.client.get_object().bucket(&self.place.bucket).key(key).range(range).send().await;
-        let mut body = got.map_err(|error| self.failed("read an object", &error))?.body;
-        let mut start = Vec::new();
-        // A server that knows no ranges sends everything: no more of it is read than was asked for.
-        while start.len() < bytes {
-            match body.next().await {
-                Some(Ok(chunk)) => start.extend_from_slice(&chunk),
-                Some(Err(_)) => return Err(self.transient("the connection broke")),
-                None => break,
-            }
-        }
-        start.truncate(bytes);
-        Ok(start)
-    }
-
-    pub async fn put(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<(), ProviderError> {
-        let put = self.client.put_object().bucket(&self.place.bucket).key(key).content_type(content_type);
-        put.body(ByteStream::from(bytes)).send().await.map_err(|error| self.failed("write an object", &error))?;
-        Ok(())
-    }
-
-    pub async fn delete(&self, key: &str) -> Result<(), ProviderError> {
-        match self.client.delete_object().bucket(&self.place.bucket).key(key).send().await {
-            Ok(_) => Ok(()),
-            // S3 itself says 204; some servers do not.
-            Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
-            Err(error) => Err(self.failed("delete an object", &error)),
-        }
-    }
-
     fn rejected(&self, what: &str) -> ProviderError {
         ProviderError::Rejected(format!("{}: {what}", self.place.vendor))
     }
@@ -144,5 +106,63 @@ impl Bucket {
         let (status, code) = (service.raw().status().as_u16(), service.err().code().unwrap_or("without a code"));
         let message = format!("cannot {doing}: {status} {code}");
         if status >= 500 || status == 429 { self.transient(&message) } else { self.rejected(&message) }
+    }
+}
+
+#[async_trait]
+impl<U: Uploads> StorageProvider for Bucket<U> {
+    fn name(&self) -> &'static str {
+        self.place.vendor
+    }
+
+    async fn permit_upload(&self, object: &NewObject, at: Moment<'_>) -> Result<Upload, ProviderError> {
+        U::permit(self, object, at).await
+    }
+
+    async fn permit_download(&self, object: &KeptObject, at: Moment<'_>) -> Result<String, ProviderError> {
+        let get = self.client.get_object().bucket(&self.place.bucket).key(&object.key);
+        let get = get.response_content_disposition(attachment(&object.filename)).response_content_type(&object.content_type);
+        let signed = get.presigned(self.signing(at)?).await.map_err(|error| self.failed("sign", &error))?;
+        Ok(signed.uri().to_owned())
+    }
+
+    async fn size(&self, key: &str) -> Result<Option<u64>, ProviderError> {
+        match self.client.head_object().bucket(&self.place.bucket).key(key).send().await {
+            Ok(head) => Ok(Some(head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0))),
+            Err(SdkError::ServiceError(error)) if error.err().is_not_found() => Ok(None),
+            Err(error) => Err(self.failed("look for an object", &error)),
+        }
+    }
+
+    async fn start(&self, key: &str, bytes: usize) -> Result<Vec<u8>, ProviderError> {
+        let range = format!("bytes=0-{}", bytes.saturating_sub(1));
+        let got = self.client.get_object().bucket(&self.place.bucket).key(key).range(range).send().await;
+        let mut body = got.map_err(|error| self.failed("read an object", &error))?.body;
+        let mut start = Vec::new();
+        // A server that knows no ranges sends everything: no more of it is read than was asked for.
+        while start.len() < bytes {
+            match body.next().await {
+                Some(Ok(chunk)) => start.extend_from_slice(&chunk),
+                Some(Err(_)) => return Err(self.transient("the connection broke")),
+                None => break,
+            }
+        }
+        start.truncate(bytes);
+        Ok(start)
+    }
+
+    async fn put(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<(), ProviderError> {
+        let put = self.client.put_object().bucket(&self.place.bucket).key(key).content_type(content_type);
+        put.body(ByteStream::from(bytes)).send().await.map_err(|error| self.failed("write an object", &error))?;
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), ProviderError> {
+        match self.client.delete_object().bucket(&self.place.bucket).key(key).send().await {
+            Ok(_) => Ok(()),
+            // S3 itself says 204; some servers do not.
+            Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
+            Err(error) => Err(self.failed("delete an object", &error)),
+        }
     }
 }

@@ -13,6 +13,7 @@ pub enum Vendor {
     Local,
     S3,
     R2,
+    Cloudinary,
 }
 
 impl Vendor {
@@ -21,6 +22,7 @@ impl Vendor {
         Self::Local,
         Self::S3,
         Self::R2,
+        Self::Cloudinary,
     ];
 
     pub fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Vendor {
             Self::Local => "local",
             Self::S3 => "s3",
             Self::R2 => "r2",
+            Self::Cloudinary => "cloudinary",
         }
     }
 }
@@ -80,12 +83,13 @@ pub struct Config {
     pub local: super::local::Settings,
     pub s3: super::s3::Settings,
     pub r2: super::r2::Settings,
+    pub cloudinary: super::cloudinary::Settings,
 }
 
 impl Section for Config {
     fn read(env: &mut Env) -> Self {
         env.section("Storage");
-        let vendor = env.var("STORAGE_PROVIDER", "Where files are kept: `local` (a folder), `s3` or `r2`").or(Vendor::ALL[0]);
+        let vendor = env.var("STORAGE_PROVIDER", "Where files are kept: `local` (a folder), `s3`, `r2` or `cloudinary`").or(Vendor::ALL[0]);
         let config = Self {
             vendor,
             allowed_types: env
@@ -102,6 +106,7 @@ impl Section for Config {
             local: super::local::Settings::read(env),
             s3: super::s3::Settings::read(env),
             r2: super::r2::Settings::read(env),
+            cloudinary: super::cloudinary::Settings::read(env),
         };
         config.check(env);
         config
@@ -114,6 +119,7 @@ impl Config {
             Vendor::Local => super::local::check(env),
             Vendor::S3 => self.s3.check(env),
             Vendor::R2 => self.r2.check(env),
+            Vendor::Cloudinary => self.cloudinary.check(env),
         }
     }
 

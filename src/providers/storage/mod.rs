@@ -5,6 +5,7 @@
 
 #[cfg(feature = "s3")]
 mod bucket;
+pub mod cloudinary;
 pub mod config;
 pub mod disposition;
 pub mod local;
@@ -106,8 +107,8 @@ pub trait StorageProvider: Send + Sync + 'static {
 pub struct Storage(Arc<dyn StorageProvider>);
 
 impl Storage {
-    pub fn new(config: &Config, keys: &Keys) -> Result<Self, ProviderError> {
-        provider(config, keys).map(Self)
+    pub fn new(config: &Config, keys: &Keys, client: &reqwest::Client) -> Result<Self, ProviderError> {
+        provider(config, keys, client).map(Self)
     }
 
     pub fn name(&self) -> &'static str {
@@ -154,10 +155,11 @@ impl Storage {
 
 /// The configured vendor.
 #[rustfmt::skip] // A line each: a vendor goes with its lines.
-fn provider(config: &Config, keys: &Keys) -> Result<Arc<dyn StorageProvider>, ProviderError> {
+fn provider(config: &Config, keys: &Keys, client: &reqwest::Client) -> Result<Arc<dyn StorageProvider>, ProviderError> {
     match config.vendor {
         Vendor::Local => Ok(Arc::new(local::Local::new(&config.local, keys))),
         Vendor::S3 => config.s3.provider(),
         Vendor::R2 => config.r2.provider(),
+        Vendor::Cloudinary => config.cloudinary.provider(client.clone()),
     }
 }

@@ -124,8 +124,8 @@ fn is_signed(method: &Method, path: &str, query: &str, headers: &HeaderMap) -> b
     signing_key(credential).is_some_and(|key| hex(mac(&key, &text)) == asked["X-Amz-Signature"])
 }
 
-/// A form as [`form_of`] writes it.
-fn form(objects: &Objects, headers: &HeaderMap, body: &Bytes) -> Response {
+/// The fields and the file of a form as [`form_of`] writes it.
+pub fn read_form(headers: &HeaderMap, body: &Bytes) -> (BTreeMap<String, String>, Bytes) {
     let boundary = headers["content-type"].to_str().unwrap().split_once("boundary=").unwrap().1.to_owned();
     let (mut fields, mut file, mut rest) = (BTreeMap::new(), Bytes::new(), body.clone());
     let find = |bytes: &Bytes, what: &str| bytes.windows(what.len()).position(|window| window == what.as_bytes());
@@ -138,6 +138,11 @@ fn form(objects: &Objects, headers: &HeaderMap, body: &Bytes) -> Response {
         rest = rest.slice(end..);
         if name == "file" { file = value } else { drop(fields.insert(name, String::from_utf8(value.to_vec()).unwrap())) }
     }
+    (fields, file)
+}
+
+fn form(objects: &Objects, headers: &HeaderMap, body: &Bytes) -> Response {
+    let (fields, file) = read_form(headers, body);
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
     let signed = signing_key(&field("x-amz-credential")).is_some_and(|key| hex(mac(&key, &field("policy"))) == field("x-amz-signature"));
     if !signed {

@@ -64,13 +64,13 @@ impl Settings {
 
         let missing = || ProviderError::NotConfigured("r2");
         let usual = || Url::parse(&format!("https://{}.r2.cloudflarestorage.com", self.account.as_ref()?)).ok();
-        Ok(Arc::new(put::R2(super::bucket::Bucket::new(super::bucket::Place {
+        Ok(Arc::new(super::bucket::Bucket::<put::Put>::new(super::bucket::Place {
             vendor: "r2",
             bucket: self.bucket.clone().ok_or_else(missing)?,
             region: "auto".to_owned(),
             endpoint: Some(self.endpoint.clone().or_else(usual).ok_or_else(missing)?),
             access_key: self.access_key.as_ref().ok_or_else(missing)?.expose_secret().to_owned(),
             secret_key: self.secret_key.clone().ok_or_else(missing)?,
-        }))))
+        })))
     }
 }

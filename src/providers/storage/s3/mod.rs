@@ -58,13 +58,13 @@ impl Settings {
         use secrecy::ExposeSecret;
 
         let missing = || ProviderError::NotConfigured("s3");
-        Ok(Arc::new(form::S3(super::bucket::Bucket::new(super::bucket::Place {
+        Ok(Arc::new(super::bucket::Bucket::<form::Form>::new(super::bucket::Place {
             vendor: "s3",
             bucket: self.bucket.clone().ok_or_else(missing)?,
             region: self.region.clone(),
             endpoint: self.endpoint.clone(),
             access_key: self.access_key.as_ref().ok_or_else(missing)?.expose_secret().to_owned(),
             secret_key: self.secret_key.clone().ok_or_else(missing)?,
-        }))))
+        })))
     }
 }

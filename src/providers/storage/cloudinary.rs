@@ -1,0 +1,242 @@
+//! Cloudinary, by its upload and admin APIs (<https://cloudinary.com/documentation/image_upload_api_reference>,
+//! <https://cloudinary.com/documentation/admin_api>).
+//!
+//! It sorts what comes by its content into pictures (PDF too), videos (sound too) and anything else, and keeps one resource
+//! of each kind under a name. Its signature bounds neither size nor type of an upload, and its links do not expire.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use http::{StatusCode, header};
+use reqwest::RequestBuilder;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+use super::config::{Vendor, required};
+use super::{KeptObject, Method, Moment, NewObject, StorageProvider, Upload};
+use crate::platform::clock::Clock;
+use crate::platform::config::Env;
+use crate::platform::crypto;
+use crate::providers::ProviderError;
+use crate::providers::http::{self as vendor, Answer};
+
+const NAME: &str = "cloudinary";
+const API: &str = "https://api.cloudinary.com/";
+const DELIVERY: &str = "https://res.cloudinary.com/";
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    cloud: Option<String>,
+    key: Option<SecretString>,
+    secret: Option<SecretString>,
+    base_url: Option<Url>,
+    delivery_base_url: Option<Url>,
+}
+
+impl Settings {
+    pub fn read(env: &mut Env) -> Self {
+        let harmless = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        Self {
+            cloud: env
+                .var("CLOUDINARY_CLOUD_NAME", "cloudinary: the cloud")
+                .optional_checked(harmless, "the cloud's name, of letters, digits, `-` and `_`"),
+            key: env.var("CLOUDINARY_API_KEY", "cloudinary: the id of the key").secret(1),
+            secret: env.var("CLOUDINARY_API_SECRET", "cloudinary: the key's secret").secret(1),
+            base_url: env
+                .var("CLOUDINARY_BASE_URL", "cloudinary: another place for its API, for a region or for tests")
+                .shown_default(API)
+                .optional(),
+            delivery_base_url: env
+                .var("CLOUDINARY_DELIVERY_BASE_URL", "cloudinary: another place that files are fetched from")
+                .shown_default(DELIVERY)
+                .optional(),
+        }
+    }
+
+    pub fn check(&self, env: &mut Env) {
+        for (variable, missing) in [
+            ("CLOUDINARY_CLOUD_NAME", self.cloud.is_none()),
+            ("CLOUDINARY_API_KEY", self.key.is_none()),
+            ("CLOUDINARY_API_SECRET", self.secret.is_none()),
+        ] {
+            if missing {
+                required(env, variable, Vendor::Cloudinary);
+            }
+        }
+    }
+
+    pub fn provider(&self, client: reqwest::Client) -> Result<Arc<dyn StorageProvider>, ProviderError> {
+        let missing = || ProviderError::NotConfigured(NAME);
+        let cloud = self.cloud.as_ref().ok_or_else(missing)?;
+        let place = |url: &Option<Url>, home: &str| url.as_ref().map_or(home, Url::as_str).trim_end_matches('/').to_owned();
+        Ok(Arc::new(Cloudinary {
+            api: format!("{}/v1_1/{cloud}", place(&self.base_url, API)),
+            delivery: format!("{}/{cloud}", place(&self.delivery_base_url, DELIVERY)),
+            key: self.key.clone().ok_or_else(missing)?,
+            secret: self.secret.clone().ok_or_else(missing)?,
+            client,
+        }))
+    }
+}
+
+struct Cloudinary {
+    api: String,
+    delivery: String,
+    key: SecretString,
+    secret: SecretString,
+    client: reqwest::Client,
+}
+
+/// A resource, as the admin API tells of it.
+struct Resource {
+    kind: &'static str,
+    bytes: u64,
+    /// Changes when it is uploaded again, so that no cache gives what was there before.
+    version: Option<u64>,
+    /// What it is delivered as: the ending of its address. Other files than pictures and videos have none.
+    format: Option<String>,
+}
+
+impl Cloudinary {
+    /// The parameters with their time, key and signature: SHA-1 of the sorted parameters and the secret
+    /// (<https://cloudinary.com/documentation/authentication_signatures>). It holds for an hour.
+    fn signed<const N: usize>(&self, parameters: [(&str, &str); N], now: DateTime<Utc>) -> BTreeMap<String, String> {
+        let mut fields: BTreeMap<_, _> = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        fields.insert("timestamp".to_owned(), now.timestamp().to_string());
+        let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let text = format!("{}{}", pairs.join("&"), self.secret.expose_secret());
+        let signature = crypto::hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref());
+        fields.insert("api_key".to_owned(), self.key.expose_secret().to_owned());
+        fields.insert("signature".to_owned(), signature);
+        fields
+    }
+
+    fn post(&self, path: &str, fields: &BTreeMap<String, String>) -> RequestBuilder {
+        let form = Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = self.client.post(format!("{}/{path}", self.api));
+        request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
+    }
+
+    /// The resource of this key; of several kinds, the likeliest for its name.
+    async fn find(&self, key: &str) -> Result<Option<Resource>, ProviderError> {
+        for kind in kinds(key) {
+            let request = self.client.get(format!("{}/resources/{kind}/upload/{key}", self.api));
+            let request = request.basic_auth(self.key.expose_secret(), Some(self.secret.expose_secret()));
+            let answer = vendor::send(NAME, request).await?;
+            if answer.status == StatusCode::NOT_FOUND {
+                continue;
+            }
+            let body = &taken(&answer)?.body;
+            // What is left of a deleted resource that had a backup.
+            if body["placeholder"] == true {
+                continue;
+            }
+            let bytes = body["bytes"].as_u64().ok_or_else(|| ProviderError::Rejected(format!("{NAME}: told no size")))?;
+            let format = body["format"].as_str().filter(|format| kind != "raw" && harmless(format)).map(str::to_owned);
+            return Ok(Some(Resource { kind, bytes, version: body["version"].as_u64(), format }));
+        }
+        Ok(None)
+    }
+
+    /// Where a resource is fetched from; `flags` are a part of the path with a slash at its end.
+    fn address(&self, key: &str, resource: &Resource, flags: &str) -> String {
+        let version = resource.version.map(|version| format!("v{version}/")).unwrap_or_default();
+        let ending = resource.format.as_ref().map(|format| format!(".{format}")).unwrap_or_default();
+        format!("{}/{}/upload/{flags}{version}{key}{ending}", self.delivery, resource.kind)
+    }
+}
+
+fn harmless(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// A good answer; of a bad one no words are told, for they may name keys.
+fn taken(answer: &Answer) -> Result<&Answer, ProviderError> {
+    // 420 is its own form of 429.
+    if answer.status.is_success() { Ok(answer) } else { Err(answer.refused(NAME, "", answer.status == 420)) }
+}
+
+/// The kinds of a resource, the likeliest one for this name first: each is a question of its own.
+fn kinds(key: &str) -> [&'static str; 3] {
+    match key.rsplit('.').next().unwrap_or_default().to_ascii_lowercase().as_str() {
+        "avif" | "bmp" | "gif" | "heic" | "heif" | "ico" | "jpeg" | "jpg" | "jxl" | "pdf" | "png" | "svg" | "tif" | "tiff" | "webp" => {
+            ["image", "video", "raw"]
+        }
+        "aac" | "avi" | "flac" | "m4a" | "m4v" | "mkv" | "mov" | "mp3" | "mp4" | "ogg" | "wav" | "webm" => ["video", "image", "raw"],
+        _ => ["raw", "image", "video"],
+    }
+}
+
+/// The flag for a download. Pictures and videos may be named, without an ending and of harmless characters alone; other files
+/// go by the last part of their key.
+fn attachment(resource: &Resource, filename: &str) -> String {
+    let stem = filename.rsplit_once('.').map_or(filename, |(stem, _)| stem);
+    let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' }).collect();
+    if resource.format.is_none() || name.is_empty() { "fl_attachment/".to_owned() } else { format!("fl_attachment:{name}/") }
+}
+
+#[async_trait]
+impl StorageProvider for Cloudinary {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn permit_upload(&self, object: &NewObject, at: Moment<'_>) -> Result<Upload, ProviderError> {
+        let fields = Some(self.signed([("public_id", &object.key)], at.now));
+        Ok(Upload { url: format!("{}/auto/upload", self.api), method: Method::Post, fields })
+    }
+
+    async fn permit_download(&self, object: &KeptObject, _at: Moment<'_>) -> Result<String, ProviderError> {
+        let resource = self.find(&object.key).await?.ok_or_else(|| ProviderError::Rejected(format!("{NAME}: the object is gone")))?;
+        Ok(self.address(&object.key, &resource, &attachment(&resource, &object.filename)))
+    }
+
+    async fn size(&self, key: &str) -> Result<Option<u64>, ProviderError> {
+        Ok(self.find(key).await?.map(|resource| resource.bytes))
+    }
+
+    async fn start(&self, key: &str, bytes: usize) -> Result<Vec<u8>, ProviderError> {
+        let resource = self.find(key).await?.ok_or_else(|| ProviderError::Rejected(format!("{NAME}: the object is gone")))?;
+        let request = self.client.get(self.address(key, &resource, ""));
+        let request = request.header(header::RANGE, format!("bytes=0-{}", bytes.saturating_sub(1)));
+        let mut response = request.send().await.map_err(|error| vendor::unreachable(NAME, &error))?;
+        if !response.status().is_success() {
+            let answer = Answer { status: response.status(), headers: response.headers().clone(), body: Value::Null };
+            return Err(answer.refused(NAME, "the object cannot be fetched", false));
+        }
+        let mut start = Vec::new();
+        // A cache that knows no ranges sends everything: no more of it is read than was asked for.
+        while start.len() < bytes {
+            let Some(chunk) = response.chunk().await.map_err(|error| vendor::unreachable(NAME, &error))? else { break };
+            start.extend_from_slice(&chunk);
+        }
+        start.truncate(bytes);
+        Ok(start)
+    }
+
+    async fn put(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<(), ProviderError> {
+        let mut fields = self.signed([("public_id", key)], Clock::System.now());
+        fields.insert("file".to_owned(), format!("data:{content_type};base64,{}", STANDARD.encode(bytes)));
+        taken(&vendor::send(NAME, self.post("auto/upload", &fields)).await?)?;
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), ProviderError> {
+        // Whatever came under this name, of any kind; caches forget it too.
+        for kind in kinds(key) {
+            let fields = self.signed([("invalidate", "true"), ("public_id", key)], Clock::System.now());
+            let answer = vendor::send(NAME, self.post(&format!("{kind}/destroy"), &fields)).await?;
+            if !matches!(taken(&answer)?.body["result"].as_str(), Some("ok" | "not found")) {
+                return Err(ProviderError::Transient { message: format!("{NAME}: did not delete the object"), retry_after: None });
+            }
+        }
+        Ok(())
+    }
+}
