@@ -9,18 +9,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use axum::extract::{FromRequestParts, Path, State};
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use tokio::fs::File;
+use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::net::TcpListener;
+use tower_http::services::ServeFile;
 use uuid::Uuid;
 
 use crate::SUBJECT;
@@ -231,6 +237,27 @@ async fn create<S: Store>(
     Ok((StatusCode::CREATED, Json(made)))
 }
 
+/// Streams a body to a file and makes it durable.
+async fn take(Path(number): Path<u32>, body: Body) -> Result<StatusCode, StatusCode> {
+    let failed = |error: std::io::Error| {
+        eprintln!("{error}");
+        StatusCode::INTERNAL_SERVER_ERROR
+    };
+    let file = File::create(format!("{number}.bin")).await.map_err(failed)?;
+    let mut file = BufWriter::with_capacity(256 * 1024, file);
+    let mut body = body.into_data_stream();
+    while let Some(chunk) = body.next().await {
+        file.write_all(&chunk.map_err(|_| StatusCode::BAD_REQUEST)?).await.map_err(failed)?;
+    }
+    file.flush().await.map_err(failed)?;
+    file.get_ref().sync_all().await.map_err(failed)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn fetch(Path(number): Path<u32>, request: Request) -> Result<impl IntoResponse, StatusCode> {
+    ServeFile::new(format!("{number}.bin")).try_call(request).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
 /// Runs the floor server; its settings are those of the product that it has a use for.
 pub fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -265,6 +292,7 @@ async fn serve<S: Store>(store: S, tables: &'static str) -> Result<()> {
         .route("/api/v1/app/users/me", get(me))
         .route("/api/v1/app/projects", get(list::<S>).post(create::<S>))
         .route("/api/v1/app/projects/{id}", get(one::<S>))
+        .route("/files/{number}", get(fetch).put(take))
         .with_state(floor);
     let port: u16 = setting("PORT")?.parse()?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;

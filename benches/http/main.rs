@@ -6,12 +6,14 @@
 //!
 //! No tool is needed. The release binary is the one that cargo built along; the floor is this program run again with the
 //! argument `floor`. Postgres is taken from `BENCH_DATABASE_URL`, or from the usual port if something answers there.
-//! `--pages` measures lists over many rows (`pages.rs`), `--soak` watches memory under a long mixed load (`soak.rs`).
+//! `--pages` measures lists over many rows (`pages.rs`), `--files` large files (`files.rs`), `--soak` watches memory under a long
+//! mixed load (`soak.rs`).
 
 #![forbid(unsafe_code)]
 
 mod compare;
 mod driver;
+mod files;
 mod floor;
 mod pages;
 mod report;
@@ -62,6 +64,9 @@ struct Options {
     /// Instead: pages and totals over up to a million rows
     #[arg(long)]
     pages: bool,
+    /// Instead: large files up and down, and many slow uploads
+    #[arg(long, conflicts_with_all = ["pages", "soak"])]
+    files: bool,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -135,6 +140,8 @@ async fn measure(site: &mut Site, options: &Options) -> Result<bool> {
         soak::run(site, options.connections, Duration::from_secs(seconds)).await
     } else if options.pages {
         pages::run(site, options).await
+    } else if options.files {
+        files::run(site, options).await
     } else {
         compare::run(site, options).await
     }

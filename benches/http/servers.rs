@@ -277,7 +277,16 @@ impl Server {
 
     /// Resident memory in MiB; `None` where there is no /proc.
     pub fn resident(&self) -> Option<f64> {
-        let line = status_line(&self.child.id().to_string(), "VmRSS:")?;
+        self.memory("VmRSS:")
+    }
+
+    /// The most that was resident since the start, in MiB.
+    pub fn peak(&self) -> Option<f64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> Option<f64> {
+        let line = status_line(&self.child.id().to_string(), name)?;
         let kibibytes: u32 = line.strip_suffix("kB")?.trim().parse().ok()?;
         Some(f64::from(kibibytes) / 1024.0)
     }

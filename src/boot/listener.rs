@@ -26,6 +26,8 @@ const MAX_CONNECTIONS: usize = 8192;
 /// A request's head must be complete within this, and an idle connection lives as long: more than the 60
 /// seconds for which common balancers keep theirs, so that they and not we end it.
 const HEAD: Duration = Duration::from_secs(75);
+/// Bytes that a connection holds at most of what it reads, and so of a request's head: above them hyper's own answer is 431.
+const READ_BUFFER: usize = 128 * 1024;
 /// After the last accept, clients that keep connections get this long to hear `Connection: close` on an
 /// answer, rather than have a request cross the close on the wire.
 const LINGER: Duration = Duration::from_secs(1);
@@ -100,7 +102,7 @@ impl Server {
             async move { Ok::<_, Infallible>(answer(router, &closing, request, peer).await) }
         });
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(READ_BUFFER);
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEAD)).keep_alive_timeout(HEAD).max_concurrent_streams(256);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(Lingering::new(stream)), service).into_owned();
         let watched = connections.watch(connection);

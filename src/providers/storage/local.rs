@@ -3,19 +3,20 @@
 //! A file is written under a temporary name, made durable and then renamed, so that no half of one ever stands under the
 //! name of a whole one, whatever happens to the process.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::fs;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 use super::{KeptObject, Method, Moment, NewObject, PERMISSION, StorageProvider, Upload};
 use crate::platform::config::Env;
@@ -24,8 +25,8 @@ use crate::providers::ProviderError;
 
 /// Files being received, below the folder.
 const TEMPORARY: &str = ".uploads";
-/// Bytes gathered before they are written.
-const BUFFER: usize = 256 * 1024;
+/// Bytes gathered before they are written. More at once would hold up other requests for longer.
+const BUFFER: usize = 64 * 1024;
 /// A client that sends nothing for this long has gone.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -140,8 +141,9 @@ impl Local {
         mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<Received, Refused> {
         let target = self.path(&permission.key).map_err(Refused::Store)?;
-        let mut draft = Draft::create(&self.folder.join(TEMPORARY)).await.map_err(|error| Refused::Store(failed("write", &error)))?;
-        let (mut total, mut buffer) = (0_u64, Vec::new());
+        let draft = Draft::create(&self.folder.join(TEMPORARY)).await.map_err(|error| Refused::Store(failed("write", &error)))?;
+        let broken = |error: std::io::Error| Refused::Store(failed("write", &error));
+        let (mut total, mut buffer) = (0_u64, BytesMut::new());
         loop {
             let chunk = match tokio::time::timeout(SILENCE, body.next()).await {
                 Ok(Some(Ok(chunk))) => chunk,
@@ -152,16 +154,20 @@ impl Local {
             if total > permission.size {
                 return Err(Refused::TooLarge);
             }
-            buffer.extend_from_slice(&chunk);
-            if buffer.len() >= BUFFER {
-                draft.write(&mut buffer).await.map_err(|error| Refused::Store(failed("write", &error)))?;
+            if !buffer.is_empty() && buffer.len() + chunk.len() > BUFFER {
+                draft.write(buffer.split().freeze()).await.map_err(broken)?;
+            }
+            if chunk.len() < BUFFER {
+                buffer.extend_from_slice(&chunk);
+            } else {
+                draft.write(chunk).await.map_err(broken)?;
             }
         }
         if total == 0 {
             return Err(Refused::Empty);
         }
-        draft.write(&mut buffer).await.map_err(|error| Refused::Store(failed("write", &error)))?;
-        draft.file.sync_all().await.map_err(|error| Refused::Store(failed("write", &error)))?;
+        draft.write(buffer.freeze()).await.map_err(broken)?;
+        draft.sync().await.map_err(broken)?;
         Ok(Received { draft, target })
     }
 
@@ -187,7 +193,7 @@ impl Local {
 /// A file under a temporary name; gone when it is dropped, unless it was kept.
 struct Draft {
     path: PathBuf,
-    file: fs::File,
+    file: Arc<std::fs::File>,
 }
 
 impl Draft {
@@ -195,15 +201,18 @@ impl Draft {
         fs::create_dir_all(folder).await?;
         let path = folder.join(uuid::Uuid::now_v7().to_string());
         let file = fs::OpenOptions::new().write(true).create_new(true).open(&path).await?;
-        let mut draft = Self { path, file };
-        draft.file.set_max_buf_size(BUFFER);
-        Ok(draft)
+        Ok(Self { path, file: Arc::new(file.into_std().await) })
     }
 
-    async fn write(&mut self, buffer: &mut Vec<u8>) -> std::io::Result<()> {
-        self.file.write_all(buffer).await?;
-        buffer.clear();
-        self.file.flush().await
+    /// Tokio's own file would copy the bytes, and hold a buffer for as long as it is open.
+    async fn write(&self, bytes: Bytes) -> std::io::Result<()> {
+        let file = self.file.clone();
+        tokio::task::spawn_blocking(move || file.as_ref().write_all(&bytes)).await?
+    }
+
+    async fn sync(&self) -> std::io::Result<()> {
+        let file = self.file.clone();
+        tokio::task::spawn_blocking(move || file.sync_all()).await?
     }
 }
 
@@ -221,14 +230,27 @@ pub struct Received {
 }
 
 impl Received {
-    /// Gives them their name, in place of what had it before.
-    pub async fn keep(self) -> Result<(), ProviderError> {
+    /// Gives them their name, in place of what had it before. It may be lost with the machine until [`Named::settle`].
+    pub async fn keep(self) -> Result<Named, ProviderError> {
         let failed = |error: std::io::Error| failed("write", &error);
         let folder = self.target.parent().unwrap_or(Path::new(".")).to_owned();
         fs::create_dir_all(&folder).await.map_err(failed)?;
         fs::rename(&self.draft.path, &self.target).await.map_err(failed)?;
-        // The name is durable only with its folder.
-        let folder = fs::File::open(&folder).await.map_err(failed)?;
+        Ok(Named { folder })
+    }
+}
+
+/// Bytes under their name.
+#[must_use]
+pub struct Named {
+    folder: PathBuf,
+}
+
+impl Named {
+    /// Makes the name durable, which it is only with its folder.
+    pub async fn settle(self) -> Result<(), ProviderError> {
+        let failed = |error: std::io::Error| failed("write", &error);
+        let folder = fs::File::open(&self.folder).await.map_err(failed)?;
         folder.sync_all().await.map_err(failed)
     }
 }
@@ -298,7 +320,7 @@ impl StorageProvider for Local {
         };
         let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(Bytes::from(bytes))]);
         match self.receive(&permission, body).await {
-            Ok(received) => received.keep().await,
+            Ok(received) => received.keep().await?.settle().await,
             Err(Refused::Store(error)) => Err(error),
             Err(_) => Err(ProviderError::Rejected("local: nothing to write".to_owned())),
         }

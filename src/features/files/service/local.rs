@@ -46,8 +46,10 @@ pub async fn receive<E>(
     })?;
     let mut tx = app.db.begin().await?;
     waits(store::lock(&app.db, &mut tx, &permission.key).await?)?;
-    received.keep().await.map_err(upstream)?;
-    Ok(tx.commit().await?)
+    let named = received.keep().await.map_err(upstream)?;
+    tx.commit().await?;
+    // No row waits for this one, so that other writers need not either.
+    named.settle().await.map_err(upstream)
 }
 
 fn waits(status: Option<Status>) -> Result<()> {
