@@ -112,8 +112,11 @@ copy=$(mktemp -d)
 export CARGO_TARGET_DIR=$root/target/without
 export CARGO_INCREMENTAL=0 # the copy lies elsewhere each time, so nothing of it could be used again
 clean() {
-    # What was built from the copy would pile up; the dependencies stay.
-    (cd "$copy" && cargo clean --quiet --offline -p "$(sed -n 's/^name = "\(.*\)"/\1/p' Cargo.toml | head -n 1)") >/dev/null 2>&1 || true
+    # What was built from the copy would pile up; the dependencies stay. `cargo clean -p` would take the crate `http` along,
+    # for a benchmark of ours has the same name.
+    local package
+    package=$(sed -n 's/^name = "\(.*\)"/\1/p' "$copy/Cargo.toml" | head -n 1)
+    (cd "$CARGO_TARGET_DIR/debug" && rm -rf {.fingerprint,build}/"$package"-* deps/{,lib}{"$package",it}-*) 2>/dev/null || true
     rm -rf "$copy"
 }
 trap clean EXIT

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::app::App;
 use crate::platform::auth::{KeySource, Provider};
-use crate::platform::config::Environment;
+use crate::platform::config::{Choice, Environment};
 use crate::platform::db::DatabaseUrl;
 
 /// Prints the banner to standard output; `first` is the address and the password of a user that was just made, told this once

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::app::App;
 use crate::app::config::Loaded;
 use crate::platform::clock::Clock;
+use crate::platform::config::Choice;
 use crate::platform::telemetry::logs::{self, Service};
 use crate::{boot, features};
 

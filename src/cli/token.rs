@@ -8,6 +8,7 @@ use clap::Args as Arguments;
 use crate::app::App;
 use crate::features::{accounts, users};
 use crate::platform::auth::{Provider, Role, own};
+use crate::platform::config::Choice;
 
 #[derive(Arguments)]
 pub struct Args {

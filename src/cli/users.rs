@@ -12,6 +12,7 @@ use crate::features::users::model::User;
 use crate::features::users::service::{self, by_hand};
 use crate::features::{accounts, privacy};
 use crate::platform::auth::{Provider, Role};
+use crate::platform::config::Choice;
 
 /// Users that are listed at once.
 const PAGE: i64 = 100;

@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use crate::app::{App, Routes};
 use crate::features::users;
+use crate::platform::config::Choice;
 use crate::platform::crypto;
 use crate::platform::error::{Error, Result};
 use crate::platform::http::Json;

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::passwords;
 
-use crate::platform::config::{Env, Section, Value};
+use crate::platform::config::{Choice, Env, Section};
 
 /// The issuer whose tokens are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,27 +18,9 @@ pub enum Provider {
     Custom,
 }
 
-impl Provider {
-    const ALL: [Self; 4] = [Self::Local, Self::Supabase, Self::Clerk, Self::Custom];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Supabase => "supabase",
-            Self::Clerk => "clerk",
-            Self::Custom => "custom",
-        }
-    }
-}
-
-impl Value for Provider {
-    fn parse(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| "local, supabase, clerk or custom".to_owned())
-    }
-
-    fn show(&self) -> String {
-        self.name().to_owned()
-    }
+impl Choice for Provider {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("local", Self::Local), ("supabase", Self::Supabase), ("clerk", Self::Clerk), ("custom", Self::Custom)];
 }
 
 /// Where verification keys come from.

@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::{Config, KeySource};
+use crate::platform::config::Choice;
 use crate::platform::crypto::Keys;
 
 pub const ISSUER: &str = "omnistack";

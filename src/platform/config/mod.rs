@@ -13,7 +13,7 @@ use std::path::Path;
 use secrecy::SecretString;
 
 pub use notes::{Note, env_example, markdown, values_table};
-pub use values::{Environment, List, Origin, Value};
+pub use values::{Choice, Environment, List, Origin, Value};
 
 /// A part of the configuration, read beside the code that uses it.
 pub trait Section: Sized {
@@ -99,6 +99,15 @@ impl Env {
     /// Whether the variable is set, without reading it.
     pub fn is_set(&self, name: &str) -> bool {
         self.vars.contains_key(name)
+    }
+
+    /// Records a problem unless the variable is set, for the choice made by `chooser` cannot do without it. Set, but broken, it is a
+    /// problem already.
+    pub fn require(&mut self, variable: &str, chooser: &str, choice: impl Choice) {
+        if !self.is_set(variable) {
+            let reason = format!("is required with {chooser}={}", choice.name());
+            self.problem(variable, reason, format!("Set it, or choose another {chooser}"));
+        }
     }
 
     /// Asks for a variable; one of [`Var`]'s methods then reads it.

@@ -15,6 +15,27 @@ pub trait Value: Sized {
     fn show(&self) -> String;
 }
 
+/// A value that goes by one of a few names.
+pub trait Choice: Copy + PartialEq + 'static {
+    /// Every value once.
+    const NAMES: &'static [(&'static str, Self)];
+
+    fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, value)| *value == self).map_or("", |(name, _)| *name)
+    }
+}
+
+impl<T: Choice> Value for T {
+    fn parse(text: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        found.ok_or_else(|| format!("one of {}", Self::NAMES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")))
+    }
+
+    fn show(&self) -> String {
+        self.name().to_owned()
+    }
+}
+
 macro_rules! numbers {
     ($($number:ty),*) => {$(
         impl Value for $number {
@@ -159,30 +180,13 @@ pub enum Environment {
 }
 
 impl Environment {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Staging => "staging",
-            Self::Production => "production",
-        }
-    }
-
     pub fn is_production(self) -> bool {
         self == Self::Production
     }
 }
 
-impl Value for Environment {
-    fn parse(text: &str) -> Result<Self, String> {
-        [Self::Local, Self::Staging, Self::Production]
-            .into_iter()
-            .find(|e| e.name() == text)
-            .ok_or_else(|| "local, staging or production".to_owned())
-    }
-
-    fn show(&self) -> String {
-        self.name().to_owned()
-    }
+impl Choice for Environment {
+    const NAMES: &'static [(&'static str, Self)] = &[("local", Self::Local), ("staging", Self::Staging), ("production", Self::Production)];
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::platform::config::{Env, Section, Value};
+use crate::platform::config::{Choice, Env, Section};
 
 /// What is logged and who may read the metrics.
 #[derive(Debug, Clone)]
@@ -41,26 +41,9 @@ pub enum Level {
     Error,
 }
 
-impl Value for Level {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "DEBUG" => Ok(Self::Debug),
-            "INFO" => Ok(Self::Info),
-            "WARNING" => Ok(Self::Warning),
-            "ERROR" => Ok(Self::Error),
-            _ => Err("DEBUG, INFO, WARNING or ERROR".to_owned()),
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::Debug => "DEBUG",
-            Self::Info => "INFO",
-            Self::Warning => "WARNING",
-            Self::Error => "ERROR",
-        }
-        .to_owned()
-    }
+impl Choice for Level {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("DEBUG", Self::Debug), ("INFO", Self::Info), ("WARNING", Self::Warning), ("ERROR", Self::Error)];
 }
 
 /// Milliseconds with two decimals, as log lines show durations.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::TIMEOUT;
-use super::config::{Vendor, required};
+use super::config::Vendor;
 use crate::platform::config::Env;
 use crate::providers::ProviderError;
 use crate::providers::http::{self, Answer};
@@ -40,7 +40,7 @@ impl Settings {
 
     pub(super) fn check(&self, env: &mut Env, vendor: Vendor) {
         if self.key.is_none() {
-            required(env, self.api.key.0, vendor);
+            env.require(self.api.key.0, "EMAIL_PROVIDER", vendor);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Who delivers mail, and from whom it is. What belongs to one vendor is read in the vendor's own file.
 
 use super::address;
-use crate::platform::config::{Env, Environment, Section, Value};
+use crate::platform::config::{Choice, Env, Environment, Section};
 
 /// Who delivers; the first is the default.
 #[rustfmt::skip] // A line each, here and below: a vendor goes with its lines.
@@ -14,34 +14,14 @@ pub enum Vendor {
     Smtp,
 }
 
-impl Vendor {
+impl Choice for Vendor {
     #[rustfmt::skip]
-    const ALL: &[Self] = &[
-        Self::Console,
-        Self::Resend,
-        Self::Sendgrid,
-        Self::Smtp,
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("console", Self::Console),
+        ("resend", Self::Resend),
+        ("sendgrid", Self::Sendgrid),
+        ("smtp", Self::Smtp),
     ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Console => "console",
-            Self::Resend => "resend",
-            Self::Sendgrid => "sendgrid",
-            Self::Smtp => "smtp",
-        }
-    }
-}
-
-impl Value for Vendor {
-    fn parse(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().find(|vendor| vendor.name() == text);
-        found.copied().ok_or_else(|| format!("one of {}", Self::ALL.iter().map(|vendor| vendor.name()).collect::<Vec<_>>().join(", ")))
-    }
-
-    fn show(&self) -> String {
-        self.name().to_owned()
-    }
 }
 
 /// Everything about e-mail that can be set.
@@ -60,7 +40,8 @@ pub struct Config {
 impl Section for Config {
     fn read(env: &mut Env) -> Self {
         env.section("E-mail");
-        let vendor = env.var("EMAIL_PROVIDER", "Who delivers mail: `console` (nobody), `resend`, `sendgrid` or `smtp`").or(Vendor::ALL[0]);
+        let vendor =
+            env.var("EMAIL_PROVIDER", "Who delivers mail: `console` (nobody), `resend`, `sendgrid` or `smtp`").or(Vendor::NAMES[0].1);
         let from_address = env.var("EMAIL_FROM_ADDRESS", "The address that mail is from").checked(
             "hello@example.com".to_owned(),
             |address: &String| address::check("sender", address).is_ok(),
@@ -89,15 +70,6 @@ impl Config {
             Vendor::Sendgrid => self.sendgrid.check(env, Vendor::Sendgrid),
             Vendor::Smtp => self.smtp.check(env),
         }
-    }
-}
-
-/// What a vendor says in its check of a variable that it cannot do without.
-pub fn required(env: &mut Env, variable: &str, vendor: Vendor) {
-    // Set, but broken, it is a problem already.
-    if !env.is_set(variable) {
-        let remedy = "Set it, or choose another EMAIL_PROVIDER";
-        env.problem(variable, format!("is required with EMAIL_PROVIDER={}", vendor.name()), remedy);
     }
 }
 

@@ -37,7 +37,7 @@ pub trait Uploads: Send + Sync + Sized + 'static {
 
 pub struct Bucket<U> {
     pub place: Place,
-    client: Client,
+    pub client: Client,
     uploads: PhantomData<U>,
 }
 
@@ -59,32 +59,13 @@ impl<U: Uploads> Bucket<U> {
         Self { client: Client::from_conf(config.build()), place, uploads: PhantomData }
     }
 
-    /// The address that forms are posted to.
-    pub fn address(&self) -> String {
-        let Place { bucket, region, endpoint, .. } = &self.place;
-        match endpoint {
-            Some(endpoint) => format!("{}/{bucket}", endpoint.as_str().trim_end_matches('/')),
-            // A certificate for `*.s3…` does not fit a name with dots.
-            None if bucket.contains('.') => format!("https://s3.{region}.amazonaws.com/{bucket}"),
-            None => format!("https://{bucket}.s3.{region}.amazonaws.com/"),
-        }
-    }
-
-    fn signing(&self, at: Moment<'_>) -> Result<PresigningConfig, ProviderError> {
+    pub fn signing(&self, at: Moment<'_>) -> Result<PresigningConfig, ProviderError> {
         let life = PERMISSION.to_std().unwrap_or_default();
         let config = PresigningConfig::builder().start_time(SystemTime::from(at.now)).expires_in(life).build();
         config.map_err(|_| self.rejected("a permission cannot be signed"))
     }
 
-    /// A PUT of exactly these bytes and this type.
-    pub async fn presigned_put(&self, key: &str, content_type: &str, size: u64, at: Moment<'_>) -> Result<String, ProviderError> {
-        let size = i64::try_from(size).map_err(|_| self.rejected("too large"))?;
-        let put = self.client.put_object().bucket(&self.place.bucket).key(key).content_type(content_type).content_length(size);
-        let signed = put.presigned(self.signing(at)?).await.map_err(|error| self.failed("sign", &error))?;
-        Ok(signed.uri().to_owned())
-    }
-
-    fn rejected(&self, what: &str) -> ProviderError {
+    pub fn rejected(&self, what: &str) -> ProviderError {
         ProviderError::Rejected(format!("{}: {what}", self.place.vendor))
     }
 
@@ -93,7 +74,7 @@ impl<U: Uploads> Bucket<U> {
     }
 
     /// The vendor's code is told, its words are not: they may name keys.
-    fn failed<E: ProvideErrorMetadata>(&self, doing: &str, error: &SdkError<E>) -> ProviderError {
+    pub fn failed<E: ProvideErrorMetadata>(&self, doing: &str, error: &SdkError<E>) -> ProviderError {
         let SdkError::ServiceError(service) = error else {
             let why = match error {
                 SdkError::TimeoutError(_) => "no answer in time",

@@ -19,7 +19,7 @@ use serde_json::Value;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::config::{Vendor, required};
+use super::config::Vendor;
 use super::{KeptObject, Method, Moment, NewObject, StorageProvider, Upload};
 use crate::platform::clock::Clock;
 use crate::platform::config::Env;
@@ -67,7 +67,7 @@ impl Settings {
             ("CLOUDINARY_API_SECRET", self.secret.is_none()),
         ] {
             if missing {
-                required(env, variable, Vendor::Cloudinary);
+                env.require(variable, "STORAGE_PROVIDER", Vendor::Cloudinary);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Where files are kept, and which ones may be. What belongs to one vendor is read in the vendor's own file.
 
-use crate::platform::config::{Env, List, Section, Value};
+use crate::platform::config::{Choice, Env, List, Section, Value};
 
 /// The largest file that any vendor is asked to take.
 const LARGEST: u64 = 100 << 20;
@@ -16,34 +16,14 @@ pub enum Vendor {
     Cloudinary,
 }
 
-impl Vendor {
+impl Choice for Vendor {
     #[rustfmt::skip]
-    const ALL: &[Self] = &[
-        Self::Local,
-        Self::S3,
-        Self::R2,
-        Self::Cloudinary,
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("local", Self::Local),
+        ("s3", Self::S3),
+        ("r2", Self::R2),
+        ("cloudinary", Self::Cloudinary),
     ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::S3 => "s3",
-            Self::R2 => "r2",
-            Self::Cloudinary => "cloudinary",
-        }
-    }
-}
-
-impl Value for Vendor {
-    fn parse(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().find(|vendor| vendor.name() == text);
-        found.copied().ok_or_else(|| format!("one of {}", Self::ALL.iter().map(|vendor| vendor.name()).collect::<Vec<_>>().join(", ")))
-    }
-
-    fn show(&self) -> String {
-        self.name().to_owned()
-    }
 }
 
 /// A media type, or all of one kind: `image/*`.
@@ -89,7 +69,8 @@ pub struct Config {
 impl Section for Config {
     fn read(env: &mut Env) -> Self {
         env.section("Storage");
-        let vendor = env.var("STORAGE_PROVIDER", "Where files are kept: `local` (a folder), `s3`, `r2` or `cloudinary`").or(Vendor::ALL[0]);
+        let vendor =
+            env.var("STORAGE_PROVIDER", "Where files are kept: `local` (a folder), `s3`, `r2` or `cloudinary`").or(Vendor::NAMES[0].1);
         let config = Self {
             vendor,
             allowed_types: env
@@ -125,15 +106,6 @@ impl Config {
 
     pub fn allows(&self, content_type: &str) -> bool {
         self.allowed_types.is_empty() || self.allowed_types.iter().any(|pattern| pattern.fits(content_type))
-    }
-}
-
-/// What a vendor says in its check of a variable that it cannot do without.
-pub fn required(env: &mut Env, variable: &str, vendor: Vendor) {
-    // Set, but broken, it is a problem already.
-    if !env.is_set(variable) {
-        let remedy = "Set it, or choose another STORAGE_PROVIDER";
-        env.problem(variable, format!("is required with STORAGE_PROVIDER={}", vendor.name()), remedy);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::features::users::model::UserId;
 use crate::features::users::service::accounts as users;
 use crate::platform::auth::Provider;
 use crate::platform::auth::passwords::Verdict;
+use crate::platform::config::Choice;
 use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
 use crate::platform::rate_limit::{Caller, Decision};

@@ -16,6 +16,7 @@ use crate::features::users::extract::CurrentUser;
 use crate::features::users::model::{UpdateMe, UpdateUser, User, UserId, UserRead, UserReadAdmin};
 use crate::features::users::store::{self, NewUser};
 use crate::platform::auth::{Claims, Identity, Provider, Role};
+use crate::platform::config::Choice;
 use crate::platform::db::{Tx, retry_contended};
 use crate::platform::error::{Error, Result};
 use crate::platform::http::cursor::Position;

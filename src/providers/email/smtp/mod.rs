@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use super::EmailProvider;
-use super::config::{Vendor, required};
+use super::config::Vendor;
 use crate::platform::config::{Env, Section};
 use crate::providers::ProviderError;
 
@@ -51,7 +51,7 @@ impl Section for Settings {
 impl Settings {
     pub(super) fn check(&self, env: &mut Env) {
         if self.url.is_none() {
-            required(env, "SMTP_URL", Vendor::Smtp);
+            env.require("SMTP_URL", "EMAIL_PROVIDER", Vendor::Smtp);
         }
         if cfg!(not(feature = "smtp")) {
             env.problem("EMAIL_PROVIDER", "is smtp, which is not in this build", "Build with the cargo feature `smtp`");

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::StorageProvider;
-use super::config::{Vendor, required};
+use super::config::Vendor;
 use crate::platform::config::Env;
 use crate::providers::ProviderError;
 
@@ -48,7 +48,7 @@ impl Settings {
             ("R2_BUCKET", self.bucket.is_none()),
         ] {
             if missing {
-                required(env, variable, Vendor::R2);
+                env.require(variable, "STORAGE_PROVIDER", Vendor::R2);
             }
         }
     }

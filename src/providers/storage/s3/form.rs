@@ -16,6 +16,17 @@ use crate::providers::storage::{Method, Moment, NewObject, PERMISSION, Upload};
 
 pub(super) struct Form;
 
+/// Where forms are posted to.
+fn address(place: &Place) -> String {
+    let Place { bucket, region, endpoint, .. } = place;
+    match endpoint {
+        Some(endpoint) => format!("{}/{bucket}", endpoint.as_str().trim_end_matches('/')),
+        // A certificate for `*.s3…` does not fit a name with dots.
+        None if bucket.contains('.') => format!("https://s3.{region}.amazonaws.com/{bucket}"),
+        None => format!("https://{bucket}.s3.{region}.amazonaws.com/"),
+    }
+}
+
 /// The members of a form that the store takes for this object alone, by Signature Version 4.
 fn fields(place: &Place, object: &NewObject, at: Moment<'_>) -> BTreeMap<String, String> {
     let Place { bucket, region, access_key, secret_key, .. } = place;
@@ -55,6 +66,6 @@ fn fields(place: &Place, object: &NewObject, at: Moment<'_>) -> BTreeMap<String,
 #[async_trait]
 impl Uploads for Form {
     async fn permit(bucket: &Bucket<Self>, object: &NewObject, at: Moment<'_>) -> Result<Upload, ProviderError> {
-        Ok(Upload { url: bucket.address(), method: Method::Post, fields: Some(fields(&bucket.place, object, at)) })
+        Ok(Upload { url: address(&bucket.place), method: Method::Post, fields: Some(fields(&bucket.place, object, at)) })
     }
 }

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::StorageProvider;
-use super::config::{Vendor, required};
+use super::config::Vendor;
 use crate::platform::config::Env;
 use crate::providers::ProviderError;
 
@@ -43,7 +43,7 @@ impl Settings {
             ("AWS_S3_BUCKET", self.bucket.is_none()),
         ] {
             if missing {
-                required(env, variable, Vendor::S3);
+                env.require(variable, "STORAGE_PROVIDER", Vendor::S3);
             }
         }
     }
