@@ -6,7 +6,8 @@
 #   scripts/without.sh <name>     checks the tree without that one
 #
 # A component is a feature (src/features/<name>), a kind of provider (src/providers/<name>) or one vendor
-# (src/providers/<kind>/<name>). With it go tests/it/features/<name> or tests/it/providers/<name> and the migrations called NNNN_<name>.sql.
+# (src/providers/<kind>/<name>). With it go its tests, tests/it/{features,providers}/<name> and <name>_*, and the migrations
+# called NNNN_<name>.sql.
 # Dependencies are kept built in target/without, so that only the first run is long.
 set -euo pipefail
 
@@ -83,7 +84,7 @@ remove() {
     if [[ $component == src/providers/*/* ]]; then
         words+="|\\b$(awk -F_ '{ for (i = 1; i <= NF; i++) printf "%s%s", toupper(substr($i, 1, 1)), substr($i, 2) }' <<<"$name")\\b"
     fi
-    rm -rf "$component" "$component.rs" "tests/it/features/$name" "tests/it/features/$name.rs" tests/it/features/"$name"_*.rs "tests/it/providers/$name.rs"
+    rm -rf "$component" "$component.rs" "tests/it/features/$name" "tests/it/features/$name.rs" tests/it/features/"$name"_*.rs "tests/it/providers/$name.rs" tests/it/providers/"$name"_*.rs
     rm -f migrations/*/[0-9][0-9][0-9][0-9]_"$name".sql
     while IFS= read -r file; do
         # The ring of the app has modules of its own, `jobs` for one: there a feature is named by its settings alone.

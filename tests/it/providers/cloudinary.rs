@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::bucket::form_of;
-use super::media::{KEY, Media, SECRET};
+use super::cloudinary_stub::{KEY, Media, SECRET};
 use crate::harness::{Backend, Client, TestApp};
 
 async fn server(media: &Media) -> TestApp {
