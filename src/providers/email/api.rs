@@ -39,9 +39,7 @@ impl Settings {
     }
 
     pub(super) fn check(&self, env: &mut Env, vendor: Vendor) {
-        if self.key.is_none() {
-            env.require(self.api.key.0, "EMAIL_PROVIDER", vendor);
-        }
+        env.require(self.api.key.0, "EMAIL_PROVIDER", vendor);
     }
 
     pub(super) fn endpoint(&self, path: &str, client: reqwest::Client) -> Result<Endpoint, ProviderError> {

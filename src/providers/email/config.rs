@@ -68,7 +68,7 @@ impl Config {
             Vendor::Console => super::console::check(env),
             Vendor::Resend => self.resend.check(env, Vendor::Resend),
             Vendor::Sendgrid => self.sendgrid.check(env, Vendor::Sendgrid),
-            Vendor::Smtp => self.smtp.check(env),
+            Vendor::Smtp => super::smtp::check(env),
         }
     }
 }

@@ -60,18 +60,6 @@ impl Settings {
         }
     }
 
-    pub fn check(&self, env: &mut Env) {
-        for (variable, missing) in [
-            ("CLOUDINARY_CLOUD_NAME", self.cloud.is_none()),
-            ("CLOUDINARY_API_KEY", self.key.is_none()),
-            ("CLOUDINARY_API_SECRET", self.secret.is_none()),
-        ] {
-            if missing {
-                env.require(variable, "STORAGE_PROVIDER", Vendor::Cloudinary);
-            }
-        }
-    }
-
     pub fn provider(&self, client: reqwest::Client) -> Result<Arc<dyn StorageProvider>, ProviderError> {
         let missing = || ProviderError::NotConfigured(NAME);
         let cloud = self.cloud.as_ref().ok_or_else(missing)?;
@@ -83,6 +71,12 @@ impl Settings {
             secret: self.secret.clone().ok_or_else(missing)?,
             client,
         }))
+    }
+}
+
+pub(super) fn check(env: &mut Env) {
+    for variable in ["CLOUDINARY_CLOUD_NAME", "CLOUDINARY_API_KEY", "CLOUDINARY_API_SECRET"] {
+        env.require(variable, "STORAGE_PROVIDER", Vendor::Cloudinary);
     }
 }
 
@@ -145,6 +139,11 @@ impl Cloudinary {
         Ok(None)
     }
 
+    /// The resource of an object that was seen before.
+    async fn existing(&self, key: &str) -> Result<Resource, ProviderError> {
+        self.find(key).await?.ok_or_else(|| ProviderError::Rejected(format!("{NAME}: the object is gone")))
+    }
+
     /// Where a resource is fetched from; `flags` are a part of the path with a slash at its end.
     fn address(&self, key: &str, resource: &Resource, flags: &str) -> String {
         let version = resource.version.map(|version| format!("v{version}/")).unwrap_or_default();
@@ -194,7 +193,7 @@ impl StorageProvider for Cloudinary {
     }
 
     async fn permit_download(&self, object: &KeptObject, _at: Moment<'_>) -> Result<String, ProviderError> {
-        let resource = self.find(&object.key).await?.ok_or_else(|| ProviderError::Rejected(format!("{NAME}: the object is gone")))?;
+        let resource = self.existing(&object.key).await?;
         Ok(self.address(&object.key, &resource, &attachment(&resource, &object.filename)))
     }
 
@@ -203,7 +202,7 @@ impl StorageProvider for Cloudinary {
     }
 
     async fn start(&self, key: &str, bytes: usize) -> Result<Vec<u8>, ProviderError> {
-        let resource = self.find(key).await?.ok_or_else(|| ProviderError::Rejected(format!("{NAME}: the object is gone")))?;
+        let resource = self.existing(key).await?;
         let request = self.client.get(self.address(key, &resource, ""));
         let request = request.header(header::RANGE, format!("bytes=0-{}", bytes.saturating_sub(1)));
         let mut response = request.send().await.map_err(|error| vendor::unreachable(NAME, &error))?;

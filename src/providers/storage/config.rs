@@ -98,9 +98,9 @@ impl Config {
     fn check(&self, env: &mut Env) {
         match self.vendor {
             Vendor::Local => super::local::check(env),
-            Vendor::S3 => self.s3.check(env),
-            Vendor::R2 => self.r2.check(env),
-            Vendor::Cloudinary => self.cloudinary.check(env),
+            Vendor::S3 => super::s3::check(env),
+            Vendor::R2 => super::r2::check(env),
+            Vendor::Cloudinary => super::cloudinary::check(env),
         }
     }
 

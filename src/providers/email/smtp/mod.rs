@@ -49,15 +49,6 @@ impl Section for Settings {
 }
 
 impl Settings {
-    pub(super) fn check(&self, env: &mut Env) {
-        if self.url.is_none() {
-            env.require("SMTP_URL", "EMAIL_PROVIDER", Vendor::Smtp);
-        }
-        if cfg!(not(feature = "smtp")) {
-            env.problem("EMAIL_PROVIDER", "is smtp, which is not in this build", "Build with the cargo feature `smtp`");
-        }
-    }
-
     pub(super) fn provider(&self) -> Result<Arc<dyn EmailProvider>, ProviderError> {
         let server = self.url.as_ref().and_then(|url| Server::parse(url.expose_secret())).ok_or(ProviderError::NotConfigured(NAME))?;
         #[cfg(feature = "smtp")]
@@ -67,6 +58,13 @@ impl Settings {
             drop(server);
             Err(ProviderError::NotConfigured(NAME))
         }
+    }
+}
+
+pub(super) fn check(env: &mut Env) {
+    env.require("SMTP_URL", "EMAIL_PROVIDER", Vendor::Smtp);
+    if cfg!(not(feature = "smtp")) {
+        env.problem("EMAIL_PROVIDER", "is smtp, which is not in this build", "Build with the cargo feature `smtp`");
     }
 }
 

@@ -15,6 +15,7 @@ use crate::platform::config::Env;
 use crate::providers::ProviderError;
 
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "read to be documented and checked; there is no R2 in this build"))]
 pub struct Settings {
     account: Option<String>,
     access_key: Option<SecretString>,
@@ -39,20 +40,6 @@ impl Settings {
         }
     }
 
-    pub fn check(&self, env: &mut Env) {
-        super::config::needs_s3(env, Vendor::R2);
-        for (variable, missing) in [
-            ("R2_ACCOUNT_ID", self.account.is_none() && self.endpoint.is_none()),
-            ("R2_ACCESS_KEY_ID", self.access_key.is_none()),
-            ("R2_SECRET_ACCESS_KEY", self.secret_key.is_none()),
-            ("R2_BUCKET", self.bucket.is_none()),
-        ] {
-            if missing {
-                env.require(variable, "STORAGE_PROVIDER", Vendor::R2);
-            }
-        }
-    }
-
     #[cfg(not(feature = "s3"))]
     pub fn provider(&self) -> Result<Arc<dyn StorageProvider>, ProviderError> {
         Err(ProviderError::NotConfigured("r2"))
@@ -72,5 +59,16 @@ impl Settings {
             access_key: self.access_key.as_ref().ok_or_else(missing)?.expose_secret().to_owned(),
             secret_key: self.secret_key.clone().ok_or_else(missing)?,
         })))
+    }
+}
+
+pub(super) fn check(env: &mut Env) {
+    super::config::needs_s3(env, Vendor::R2);
+    for variable in ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET"] {
+        env.require(variable, "STORAGE_PROVIDER", Vendor::R2);
+    }
+    // Only the usual endpoint is made from it.
+    if !env.is_set("R2_ENDPOINT_URL") {
+        env.require("R2_ACCOUNT_ID", "STORAGE_PROVIDER", Vendor::R2);
     }
 }

@@ -35,19 +35,6 @@ impl Settings {
         }
     }
 
-    pub fn check(&self, env: &mut Env) {
-        super::config::needs_s3(env, Vendor::S3);
-        for (variable, missing) in [
-            ("AWS_ACCESS_KEY_ID", self.access_key.is_none()),
-            ("AWS_SECRET_ACCESS_KEY", self.secret_key.is_none()),
-            ("AWS_S3_BUCKET", self.bucket.is_none()),
-        ] {
-            if missing {
-                env.require(variable, "STORAGE_PROVIDER", Vendor::S3);
-            }
-        }
-    }
-
     #[cfg(not(feature = "s3"))]
     pub fn provider(&self) -> Result<Arc<dyn StorageProvider>, ProviderError> {
         Err(ProviderError::NotConfigured("s3"))
@@ -66,5 +53,12 @@ impl Settings {
             access_key: self.access_key.as_ref().ok_or_else(missing)?.expose_secret().to_owned(),
             secret_key: self.secret_key.clone().ok_or_else(missing)?,
         })))
+    }
+}
+
+pub(super) fn check(env: &mut Env) {
+    super::config::needs_s3(env, Vendor::S3);
+    for variable in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_S3_BUCKET"] {
+        env.require(variable, "STORAGE_PROVIDER", Vendor::S3);
     }
 }
