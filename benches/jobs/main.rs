@@ -13,13 +13,13 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use omnistack::app::config::Config;
 use omnistack::app::feature::Feature;
-use omnistack::app::jobs::worker::{Settings, Worker};
-use omnistack::app::jobs::{Fail, Job, New, Run};
+use omnistack::app::jobs::worker::Settings;
+use omnistack::app::jobs::{Fail, Job, New, Registry, Run};
 use omnistack::app::{App, migrate};
 use omnistack::features;
 use omnistack::platform::clock::Clock;
 use omnistack::platform::config::Env;
-use omnistack::platform::db::Db;
+use omnistack::platform::db::{Db, Pools};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -50,7 +50,7 @@ static RAN: AtomicU64 = AtomicU64::new(0);
 #[derive(Serialize, Deserialize)]
 struct Nothing {}
 
-impl Job for Nothing {
+impl Job<App> for Nothing {
     const NAME: &'static str = "nothing";
 
     async fn run(self, _: App, _: Run) -> Result<Value, Fail> {
@@ -59,7 +59,17 @@ impl Job for Nothing {
     }
 }
 
-const FEATURE: Feature = Feature { jobs: |registry| registry.add::<Nothing>(), ..Feature::new("bench") };
+struct Bench;
+
+impl Feature<App> for Bench {
+    fn name(&self) -> &'static str {
+        "bench"
+    }
+
+    fn jobs(&self, registry: &mut Registry<App>) {
+        registry.add::<Nothing>();
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -85,12 +95,12 @@ async fn main() -> Result<()> {
 async fn measure(engine: &str, url: &str, options: &Options) -> Result<()> {
     let vars = [("DATABASE_URL", url), ("SECRET_KEY", "bench-server-secret-0123456789-abcdefghij")];
     let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let Ok(loaded) = Config::load(Env::from_vars(vars)) else { anyhow::bail!("the configuration has problems") };
     let mut all = features::all();
-    all.push(FEATURE);
+    all.push(&Bench);
+    let Ok(loaded) = Config::load(Env::from_vars(vars), &all) else { anyhow::bail!("the configuration has problems") };
     let app = App::new(loaded.config, Clock::System, all).await?;
     let url = app.config.database.url.as_ref().context("DATABASE_URL")?;
-    migrate::run(&app.db, url, &features::after_migrations(), false).await?;
+    migrate::run(&app.db, url, &features::all(), false).await?;
 
     latency(engine, &app).await?;
     throughput(engine, "nothing beside them", &app, options).await?;
@@ -110,8 +120,8 @@ async fn throughput(engine: &str, beside: &str, app: &App, options: &Options) ->
         tx.commit().await?;
         RAN.store(0, Ordering::SeqCst);
         let began = Instant::now();
-        let worker = Worker::new(app.clone(), Settings::of(app));
-        let stop = worker.stop.clone();
+        let worker = app.worker(Settings::new(&app.config.jobs, app.config.core.shutdown_grace));
+        let stop = worker.stop().clone();
         let working = tokio::spawn(worker.run());
         while RAN.load(Ordering::SeqCst) < options.jobs {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -139,8 +149,8 @@ async fn throughput(engine: &str, beside: &str, app: &App, options: &Options) ->
 /// From before the enqueue to the first line of the job.
 async fn latency(engine: &str, app: &App) -> Result<()> {
     const TIMES: usize = 100;
-    let worker = Worker::new(app.clone(), Settings::of(app));
-    let stop = worker.stop.clone();
+    let worker = app.worker(Settings::new(&app.config.jobs, app.config.core.shutdown_grace));
+    let stop = worker.stop().clone();
     let working = tokio::spawn(worker.run());
     let mut times = Vec::new();
     for n in 0..TIMES {
@@ -170,11 +180,11 @@ async fn fill(db: &Db, rows: u64) -> Result<()> {
          SELECT 'old-' || i, 'nothing', 'done', 1, TRUE, '2999-01-01T00:00:00+00:00' FROM n"
     );
     let text = AssertSqlSafe(text);
-    match db {
-        Db::Pg(pool) => {
+    match &db.pools {
+        Pools::Postgres(pool) => {
             pool.execute(text).await?;
         }
-        Db::Lite { write, .. } => {
+        Pools::Sqlite { write, .. } => {
             write.execute(text).await?;
         }
     }

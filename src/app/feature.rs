@@ -1,72 +1,130 @@
-//! What a feature brings: one record of hooks, so that no part of the server lists the others.
+//! What a feature declares about itself. Nothing below `features` knows a single feature: router, documents, metrics, jobs,
+//! configuration and the commands ask these hooks.
 
-use std::pin::Pin;
-
+use async_trait::async_trait;
+use http::Extensions;
 use serde_json::{Map, Value};
 
-use super::jobs::Registry;
-use super::jobs::cron::Schedules;
-use super::{App, Routes};
+use super::config::Config;
+use super::jobs::{Registry, Schedules};
+use crate::platform::actor::CurrentUser;
+use crate::platform::clock::Clock;
+use crate::platform::config::Env;
+use crate::platform::crypto::Keys;
 use crate::platform::db::{Db, Tx};
 use crate::platform::error::Result;
+use crate::platform::http::Endpoints;
+use crate::platform::id::UserId;
+use crate::platform::outgoing::Outgoing;
+use crate::platform::redis::Redis;
+use crate::platform::telemetry::metrics::Metrics;
 
-/// A feature's hooks; those that it does not name are empty.
-#[derive(Clone, Copy)]
-pub struct Feature {
-    /// As its folder is called.
-    pub name: &'static str,
-    /// Routes under `/api/v1/public`.
-    pub public: fn() -> Routes,
-    /// Routes under `/api/v1/app`.
-    pub app: fn() -> Routes,
-    /// Routes under `/api/v1/admin`.
-    pub admin: fn() -> Routes,
-    /// Pages for people, outside of the API: neither limited nor counted.
-    pub pages: fn(&App) -> Pages,
+/// A feature of the application `A`. Every hook but the name has an empty default.
+#[async_trait]
+pub trait Feature<A: Send + Sync + 'static>: Send + Sync {
+    /// The name of its folder.
+    fn name(&self) -> &'static str;
+
+    /// Reads its settings and keeps them: `sections.insert(Config::read(env))`. Found again by [`Config::feature`].
+    fn config(&self, _env: &mut Env, _sections: &mut Extensions) {}
+
+    /// Reports problems between its settings and others.
+    fn check_config(&self, _config: &Config, _env: &mut Env) {}
+
+    /// Registers its metrics and makes what it keeps in memory: `setup.keep(State::new(..))`.
+    fn setup(&self, _setup: &mut Setup<'_>) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Its groups in the OpenAPI document: name and description.
+    fn tags(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn endpoints(&self) -> Endpoints<A> {
+        Endpoints::new()
+    }
+
     /// Functions that run in the background.
-    pub jobs: fn(&mut Registry),
-    /// Functions that run by the clock.
-    pub cron: fn(&mut Schedules),
-    /// What the feature keeps of one user, by name, for their copy of it.
-    pub export: fn(App, String) -> Exported,
-    /// Removes what the feature keeps of one user; says how many rows it was. The features run from the last to the
-    /// first of the list, in one transaction: what stands on others goes before them.
-    pub erase: for<'a> fn(&'a App, &'a mut Tx, &'a str) -> Erased<'a>,
-    /// Ends what a user who is being deactivated could go on using, in the same transaction.
-    pub deactivate: for<'a> fn(&'a App, &'a mut Tx, &'a str) -> Deactivated<'a>,
-    /// Makes a demonstration user's examples, for work on a front end; none where they are there already.
-    pub seed: for<'a> fn(&'a App, &'a str) -> Seeded<'a>,
-    /// What goes away with time.
-    pub cleanup: &'static [Cleanup],
-    /// What SQL alone cannot do for rows that another version wrote. Runs after every migration and every
-    /// start, so it must cost nothing where nothing is left to do.
-    pub after_migrations: fn(Db) -> Step,
+    fn jobs(&self, _registry: &mut Registry<A>) {}
+
+    /// Functions that are enqueued by the clock.
+    fn schedules(&self, _schedules: &mut Schedules<A>) {}
+
+    /// A further condition on verified callers of guarded routes, asked at each request. `None` costs nothing.
+    fn access_check(&self, _config: &Config) -> Option<Box<dyn AccessCheck<A>>> {
+        None
+    }
+
+    /// Refreshes gauges that are read from the database, before the metrics page is rendered.
+    async fn refresh_metrics(&self, _app: &A) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns its members of a user's data export.
+    async fn export(&self, _app: &A, _user: &UserId) -> Result<Map<String, Value>> {
+        Ok(Map::new())
+    }
+
+    /// Removes everything it keeps of a user; returns the number of rows. The features run from the last to the first of the
+    /// list, in one transaction: features that others stand on come later.
+    async fn erase(&self, _app: &A, _tx: &mut Tx, _user: &UserId) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// Ends the access of a user who is being deactivated, in the same transaction.
+    async fn deactivate(&self, _app: &A, _tx: &mut Tx, _user: &UserId) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes a demonstration user's examples; returns what it made, or `None` where they exist already.
+    async fn seed(&self, _app: &A, _user: &CurrentUser) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Removes a bounded number of records whose time is over; called again until it removes none.
+    async fn cleanup(&self, _app: &A, _when: When) -> Result<Removed> {
+        Ok(Removed::default())
+    }
+
+    /// What SQL alone cannot do for rows that another version wrote. Runs after the migrations and at every start, so it must
+    /// cost nothing where nothing is left to do.
+    async fn after_migrations(&self, _db: &Db) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
-/// Pages by their paths, which are whole: no zone's prefix comes before them.
-pub type Pages = Vec<(&'static str, axum::routing::MethodRouter)>;
-/// A step of a feature's own.
-pub type Step = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
-pub type Exported = Pin<Box<dyn Future<Output = Result<Map<String, Value>>> + Send>>;
-pub type Erased<'a> = Pin<Box<dyn Future<Output = Result<u64>> + Send + 'a>>;
-pub type Deactivated<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
-/// What was made, for people, where anything was.
-pub type Seeded<'a> = Pin<Box<dyn Future<Output = Result<Option<String>>> + Send + 'a>>;
-pub type Cleaned = Pin<Box<dyn Future<Output = Result<Removed>> + Send>>;
-
-/// One kind of thing that goes away with time.
-pub struct Cleanup {
-    pub when: When,
-    /// Removes a bounded number of them; called again until it removes none.
-    pub run: fn(App) -> Cleaned,
+/// A condition on verified callers, such as "the session is still open".
+#[async_trait]
+pub trait AccessCheck<A>: Send + Sync {
+    /// Fails if the caller may not go on.
+    async fn check(&self, app: &A, user: &CurrentUser) -> Result<()>;
 }
 
-/// How soon something goes away.
+/// What a feature can use while the application is being made.
+pub struct Setup<'a> {
+    pub config: &'a Config,
+    pub clock: &'a Clock,
+    pub keys: &'a Keys,
+    pub metrics: &'a Metrics,
+    pub outgoing: &'a Outgoing,
+    pub redis: Option<&'a Redis>,
+    pub(super) states: Extensions,
+}
+
+impl Setup<'_> {
+    /// Keeps a feature's state; found again by its type. Cheap to clone, because every clone of the application shares it.
+    pub fn keep<T: Clone + Send + Sync + 'static>(&mut self, state: T) {
+        self.states.insert(state);
+    }
+}
+
+/// How soon something is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// It has expired and is of no use: every hour.
     Expired,
-    /// It has been kept for a while on purpose: every week, with all that has expired.
+    /// It has been kept for a while on purpose: every week.
     Old,
 }
 
@@ -74,26 +132,12 @@ pub enum When {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Removed {
     pub records: u64,
-    /// Bytes given free outside of the database.
+    /// Bytes freed outside of the database.
     pub bytes: u64,
 }
 
-impl Feature {
-    pub const fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            public: Routes::new,
-            app: Routes::new,
-            admin: Routes::new,
-            pages: |_| Vec::new(),
-            jobs: |_| {},
-            cron: |_| {},
-            export: |_, _| Box::pin(async { Ok(Map::new()) }),
-            erase: |_, _, _| Box::pin(async { Ok(0) }),
-            deactivate: |_, _, _| Box::pin(async { Ok(()) }),
-            seed: |_, _| Box::pin(async { Ok(None) }),
-            cleanup: &[],
-            after_migrations: |_| Box::pin(async { Ok(()) }),
-        }
+impl Removed {
+    pub fn records(records: u64) -> Self {
+        Self { records, bytes: 0 }
     }
 }

@@ -1,69 +1,65 @@
-//! What every handler, job and command works with: the [`App`], made once from the configuration.
+//! The application: everything that handlers, jobs and commands work with, made once from the configuration.
 
 pub mod config;
 pub mod feature;
 pub mod jobs;
 pub mod migrate;
+mod phase;
 pub mod secret_key;
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::Context;
-use chrono::TimeDelta;
+use http::Extensions;
 
-use crate::platform::auth::own::OpenSession;
-use crate::platform::auth::passwords::Passwords;
-use crate::platform::auth::presence::Presence;
-use crate::platform::auth::{Identity, Verifier};
-use crate::platform::cache::Cache;
+use crate::platform::auth::Verifier;
 use crate::platform::clock::Clock;
 use crate::platform::crypto::Keys;
 use crate::platform::db::Db;
 use crate::platform::http::cursor::Cursors;
+use crate::platform::http::idempotency;
+use crate::platform::outgoing::Outgoing;
 use crate::platform::rate_limit::Limiter;
 use crate::platform::redis::Redis;
-use crate::providers::email::mailer::Mailer;
+use crate::platform::telemetry::metrics::Metrics;
+use crate::providers::email::Mailer;
 use crate::providers::storage::Storage;
+use crate::providers::vendor::Outside;
 use config::Config;
-use feature::Feature;
-use jobs::cron::Schedules;
-use jobs::{Queue, Registry};
+use feature::{AccessCheck, Feature, Setup};
+use jobs::worker::{Settings, Worker};
+use jobs::{Code, Queue, Registry, Schedules};
+use phase::Phase;
 
-/// Routes of a feature.
-pub type Routes = crate::platform::http::Routes<App>;
+/// A feature of this application.
+pub type DynFeature = dyn Feature<App>;
 
-/// How old what authorisation knows of a user or a session may be where no write has dropped it.
-const IDENTITY_LIFE: TimeDelta = TimeDelta::seconds(5);
-const IDENTITIES: u64 = 50_000;
-
-/// The service; a clone is one counter.
+/// The application. Cheap to clone (`Arc`).
 #[derive(Clone)]
 pub struct App(Arc<AppInner>);
 
-/// Public, so that a test can put something else in one of the places.
+/// The parts of the application.
 pub struct AppInner {
     pub config: Config,
     pub clock: Clock,
+    pub metrics: Metrics,
     pub db: Db,
     pub redis: Option<Redis>,
     pub keys: Keys,
     pub verifier: Verifier,
     pub limiter: Limiter,
     pub cursors: Cursors,
-    pub identities: Cache<Identity>,
-    /// Open sessions of our own accounts by their ids; `None` for those that have ended.
-    pub sessions: Cache<Option<OpenSession>>,
-    pub passwords: Passwords,
-    pub presence: Presence,
+    pub outgoing: Outgoing,
     pub jobs: Queue,
+    pub code: Code<App>,
+    pub schedules: Schedules<App>,
     pub mailer: Mailer,
     pub storage: Storage,
-    pub schedules: Schedules,
-    /// Whose hooks are asked: for a user's data, for what goes away with time.
-    pub features: Vec<Feature>,
+    pub features: Vec<&'static DynFeature>,
+    pub access_checks: Vec<Box<dyn AccessCheck<App>>>,
+    /// What features keep in memory, by type.
+    states: Extensions,
     pub phase: Phase,
 }
 
@@ -76,71 +72,82 @@ impl Deref for App {
 }
 
 impl App {
-    /// Puts everything together. Nothing outside is asked for anything but the database file.
-    pub async fn new(config: Config, clock: Clock, features: Vec<Feature>) -> anyhow::Result<Self> {
+    /// Puts everything together. Opens a SQLite file; contacts nothing else.
+    pub async fn new(config: Config, clock: Clock, features: Vec<&'static DynFeature>) -> anyhow::Result<Self> {
         let url = config.database.url.as_ref().context("DATABASE_URL is not set")?;
-        let db = Db::connect(&config.database, url).await?;
+        let metrics = Metrics::default();
+        let db = Db::connect(&config.database, url, &metrics).await?;
         let redis = Redis::connect(&config.redis)?;
         let keys = Keys::new(config.core.secret_key.as_ref().context("SECRET_KEY is not set")?);
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(30))
-            .user_agent(concat!("omnistack/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let outgoing = Outgoing::new(&metrics)?;
+        let outside = Outside { outgoing: outgoing.clone(), keys: keys.clone(), metrics: metrics.clone() };
         let (mut registry, mut schedules) = (Registry::default(), Schedules::default());
+        let mut setup = Setup {
+            config: &config,
+            clock: &clock,
+            keys: &keys,
+            metrics: &metrics,
+            outgoing: &outgoing,
+            redis: redis.as_ref(),
+            states: Extensions::new(),
+        };
         for feature in &features {
-            (feature.jobs)(&mut registry);
-            (feature.cron)(&mut schedules);
+            feature.jobs(&mut registry);
+            feature.schedules(&mut schedules);
+            feature.setup(&mut setup).with_context(|| format!("feature {}", feature.name()))?;
         }
-        let mailer = Mailer::new(&config.email, &config.core.project_name, &config.core.data_dir, &http)?;
-        let storage = Storage::new(&config.storage, &keys, &http)?;
+        let states = setup.states;
+        let (catalog, code) = registry.split();
         Ok(Self(Arc::new(AppInner {
-            verifier: Verifier::new(&config.auth, &keys, http, clock.clone()),
-            limiter: Limiter::new(config.rate_limit.clone(), redis.clone()),
+            verifier: Verifier::new(&config.auth, &keys, &outgoing, clock.clone(), metrics.clone()),
+            limiter: Limiter::new(redis.clone()),
             cursors: Cursors::new(&keys),
-            identities: Cache::new("identity", IDENTITIES, IDENTITY_LIFE, redis.clone()),
-            sessions: Cache::new("session", IDENTITIES, IDENTITY_LIFE, redis.clone()),
-            passwords: Passwords::new(config.auth.passwords)?,
-            presence: Presence::default(),
-            jobs: Queue::new(clock.clone(), registry),
-            mailer,
-            storage,
+            jobs: Queue::new(clock.clone(), catalog, &metrics),
+            mailer: Mailer::new(&config.email, &config.core.project_name, &config.core.data_dir, &outside)?,
+            storage: Storage::new(&config.storage, &outside)?,
+            access_checks: features.iter().filter_map(|feature| feature.access_check(&config)).collect(),
+            code,
             schedules,
             features,
+            states,
             phase: Phase::default(),
+            outgoing,
             config,
             clock,
+            metrics,
             db,
             redis,
             keys,
         })))
     }
-}
 
-impl App {
-    /// Ends what the process has with others: what it has told them is sent, its connections are closed.
+    /// A feature's state, kept by its `setup`. Panics if that feature is not installed: features that others stand on must be.
+    #[expect(clippy::expect_used, reason = "an application without the feature is put together wrongly, which the first test shows")]
+    pub fn state<T: Clone + Send + Sync + 'static>(&self) -> &T {
+        self.states.get().expect("the feature is installed")
+    }
+
+    /// A feature's settings. Panics if that feature is not installed, as [`App::state`].
+    #[expect(clippy::expect_used, reason = "an application without the feature is put together wrongly, which the first test shows")]
+    pub fn settings<T: Clone + Send + Sync + 'static>(&self) -> &T {
+        self.config.feature().expect("the feature is installed")
+    }
+
+    /// Where answers of repeated requests are kept.
+    pub fn answers(&self) -> idempotency::Store<'_> {
+        idempotency::Store { db: &self.db, keys: &self.keys, now: self.clock.now() }
+    }
+
+    /// A worker of this application's jobs.
+    pub fn worker(&self, settings: Settings) -> Arc<Worker> {
+        Worker::new(self.clone(), &self.code, self.jobs.clone(), &self.db, settings)
+    }
+
+    /// Flushes Redis publishes and closes connections.
     pub async fn close(&self) {
         if let Some(redis) = &self.redis {
             redis.flush().await;
         }
         self.db.close().await;
-    }
-}
-
-/// Whether the process wants requests: only between its start and the signal to stop.
-#[derive(Debug, Default)]
-pub struct Phase(AtomicBool);
-
-impl Phase {
-    pub fn set_ready(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    pub fn set_stopping(&self) {
-        self.0.store(false, Ordering::SeqCst);
-    }
-
-    pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
     }
 }

@@ -1,28 +1,29 @@
-//! `/docs` (Swagger UI, to try the API) and `/redoc` (Scalar, to read it), both from the binary: they work
-//! offline and under a policy that lets them load nothing from elsewhere. Absent in production.
+//! `/docs` (Swagger UI, to try the API) and `/redoc` (Scalar, to read it), both from the binary: they work offline and under
+//! a policy that lets them load nothing from other origins. Absent in production.
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::Path;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
-use utoipa::openapi::OpenApi;
+use http::{HeaderValue, Method, StatusCode};
 use utoipa_swagger_ui::Config;
 
 use super::openapi;
 use crate::app::App;
+use crate::platform::http::{Endpoints, Policy};
 
-/// Both pages set styles from their scripts; nothing but the service itself may be loaded or called.
+/// Both pages set styles from their scripts; they may load from and call the service itself only.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-pub(super) fn pages(app: &App, api: &OpenApi) -> Router {
+const PAGE: Policy = Policy::page();
+
+pub(super) fn endpoints(app: &App) -> Endpoints<App> {
     if app.config.core.environment.is_production() {
-        return Router::new();
+        return Endpoints::new();
     }
     let document = openapi::path(&app.config.core);
     let title = escape(&app.config.core.project_name);
@@ -38,11 +39,11 @@ pub(super) fn pages(app: &App, api: &OpenApi) -> Router {
         "Scalar.createApiReference('#app', {});",
         serde_json::json!({"url": document, "withDefaultFonts": false, "telemetry": false, "hideClientButton": true, "showDeveloperTools": "never", "agent": {"disabled": true}})
     );
-    openapi::page(app, api)
-        .route("/docs", get(move || async move { shown(swagger_page) }))
-        .route("/docs/{file}", get(move |Path(file): Path<String>| async move { swagger_file(&file, swagger) }))
-        .route("/redoc", get(move || async move { shown(scalar_page) }))
-        .route("/redoc/{file}", get(move |Path(file): Path<String>| async move { scalar_file(&file, start) }))
+    Endpoints::new()
+        .page(PAGE, "/docs", [Method::GET], get(move || async move { shown(swagger_page) }))
+        .page(PAGE, "/docs/{file}", [Method::GET], get(move |Path(file): Path<String>| async move { swagger_file(&file, swagger) }))
+        .page(PAGE, "/redoc", [Method::GET], get(move || async move { shown(scalar_page) }))
+        .page(PAGE, "/redoc/{file}", [Method::GET], get(move |Path(file): Path<String>| async move { scalar_file(&file, start) }))
 }
 
 fn page(title: &str, head: &str, body: &str) -> String {

@@ -1,138 +1,121 @@
-//! The checks before a handler runs, in the order that the contract fixes: load, body size, identity, rate
-//! limit, token (401), account and role (403); all of it under the route's deadline.
+//! Admission control: the checks before a handler runs, in the order that the contract fixes: body size, token, rate limit,
+//! 401, account and role (403), same origin.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
+use axum::extract::Request;
+use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use tokio::sync::Semaphore;
+use tower::Service;
 
+use super::route_state::{RouteState, call};
 use crate::app::App;
-use crate::features::{accounts, users};
+use crate::features::users;
 use crate::platform::auth::{Claims, Refusal, Role};
 use crate::platform::error::{Error, Result};
-use crate::platform::http::{BodyLimit, Route, Zone};
-use crate::platform::middleware::compress::Uncompressed;
-use crate::platform::middleware::observe::ClientIp;
-use crate::platform::rate_limit::{Caller, Decision};
-use crate::platform::telemetry::context::RequestContext;
-use crate::platform::telemetry::metrics::METRICS;
-
-/// Requests in flight at most; more are refused at once rather than all of them getting slow.
-const MAX_IN_FLIGHT: usize = 1024;
+use crate::platform::http::RequestContext;
+use crate::platform::http::policy::{Access, Credentials, Policy};
+use crate::platform::middleware::csrf;
+use crate::platform::rate_limit::{Caller, Decision, KeyedBy};
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-#[derive(Clone)]
-pub struct Gate {
-    app: App,
-    in_flight: Arc<Semaphore>,
-}
+/// The rate limiter's decision about a request, and the kind of its caller.
+pub(super) type Counted = (Decision, &'static str);
 
-impl Gate {
-    pub fn new(app: &App) -> Self {
-        Self { app: app.clone(), in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)) }
+/// Checks a request, then runs its handler.
+pub(super) async fn admit<S>(
+    app: &App,
+    state: &RouteState,
+    context: &Arc<RequestContext>,
+    mut request: Request,
+    handler: S,
+    counted: &mut Option<Counted>,
+) -> Result<Response>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    let policy = &state.route.policy;
+    let too_large = content_length(request.headers()).is_some_and(|length| length > state.body_limit);
+    let by_caller = state.limit.is_some_and(|limit| limit.keyed_by == KeyedBy::Caller);
+    let identity = if policy.access.is_guarded() || by_caller { Some(verify(app, policy, request.headers()).await) } else { None };
+    if let Some(limit) = &state.limit {
+        let caller = match &identity {
+            Some(Ok(claims)) if by_caller => Caller::User(claims.subject.clone()),
+            _ => Caller::address(context.client_ip),
+        };
+        *counted = Some((app.limiter.hit(limit, &caller, app.clock.now()).await, caller.kind()));
     }
-}
-
-pub async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<Arc<Route>>().cloned();
-    let Some(route) = route.filter(|route| route.allows(request.method())) else { return next.run(request).await };
-    let _place = match gate.in_flight.try_acquire() {
-        Ok(place) => Some(place),
-        Err(_) if route.options.shed => {
-            return Error::Unavailable { message: "Too many requests in flight", retry_after: Some(1) }.into_response();
-        }
-        Err(_) => None,
-    };
-    let deadline = route.options.deadline.unwrap_or(gate.app.config.core.request_timeout);
-    let mut counted = None;
-    let answer = tokio::time::timeout(deadline, admit(&gate.app, &route, request, next, &mut counted)).await;
-    let mut response = match answer {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => error.into_response(),
-        Err(_) => Error::Unavailable { message: "The request took too long", retry_after: Some(1) }.into_response(),
-    };
-    if let Some(decision) = counted {
-        tell(response.headers_mut(), decision);
-    }
-    if !route.options.compress {
-        response.extensions_mut().insert(Uncompressed);
-    }
-    response
-}
-
-async fn admit(app: &App, route: &Route, mut request: Request, next: Next, counted: &mut Option<Decision>) -> Result<Response> {
-    let limit = route.options.body_limit.unwrap_or(app.config.core.max_body_bytes);
-    let too_large = content_length(request.headers()).is_some_and(|length| length > limit);
-    request.extensions_mut().insert(BodyLimit(limit));
-    if !route.options.limited && route.zone == Zone::Public {
-        return if too_large { Err(Error::TooLarge { limit }) } else { Ok(next.run(request).await) };
-    }
-    let identity = app.verifier.verify_header(request.headers().get(header::AUTHORIZATION)).await;
-    let ip = request.extensions().get::<ClientIp>().copied();
-    if route.options.limited {
-        *counted = count(app, route, ip, identity.as_ref().ok(), app.clock.now()).await;
-    }
-    // Told before the limit, but counted: each answer of a limited route says what is left.
+    // Reported before the limit but still counted, so the limit headers are always set.
     if too_large {
-        return Err(Error::TooLarge { limit });
+        return Err(Error::TooLarge { limit: state.body_limit });
     }
-    if let Some(Decision { allowed: false, retry_after, .. }) = *counted {
+    if let Some((Decision { allowed: false, retry_after, .. }, _)) = *counted {
         return Err(Error::RateLimited { retry_after });
     }
-    if route.zone != Zone::Public {
-        let user = authorize(app, route.zone, identity).await?;
-        request.extensions_mut().insert(user);
+    if policy.access.is_guarded()
+        && let Some(identity) = identity
+    {
+        authorize(app, policy.access, identity, context, &mut request).await?;
+        if matches!(policy.credentials, Credentials::Cookie(_)) && !csrf::is_same_origin(request.method(), request.uri(), request.headers())
+        {
+            return Err(Error::Forbidden("The request does not come from this site"));
+        }
     }
-    Ok(next.run(request).await)
+    Ok(call(handler, request).await)
 }
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Counts the request against the budget of its verified user, else of its address.
-async fn count(app: &App, route: &Route, ip: Option<ClientIp>, claims: Option<&Arc<Claims>>, now: DateTime<Utc>) -> Option<Decision> {
-    let caller = match (claims, ip) {
-        (Some(claims), _) => Caller::User(claims.subject.clone()),
-        (None, Some(ip)) => Caller::address(ip.0),
-        (None, None) => return None,
-    };
-    let kind = caller.kind();
-    let decision = app.limiter.hit(route.class, caller, now).await?;
-    if !decision.allowed {
-        METRICS.rate_limit_hits.with_label_values(&[route.class.name(), &route.template, kind]).inc();
+/// Verifies the token where the policy expects it.
+async fn verify(app: &App, policy: &Policy, headers: &HeaderMap) -> std::result::Result<Arc<Claims>, Refusal> {
+    match policy.credentials {
+        Credentials::Bearer | Credentials::Query => app.verifier.verify_header(headers.get(header::AUTHORIZATION)).await,
+        Credentials::Cookie(name) => match csrf::cookie(headers, name) {
+            Some(token) => app.verifier.verify(token).await,
+            None => Err(Refusal::Missing),
+        },
     }
-    Some(decision)
 }
 
-/// The guard of the zones `app` and `admin`.
-async fn authorize(app: &App, zone: Zone, identity: std::result::Result<Arc<Claims>, Refusal>) -> Result<users::extract::CurrentUser> {
+/// Lets active users of the right role in, and makes them known to the handler.
+async fn authorize(
+    app: &App,
+    access: Access,
+    identity: std::result::Result<Arc<Claims>, Refusal>,
+    context: &Arc<RequestContext>,
+    request: &mut Request,
+) -> Result<()> {
     let claims = identity.inspect_err(|refusal| {
-        METRICS.auth_failures.with_label_values(&[refusal.reason()]).inc();
+        app.metrics.auth_failures.with_label_values(&[refusal.reason()]).inc();
         if let Refusal::Invalid(detail) = refusal {
             tracing::debug!(detail, "token refused");
         }
     })?;
-    if let Some(context) = RequestContext::current() {
-        context.set_user_id(claims.subject.clone());
+    context.set_user_id(&claims.subject);
+    let (user, loaded) = users::service::authenticate(app, claims, context).await?;
+    for check in &app.access_checks {
+        check.check(app, &user).await?;
     }
-    let user = users::service::authenticate(app, claims).await?;
-    accounts::service::check_session(app, &user.claims).await?;
-    if zone == Zone::Admin && user.role < Role::Admin {
-        METRICS.auth_failures.with_label_values(&["forbidden"]).inc();
+    if access == Access::Admin && user.role < Role::Admin {
+        app.metrics.auth_failures.with_label_values(&["forbidden"]).inc();
         return Err(Error::Forbidden("Administrators only"));
     }
-    Ok(user)
+    let extensions = request.extensions_mut();
+    if let Some(loaded) = loaded {
+        extensions.insert(loaded);
+    }
+    extensions.insert(user);
+    Ok(())
 }
 
-fn tell(headers: &mut HeaderMap, decision: Decision) {
+/// Sets the headers by which a client sees its budget.
+pub(super) fn set_rate_limit_headers(headers: &mut HeaderMap, decision: Decision) {
     headers.insert(LIMIT, HeaderValue::from(decision.limit));
     headers.insert(REMAINING, HeaderValue::from(decision.remaining));
     headers.insert(RESET, HeaderValue::from(decision.reset));

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::linger::Lingering;
+use super::lingering_close::Lingering;
 
 /// Connections at most; the kernel queues the next ones.
 const MAX_CONNECTIONS: usize = 8192;

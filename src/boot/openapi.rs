@@ -1,37 +1,34 @@
-//! The OpenAPI document: made from the handlers, then completed with what holds for every route of a zone
-//! (security, error answers), so that no handler has to repeat it.
+//! The OpenAPI document: made from the handlers, then completed with what follows from a route's policy (security, error
+//! answers), so that no handler has to repeat it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::StatusCode;
+use axum::routing::get;
+use http::{Method, StatusCode, header};
 use serde_json::json;
-use utoipa::OpenApi as _;
-use utoipa::ToSchema;
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::schema::Components;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{OpenApi, Ref, RefOr};
+use utoipa::openapi::schema::{Array, ArrayItems, Components};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
+use utoipa::{OpenApi as _, ToSchema};
 
 use crate::app::config::Core;
-use crate::platform::error::CODES;
-use crate::platform::http::route::Options;
-use crate::platform::http::{Route, Zone};
+use crate::app::{App, DynFeature};
+use crate::platform::error::{CODES, Code};
+use crate::platform::http::policy::{Credentials, Pool, RequestBody};
+use crate::platform::http::{Endpoints, Policy, Route};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    info(title = "OmniStack API", description = "Users, projects and what every product needs around them. Errors of every kind have one shape: `{\"error\": {code, message, details, request_id}}`."),
-    components(schemas(ErrorBody)),
-    tags(
-        (name = "health", description = "Probes"),
-        (name = "metrics", description = "For Prometheus"),
-        (name = "auth", description = "Registering, logging in and staying logged in"),
-        (name = "users", description = "The current user"),
-        (name = "projects", description = "Own projects"),
-        (name = "files", description = "Own files"),
-        (name = "admin", description = "For administrators")
-    )
+    info(
+        title = "OmniStack API",
+        description = "Errors of every kind have one shape: `{\"error\": {code, message, details, request_id}}`."
+    ),
+    components(schemas(ErrorBody))
 )]
 struct Document;
 
@@ -45,7 +42,7 @@ struct ErrorBody {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct ErrorContent {
-    /// A stable word for programs.
+    /// For programs.
     code: String,
     /// For people.
     message: String,
@@ -54,54 +51,105 @@ struct ErrorContent {
     request_id: Option<String>,
 }
 
-pub(super) fn document() -> OpenApi {
-    Document::openapi()
-}
-
-/// Adds what follows from a route's zone and record. An error status that a handler names gets the body of all errors.
-pub(super) fn complete(mut api: OpenApi, routes: &[Arc<Route>], project_name: &str) -> OpenApi {
+/// Puts the document together from what the features have registered.
+pub(super) fn document(
+    features: &[&'static DynFeature],
+    paths: &[(String, PathItem)],
+    schemas: &BTreeMap<String, RefOr<Schema>>,
+    routes: &[Arc<Route>],
+    project_name: &str,
+) -> OpenApi {
+    let mut api = Document::openapi();
     project_name.clone_into(&mut api.info.title);
-    let bearer = SecurityScheme::Http(Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build());
-    api.components.get_or_insert_with(Components::new).add_security_scheme("bearer", bearer);
+    let tags = features.iter().flat_map(|feature| feature.tags());
+    api.tags = Some(tags.map(|(name, description)| TagBuilder::new().name(*name).description(Some(*description)).build()).collect());
+    for (path, item) in paths {
+        match api.paths.paths.get_mut(path) {
+            Some(known) => known.merge_operations(item.clone()),
+            None => {
+                api.paths.paths.insert(path.clone(), item.clone());
+            }
+        }
+    }
+    let components = api.components.get_or_insert_with(Components::new);
+    components.schemas.extend(schemas.iter().map(|(name, schema)| (name.clone(), schema.clone())));
+    refer_to_named_items(&mut components.schemas);
+    let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     for route in routes {
+        if let (true, Credentials::Cookie(name)) = (route.documented, route.policy.credentials) {
+            components.add_security_scheme(name, SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(name))));
+        }
+    }
+    for route in routes.iter().filter(|route| route.documented) {
         let Some(item) = api.paths.paths.get_mut(&route.template) else { continue };
-        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten() {
-            complete_operation(operation, route);
+        for (method, operation) in [
+            (Method::GET, &mut item.get),
+            (Method::POST, &mut item.post),
+            (Method::PUT, &mut item.put),
+            (Method::PATCH, &mut item.patch),
+            (Method::DELETE, &mut item.delete),
+        ] {
+            if let Some(operation) = operation.as_mut().filter(|_| route.methods.contains(&method)) {
+                complete_operation(operation, route);
+            }
         }
     }
     api
 }
 
-fn complete_operation(operation: &mut Operation, route: &Route) {
-    let has_body = operation.request_body.is_some();
-    // What stands in a path is never invalid: it names nothing, which is a 404.
-    let can_be_invalid = |parameter: &RefOr<Parameter>| !matches!(parameter, RefOr::T(p) if p.parameter_in == ParameterIn::Path);
-    let has_parameters = operation.parameters.iter().flatten().any(can_be_invalid);
-    let by_id = route.template.contains('{');
-    for (status, code, when) in CODES {
-        let possible = match status {
-            400 | 413 | 415 => has_body,
-            // 409: at first sight of a user whose address another one has, on whichever route that is.
-            401 | 403 | 409 => route.zone != Zone::Public,
-            404 => by_id,
-            422 => has_body || has_parameters,
-            429 => route.options.limited,
-            500 => true,
-            503 => route.options.shed,
-            _ => false,
-        };
-        let declared = operation.responses.responses.get(&status.to_string());
-        let bare = matches!(declared, Some(RefOr::T(response)) if response.content.is_empty());
-        if bare || (possible && declared.is_none()) {
-            let example =
-                json!({"error": {"code": code, "message": when, "details": {}, "request_id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d"}});
-            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).example(Some(example)).build();
-            let response = ResponseBuilder::new().description(format!("`{code}`: {when}")).content("application/json", content).build();
-            operation.responses.responses.insert(status.to_string(), RefOr::T(response));
+/// The derived schema of a generic type (`Page<T>`) repeats its parameter's schema, of which client generators make a second
+/// type. Lists of a schema that has a name refer to it instead.
+fn refer_to_named_items(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+    let named = schemas.clone();
+    let properties = schemas.values_mut().filter_map(|schema| match schema {
+        RefOr::T(Schema::Object(object)) => Some(object.properties.values_mut()),
+        _ => None,
+    });
+    for property in properties.flatten() {
+        if let RefOr::T(Schema::Array(Array { items: ArrayItems::RefOrSchema(items), .. })) = property
+            && let Some((name, _)) = named.iter().find(|(_, schema)| **schema == **items)
+        {
+            **items = Ref::from_schema_name(name).into();
         }
     }
-    for (status, response) in &mut operation.responses.responses {
-        // OpenAPI 3.1 wants a description of each; utoipa leaves it out where a handler gives none.
+}
+
+/// Adds security and the error answers that the policy makes possible; gives bare error answers of a handler their body.
+fn complete_operation(operation: &mut Operation, route: &Route) {
+    let (policy, responses) = (&route.policy, &mut operation.responses.responses);
+    let json_body = operation.request_body.is_some() && matches!(policy.body, RequestBody::Json(_));
+    // A path parameter is never invalid: text that names no record is a 404.
+    let can_be_invalid = |parameter: &RefOr<Parameter>| !matches!(parameter, RefOr::T(p) if p.parameter_in == ParameterIn::Path);
+    let has_parameters = operation.parameters.iter().flatten().any(can_be_invalid);
+    let guarded = policy.access.is_guarded();
+    let mut statuses: Vec<u16> = CODES.iter().map(|code| code.status.as_u16()).collect();
+    statuses.dedup();
+    for status in statuses {
+        let possible = match status {
+            400 | 415 => json_body,
+            413 => operation.request_body.is_some(),
+            // 409: at the first request of a user whose address another user has, on whichever route that is.
+            401 | 403 | 409 => guarded,
+            404 => route.template.contains('{'),
+            422 => json_body || has_parameters,
+            429 => policy.budget.is_some(),
+            500 => true,
+            503 => policy.pool != Pool::Unbounded,
+            _ => false,
+        };
+        let declared = responses.get(&status.to_string());
+        let bare = matches!(declared, Some(RefOr::T(response)) if response.content.is_empty());
+        if bare || (possible && declared.is_none()) {
+            let declared = match declared {
+                Some(RefOr::T(response)) => response.description.clone(),
+                _ => String::new(),
+            };
+            responses.insert(status.to_string(), RefOr::T(error_response(status, &declared)));
+        }
+    }
+    for (status, response) in responses.iter_mut() {
+        // OpenAPI 3.1 requires a description of each; utoipa leaves it out where a handler gives none.
         let reason = StatusCode::from_bytes(status.as_bytes()).ok().and_then(|status| status.canonical_reason());
         if let (RefOr::T(response), Some(reason)) = (response, reason)
             && response.description.is_empty()
@@ -109,40 +157,40 @@ fn complete_operation(operation: &mut Operation, route: &Route) {
             reason.clone_into(&mut response.description);
         }
     }
-    if route.zone != Zone::Public {
-        operation.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+    if guarded {
+        let scheme = match policy.credentials {
+            Credentials::Bearer | Credentials::Query => "bearer",
+            Credentials::Cookie(name) => name,
+        };
+        operation.security = Some(vec![SecurityRequirement::new(scheme, Vec::<String>::new())]);
     }
 }
 
-/// Where the document is.
+/// The answer of a status, with every code that it can have. `PLAN_LIMIT_EXCEEDED` is shown only where a handler names it.
+fn error_response(status: u16, declared: &str) -> utoipa::openapi::Response {
+    let plan_limit = declared.contains("PLAN_LIMIT_EXCEEDED");
+    let codes: Vec<&Code> =
+        CODES.iter().filter(|code| code.status.as_u16() == status && (plan_limit || code.name != "PLAN_LIMIT_EXCEEDED")).collect();
+    let description: Vec<String> = codes.iter().map(|code| format!("`{}`: {}", code.name, code.when)).collect();
+    let example = codes.first().map(|code| {
+        json!({"error": {"code": code.name, "message": code.when, "details": {}, "request_id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d"}})
+    });
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).example(example).build();
+    ResponseBuilder::new().description(description.join("; ")).content("application/json", content).build()
+}
+
+/// The path of the document.
 pub fn path(core: &Core) -> String {
     format!("{}/openapi.json", core.api_prefix)
 }
 
-/// Records of the document, the pages that show it, and the features' pages, which are neither counted nor logged.
-pub(super) fn unobserved(core: &Core, pages: impl Iterator<Item = &'static str>) -> Vec<(String, Arc<Route>)> {
-    let own = ["/docs", "/docs/{file}", "/redoc", "/redoc/{file}"];
-    let templates = own.into_iter().chain(pages).map(str::to_owned).chain([path(core)]);
-    let record = |template: String| {
-        let route = Route {
-            template: template.clone(),
-            methods: vec![http::Method::GET],
-            zone: Zone::Public,
-            class: crate::platform::rate_limit::Class::Default,
-            options: Options::probe(),
-        };
-        (template, Arc::new(route))
-    };
-    templates.map(record).collect()
-}
-
-/// The document as a route; absent in production.
-pub(super) fn page(app: &crate::app::App, api: &OpenApi) -> axum::Router {
+/// The document as a page; absent in production.
+pub(super) fn endpoints(app: &App, api: &OpenApi) -> Endpoints<App> {
     if app.config.core.environment.is_production() {
-        return axum::Router::new();
+        return Endpoints::new();
     }
-    // Made once: it never changes while the process runs.
+    // Rendered once: it never changes while the process runs.
     let text: bytes::Bytes = api.to_json().unwrap_or_default().into();
-    let answer = move || async move { ([(http::header::CONTENT_TYPE, "application/json")], text) };
-    axum::Router::new().route(&path(&app.config.core), axum::routing::get(answer))
+    let answer = move || async move { ([(header::CONTENT_TYPE, "application/json")], text) };
+    Endpoints::new().page(Policy::page(), path(&app.config.core), [Method::GET], get(answer))
 }

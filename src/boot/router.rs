@@ -1,128 +1,118 @@
-//! All routes of all features in their zones, under one middleware stack.
+//! The router: every endpoint of every feature, each within the middleware stack, and the OpenAPI document of all.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
-use tower::ServiceBuilder;
-use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
+use http::StatusCode;
+use tower::Layer;
+use utoipa::openapi::path::PathItem;
+use utoipa::openapi::{OpenApi, RefOr, Schema};
 
-use super::{gate, openapi};
-use crate::app::App;
-use crate::app::feature::Feature;
-use crate::features;
-use crate::platform::auth::Provider;
-use crate::platform::http::route::Options;
-use crate::platform::http::{Route, Routes, Zone};
-use crate::platform::middleware::cors::{Cors, cors};
-use crate::platform::middleware::errors::{MaxBody, render_errors};
-use crate::platform::middleware::headers::security_headers;
-use crate::platform::middleware::observe::{Observer, observe};
-use crate::platform::middleware::{catch_panic, compress};
+use super::openapi;
+use super::pipeline::{Pipeline, Shared};
+use crate::app::{App, DynFeature};
+use crate::platform::http::endpoints::{Endpoint, Endpoints, Handlers, methods};
+use crate::platform::http::{Policy, Route};
 
-/// Everything made from the registered routes.
+/// Everything made from the registered endpoints.
 pub struct Built {
     pub router: Router,
     pub routes: Vec<Arc<Route>>,
     pub api: OpenApi,
 }
 
-/// Collects the wanted routes of every feature. Two features with one path panic here, at the start.
-fn collect(wanted: impl Fn(&Options) -> bool) -> (OpenApiRouter<App>, Vec<Arc<Route>>) {
-    let mut router = OpenApiRouter::with_openapi(openapi::document());
-    let mut records = Vec::new();
-    for zone in [Zone::Public, Zone::App, Zone::Admin] {
-        for feature in features::all() {
-            for (mut handlers, options) in of_zone(&feature, zone).0.into_iter().filter(|(_, options)| wanted(options)) {
-                // Registered under the whole path: axum's nesting would strip and match the prefix on each request.
-                let relative = std::mem::take(&mut handlers.1.paths);
-                handlers.1.paths = relative.into_iter().map(|(path, item)| (format!("{}{path}", zone.prefix()), item)).collect();
-                records.extend(handlers.1.paths.iter().map(|(template, item)| Arc::new(Route::new(zone, template, item, options))));
-                router = router.routes(handlers);
+/// What registration has collected.
+#[derive(Default)]
+struct Collected {
+    routes: Vec<(Arc<Route>, MethodRouter<App>)>,
+    paths: Vec<(String, PathItem)>,
+    schemas: BTreeMap<String, RefOr<Schema>>,
+}
+
+impl Collected {
+    fn of(features: &[&'static DynFeature], wanted: impl Fn(&Endpoint<App>) -> bool) -> Self {
+        let mut collected = Self::default();
+        for feature in features {
+            collected.add(feature.name(), feature.endpoints(), &wanted);
+        }
+        collected
+    }
+
+    fn add(&mut self, feature: &'static str, endpoints: Endpoints<App>, wanted: impl Fn(&Endpoint<App>) -> bool) {
+        for Endpoint { policy, handlers, .. } in endpoints.into_iter().filter(|endpoint| wanted(endpoint)) {
+            match handlers {
+                Handlers::Documented((schemas, paths, router)) => {
+                    for (name, schema) in &schemas {
+                        self.add_schema(name, schema);
+                    }
+                    for (path, item) in paths.paths {
+                        let template = format!("{}{path}", policy.prefix());
+                        self.add_route(feature, template.clone(), methods(&item), policy, true, router.clone());
+                        self.paths.push((template, item));
+                    }
+                }
+                Handlers::Page { path, methods, router } => self.add_route(feature, path, methods, policy, false, router),
             }
         }
     }
-    (router, records)
-}
 
-fn of_zone(feature: &Feature, zone: Zone) -> Routes<App> {
-    match zone {
-        Zone::Public => (feature.public)(),
-        Zone::App => (feature.app)(),
-        Zone::Admin => (feature.admin)(),
+    /// Two types of one schema name panic here, at the start: generated clients would read one as the other.
+    fn add_schema(&mut self, name: &str, schema: &RefOr<Schema>) {
+        let known = self.schemas.entry(name.to_owned()).or_insert_with(|| schema.clone());
+        assert!(known == schema, "two types have the schema name {name}: give one of them another by #[schema(as = …)]");
+    }
+
+    fn add_route(
+        &mut self,
+        feature: &'static str,
+        template: String,
+        methods: Vec<http::Method>,
+        policy: Policy,
+        documented: bool,
+        router: MethodRouter<App>,
+    ) {
+        self.routes.push((Arc::new(Route { feature, template, methods, policy, documented }), router));
+    }
+
+    fn list(&self) -> Vec<Arc<Route>> {
+        self.routes.iter().map(|(route, _)| route.clone()).collect()
+    }
+
+    fn document(&self, features: &[&'static DynFeature], project_name: &str) -> OpenApi {
+        openapi::document(features, &self.paths, &self.schemas, &self.list(), project_name)
     }
 }
 
-/// All route records, for `omnistack routes` and the tests.
-pub fn routes() -> Vec<Arc<Route>> {
-    collect(|_| true).1
+/// Every route, also those that the configuration leaves out; for `omnistack routes` and the tests.
+pub fn routes(features: &[&'static DynFeature]) -> Vec<Arc<Route>> {
+    Collected::of(features, |_| true).list()
 }
 
-/// The document alone, for `omnistack openapi`.
-pub fn api(project_name: &str) -> OpenApi {
-    let (router, records) = collect(|_| true);
-    openapi::complete(router.into_openapi(), &records, project_name)
+/// The document of every endpoint, for `omnistack openapi`.
+pub fn api(features: &[&'static DynFeature], project_name: &str) -> OpenApi {
+    Collected::of(features, |_| true).document(features, project_name)
 }
 
-/// The whole service. Needs a [`axum::extract::ConnectInfo`] of the peer in each request.
+/// Builds the whole service. Needs an [`axum::extract::ConnectInfo`] of the peer in each request.
 pub fn build(app: &App) -> Built {
-    let own_accounts = app.config.auth.provider == Provider::Local;
-    // What is not there for this provider answers, and is documented, as any path that is no route.
-    let (collected, routes) = collect(|options| own_accounts || !options.own_accounts);
-    let (router, api) = collected.split_for_parts();
-    let core = &app.config.core;
-    let api = openapi::complete(api, &routes, &core.project_name);
-    let router = router.with_state(app.clone());
+    let mut collected = Collected::of(&app.features, |endpoint| (endpoint.available)(app));
+    let api = collected.document(&app.features, &app.config.core.project_name);
+    collected.add("docs", openapi::endpoints(app, &api), |_| true);
     #[cfg(feature = "docs-ui")]
-    let router = router.merge(super::docs::pages(app, &api));
-    #[cfg(not(feature = "docs-ui"))]
-    let router = router.merge(openapi::page(app, &api));
-    let router = pages(app).fold(router, |router, (path, page)| router.route(path, page));
+    collected.add("docs", super::docs::endpoints(app), |_| true);
+    let routes = collected.list();
 
-    let router = with_middleware(app, router, &routes);
+    let shared = Shared::new(app);
+    let mut router = Router::new();
+    for (route, handlers) in collected.routes {
+        // Two handlers of one path and method panic here, at the start.
+        router = router.route(&route.template, handlers.layer(Pipeline::of(&shared, &route)));
+    }
+    let not_found = tower::service_fn(|_: Request| async { Ok::<Response, _>(StatusCode::NOT_FOUND.into_response()) });
+    let router = router.fallback_service(Pipeline::unmatched(&shared).layer(not_found)).with_state(app.clone());
     Built { router, routes, api }
-}
-
-/// What features have beside the API.
-fn pages(app: &App) -> impl Iterator<Item = (&'static str, MethodRouter)> {
-    app.features.iter().flat_map(|feature| (feature.pages)(app))
-}
-
-/// Puts the whole middleware around a router. The records say which checks a route gets; one without a
-/// record gets none.
-///
-/// Public, so that tests can see what becomes of handlers that misbehave as no feature's does.
-pub fn with_middleware(app: &App, router: Router, routes: &[Arc<Route>]) -> Router {
-    let core = &app.config.core;
-    let observer = Observer {
-        routes: routes
-            .iter()
-            .map(|route| (route.template.clone(), route.clone()))
-            .chain(openapi::unobserved(core, pages(app).map(|(path, _)| path)))
-            .collect::<HashMap<_, _>>(),
-        trusted_proxies: core.trusted_proxies.clone(),
-    };
-    // Outermost first. `Router::layer` puts them behind the routing, so each can ask for the route's record;
-    // a path or method that is not ours has none, and walks through to the router's own 404 or 405.
-    router.layer(
-        ServiceBuilder::new()
-            // Request id, client address, log line, metrics: sees the final status of everything below.
-            .layer(from_fn_with_state(Arc::new(observer), observe))
-            // Before CORS, so that preflights carry them too.
-            .layer(from_fn_with_state(core.environment, security_headers))
-            // Before limits and tokens: preflights know neither; and around errors, which browsers must be able to read.
-            .layer(from_fn_with_state(Cors::new(&core.cors_origins), cors))
-            // Outside of the errors' bodies, so that they are compressed like all others.
-            .layer(compress::layer())
-            // Writes every error's body: of handlers, of the gate, of the router, of a panic.
-            .layer(from_fn_with_state(MaxBody(core.max_body_bytes), render_errors))
-            .layer(catch_panic::layer())
-            // Load, deadline, body size, identity, rate limit, guard: the checks in the contract's order.
-            .layer(from_fn_with_state(gate::Gate::new(app), gate::gate))
-            // Once more around the handler alone, whose panics the gate then answers as any other error: with what is left of the limit.
-            .layer(catch_panic::layer()),
-    )
 }

@@ -5,29 +5,26 @@
 //! jobs get `SHUTDOWN_GRACE_SECONDS`, the pools close. A second signal ends at once.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 
-use super::worker::{Signals, Working};
-use super::{banner, listener, router};
-use crate::app::{App, migrate};
-use crate::features::accounts::service::by_hand;
-use crate::features::{self, users};
+use super::signals::Signals;
+use super::worker::Working;
+use super::{banner, listener, router, startup};
+use crate::app::App;
+use crate::features::accounts::service::operator;
+use crate::features::users;
 use crate::platform::auth::{Provider, Role};
 use crate::platform::config::Environment;
-use crate::platform::db::Db;
 use crate::platform::redis::{self, Redis};
 
-/// A database that is still starting is waited for this long.
-const DATABASE_WAIT: Duration = Duration::from_secs(10);
 /// The address of the user that a first local start makes.
 const LOCAL_ADMIN: &str = "admin@localhost";
 
 /// Runs the server until it is told to stop.
 pub async fn serve(app: App) -> anyhow::Result<()> {
-    prepare(&app).await?;
+    startup::prepare(&app).await?;
     let core = &app.config.core;
     let address = SocketAddr::new(core.host, core.port);
     let listener = TcpListener::bind(address)
@@ -50,40 +47,8 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for the database and brings it up to date.
-pub(super) async fn prepare(app: &App) -> anyhow::Result<()> {
-    wait_for(&app.db).await?;
-    let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
-    if app.config.database.run_migrations {
-        let report = migrate::run(&app.db, url, &features::after_migrations(), false).await?;
-        for step in report.applied {
-            tracing::info!(migration = step, "migration applied");
-        }
-        for remark in report.remarks {
-            tracing::warn!("{remark}");
-        }
-    } else if !migrate::is_current(&app.db).await? {
-        anyhow::bail!("migrations are pending and RUN_MIGRATIONS is false: run `omnistack migrate` first");
-    }
-    Ok(())
-}
-
-async fn wait_for(db: &Db) -> anyhow::Result<()> {
-    let deadline = tokio::time::Instant::now() + DATABASE_WAIT;
-    loop {
-        match db.ping().await {
-            Ok(()) => return Ok(()),
-            Err(error) if tokio::time::Instant::now() < deadline => {
-                tracing::warn!(cause = %error, "the database does not answer yet");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-            Err(error) => return Err(error).context("the database does not answer: check DATABASE_URL and that it runs"),
-        }
-    }
-}
-
-/// With our own accounts on a developer's machine, where nobody is yet: an administrator to start with. Of several first
-/// starts one makes them, and prints the password.
+/// Makes an administrator at the first start of a local installation with accounts of its own. Of several first starts at once
+/// one makes them, and prints the password.
 async fn first_local_password(app: &App) -> anyhow::Result<Option<String>> {
     let first = app.config.core.environment == Environment::Local
         && app.config.auth.provider == Provider::Local
@@ -91,8 +56,8 @@ async fn first_local_password(app: &App) -> anyhow::Result<Option<String>> {
     if !first {
         return Ok(None);
     }
-    let password = by_hand::random_password()?;
-    Ok(by_hand::create(app, LOCAL_ADMIN, Role::Admin, &password, false).await?.map(|_| password))
+    let password = operator::random_password()?;
+    Ok(operator::create(app, LOCAL_ADMIN, Role::Admin, &password, false).await?.map(|_| password))
 }
 
 /// Serves until the signal, and through the stop; says whether every connection ended in time.

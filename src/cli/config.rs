@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args as Arguments;
 
+use super::setup;
 use crate::app::config::Config;
+use crate::features;
 use crate::platform::config::{Env, env_example, markdown, values_table};
 
 #[derive(Arguments)]
@@ -20,14 +22,14 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.env_example || args.markdown {
         // What can be set does not depend on what is set.
-        let notes = match Config::load(Env::from_vars([])) {
+        let notes = match Config::load(Env::from_vars([]), &features::all()) {
             Ok(loaded) => loaded.notes,
             Err(found) => found.notes,
         };
         print!("{}", if args.markdown { markdown(&notes) } else { env_example(&notes) });
         return Ok(ExitCode::SUCCESS);
     }
-    let loaded = super::load()?;
+    let loaded = setup::load()?;
     print!("{}", values_table(&loaded.notes));
     for warning in loaded.warnings {
         println!("warning: {warning}");

@@ -43,7 +43,7 @@ impl Findings {
 
 pub async fn run() -> anyhow::Result<ExitCode> {
     let mut findings = Findings::default();
-    match Config::load(Env::from_process()) {
+    match Config::load(Env::from_process(), &features::all()) {
         Err(found) => {
             for problem in &found.problems {
                 findings.fail("configuration", &format!("{}: {}", problem.variable, problem.reason), &problem.remedy);
@@ -135,7 +135,7 @@ async fn check_storage(findings: &mut Findings, app: &App) {
     let store = &app.storage;
     let probe = async {
         store.put(&key, "text/plain", PROBE.to_vec()).await?;
-        let read = store.start(&key, PROBE.len()).await;
+        let read = store.read_prefix(&key, PROBE.len()).await;
         // Whatever came of reading it.
         store.delete(&key).await?;
         read

@@ -6,9 +6,10 @@ use anyhow::Context;
 use clap::{Args as Arguments, Subcommand};
 use serde_json::Value;
 
+use super::setup;
 use crate::app::App;
-use crate::app::jobs::by_hand;
 use crate::app::jobs::model::{JobId, JobRow, Status};
+use crate::app::jobs::operator;
 use crate::platform::text::cut;
 
 #[derive(Arguments)]
@@ -49,7 +50,7 @@ fn status(text: &str) -> Result<Status, String> {
 }
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let app = super::app().await?;
+    let app = setup::app().await?;
     let code = act(&app, &args.command).await?;
     app.close().await;
     Ok(code)
@@ -64,10 +65,10 @@ async fn act(app: &App, command: &Command) -> anyhow::Result<ExitCode> {
             }
             println!("{} of {total} jobs", rows.len());
         }
-        Command::Functions => app.jobs.registry().names().iter().for_each(|name| println!("{name}")),
+        Command::Functions => app.jobs.catalog().names().iter().for_each(|name| println!("{name}")),
         Command::Run { function, arguments } => {
             let payload: Value = serde_json::from_str(arguments).context("the arguments are not JSON")?;
-            let (id, outcome) = by_hand::run(app, function, payload).await?;
+            let (id, outcome) = operator::run(app.clone(), &app.code, &app.jobs, &app.db, function, payload).await?;
             match outcome {
                 Ok(result) => println!("{}", serde_json::to_string_pretty(&result)?),
                 Err(reason) => anyhow::bail!("job {id} failed: {reason}"),
@@ -87,7 +88,7 @@ fn parse(id: &str) -> anyhow::Result<JobId> {
 }
 
 fn line(app: &App, row: &JobRow) -> String {
-    let payload = app.jobs.registry().shown(&row.function, &row.kwargs).to_string();
+    let payload = app.jobs.catalog().shown(&row.function, &row.kwargs).to_string();
     let error = row.error.as_deref().map(|error| format!("  {}", cut(&error.replace(char::is_control, " "), 120))).unwrap_or_default();
     let time = row.finish_time.or(row.start_time).unwrap_or(row.run_at).format("%Y-%m-%d %H:%M:%S");
     format!(

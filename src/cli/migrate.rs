@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args as Arguments;
 
+use super::setup;
 use crate::app::migrate;
 use crate::features;
 use crate::platform::db::Db;
+use crate::platform::telemetry::metrics::Metrics;
 
 #[derive(Arguments)]
 pub struct Args {
@@ -21,16 +23,16 @@ pub struct Args {
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Not the whole service: it would make the secret key of a first start.
-    let config = super::load()?.config.database;
+    let config = setup::load()?.config.database;
     let url = config.url.as_ref().context("DATABASE_URL is not set")?;
-    let db = Db::connect(&config, url).await?;
+    let db = Db::connect(&config, url, &Metrics::default()).await?;
     if args.status {
         for step in migrate::status(&db).await? {
             println!("{:04} {:<20} {}", step.version, step.name, if step.applied { "applied" } else { "pending" });
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let report = migrate::run(&db, url, &features::after_migrations(), args.dry_run).await?;
+    let report = migrate::run(&db, url, &features::all(), args.dry_run).await?;
     let verb = if args.dry_run { "would apply" } else { "applied" };
     for step in &report.applied {
         println!("{verb} {step}");

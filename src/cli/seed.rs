@@ -2,15 +2,18 @@
 //! passwords, which are set anew so that what it prints is true.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use clap::Args as Arguments;
 
+use super::setup;
 use crate::app::App;
 use crate::features::accounts;
 use crate::features::users::model::User;
-use crate::features::users::service::by_hand::{find_or_create, promote};
-use crate::platform::auth::{Provider, Role};
+use crate::features::users::service::operator::{find_or_create, promote};
+use crate::platform::actor::{Actor, CurrentUser};
+use crate::platform::auth::{Claims, Provider, Role};
 
 const PEOPLE: [(&str, Role); 2] = [("demo@example.com", Role::User), ("admin@example.com", Role::Admin)];
 
@@ -22,19 +25,19 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let app = super::app().await?;
+    let app = setup::app().await?;
     ensure!(!app.config.core.environment.is_production(), "refused in production: these accounts are for development");
-    super::bring_up_to_date(&app).await?;
+    setup::bring_up_to_date(&app).await?;
     let local = app.config.auth.provider == Provider::Local;
     let password = match &args.password {
         Some(password) => password.clone(),
-        None => accounts::service::by_hand::random_password()?,
+        None => accounts::service::operator::random_password()?,
     };
     for (email, role) in PEOPLE {
         let user = person(&app, email, role, local.then_some(password.as_str())).await?;
         println!("{} ({}), {}", user.email, user.id.as_str(), serde_json::to_value(user.role)?.as_str().unwrap_or_default());
         for feature in &app.features {
-            if let Some(made) = (feature.seed)(&app, user.id.as_str()).await? {
+            if let Some(made) = feature.seed(&app, &as_owner(&user)).await? {
                 println!("  {made}");
             }
         }
@@ -46,15 +49,30 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The operator acting as the user, whose examples are made.
+fn as_owner(user: &User) -> CurrentUser {
+    let claims = Claims {
+        subject: user.id.clone(),
+        email: Some(user.email.clone()),
+        full_name: None,
+        avatar_url: None,
+        role: user.role,
+        session: None,
+        issued_at: None,
+        expires_at: 0,
+    };
+    CurrentUser { id: user.id.clone(), claims: Arc::new(claims), actor: Actor::operator() }
+}
+
 async fn person(app: &App, email: &str, role: Role, password: Option<&str>) -> anyhow::Result<User> {
     if let Some(password) = password
-        && let Some(user) = accounts::service::by_hand::create(app, email, role, password, false).await.map_err(super::explained)?
+        && let Some(user) = accounts::service::operator::create(app, email, role, password, false).await.map_err(setup::explained)?
     {
         return Ok(user);
     }
     let user = find_or_create(app, email, role).await?;
     if let Some(password) = password {
-        accounts::service::by_hand::set_password(app, user.clone().into(), password).await.map_err(super::explained)?;
+        accounts::service::operator::set_password(app, user.clone().into(), password).await.map_err(setup::explained)?;
     }
     if user.role == role { Ok(user) } else { promote(app, email, role).await?.context("the user has gone") }
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::setup;
 use crate::app::App;
 use crate::app::config::Loaded;
 use crate::platform::clock::Clock;
@@ -17,7 +18,7 @@ pub async fn run() -> anyhow::Result<ExitCode> {
 
 /// The service for a command that runs on, with its log; dropping that writes the last lines.
 pub(super) async fn start() -> anyhow::Result<(App, impl Drop + use<>)> {
-    let loaded = super::load()?;
+    let loaded = setup::load()?;
     let logs = log(&loaded);
     Ok((App::new(loaded.config.with_secret()?, Clock::System, features::all()).await?, logs))
 }

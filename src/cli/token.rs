@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args as Arguments;
 
+use super::setup;
 use crate::app::App;
 use crate::features::{accounts, users};
 use crate::platform::auth::{Provider, Role, own};
@@ -18,7 +19,7 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let app = super::app().await?;
+    let app = setup::app().await?;
     anyhow::ensure!(!app.config.core.environment.is_production(), "refused in production: tokens come from logging in");
     anyhow::ensure!(args.email.contains('@'), "--email must be an e-mail address");
     let local = app.config.auth.provider == Provider::Local;
@@ -33,10 +34,10 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn token(app: &App, email: &str, local: bool) -> anyhow::Result<String> {
-    super::bring_up_to_date(app).await?;
-    let user = users::service::by_hand::find_or_create(app, email, Role::User).await?;
+    setup::bring_up_to_date(app).await?;
+    let user = users::service::operator::find_or_create(app, email, Role::User).await?;
     if local {
-        return accounts::service::by_hand::token(app, &user).await?.context("the account is deactivated");
+        return accounts::service::operator::token(app, &user).await?.context("the account is deactivated");
     }
-    own::mint_for_issuer(&app.config.auth, user.id.as_str(), &user.email, app.clock.now())
+    own::mint_for_issuer(&app.config.auth, &user.id, &user.email, app.clock.now())
 }

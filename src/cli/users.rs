@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::{Args as Arguments, Subcommand};
 
+use super::setup;
 use crate::app::App;
 use crate::features::users::model::User;
-use crate::features::users::service::{self, by_hand};
+use crate::features::users::service::{self, operator};
 use crate::features::{accounts, privacy};
+use crate::platform::actor::Actor;
 use crate::platform::auth::{Provider, Role};
 use crate::platform::config::Choice;
 
@@ -72,16 +74,16 @@ fn role(text: &str) -> Result<Role, String> {
 }
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let app = super::app().await?;
+    let app = setup::app().await?;
     match &args.command {
         Command::Create { email, role } => create(&app, email, *role).await?,
         Command::List { skip } => list(&app, *skip).await?,
-        Command::Promote { user, role } => changed(by_hand::promote(&app, user, *role).await?, user)?,
-        Command::Deactivate { user } => changed(by_hand::set_active(&app, user, false).await?, user)?,
-        Command::Activate { user } => changed(by_hand::set_active(&app, user, true).await?, user)?,
+        Command::Promote { user, role } => changed(operator::promote(&app, user, *role).await?, user)?,
+        Command::Deactivate { user } => changed(operator::set_active(&app, user, false).await?, user)?,
+        Command::Activate { user } => changed(operator::set_active(&app, user, true).await?, user)?,
         Command::Erase { user, yes: _ } => {
-            let id = by_hand::find(&app, user).await?.with_context(|| nobody(user))?;
-            let rows = privacy::service::erase(&app, id.as_str()).await?;
+            let id = operator::find(&app, user).await?.with_context(|| nobody(user))?;
+            let rows = privacy::service::erase(&app, &Actor::operator(), &id).await?;
             println!("{} is erased: {rows} rows", id.as_str());
         }
     }
@@ -111,13 +113,13 @@ async fn create(app: &App, email: &str, role: Role) -> anyhow::Result<()> {
         app.config.auth.provider.name()
     );
     ensure!(email.contains('@'), "{email} is not an e-mail address");
-    super::bring_up_to_date(app).await?;
+    setup::bring_up_to_date(app).await?;
     let asked = std::io::stdin().is_terminal().then(ask).transpose()?;
     let password = match &asked {
         Some(password) => password.clone(),
-        None => accounts::service::by_hand::random_password()?,
+        None => accounts::service::operator::random_password()?,
     };
-    let user = accounts::service::by_hand::create(app, email, role, &password, true).await.map_err(super::explained)?;
+    let user = accounts::service::operator::create(app, email, role, &password, true).await.map_err(setup::explained)?;
     println!("{}", line(&user.with_context(|| format!("{email} has an account already"))?)?);
     if asked.is_none() {
         println!("password: {password}");
@@ -137,7 +139,7 @@ fn ask() -> anyhow::Result<String> {
 }
 
 async fn list(app: &App, skip: u32) -> anyhow::Result<()> {
-    let (users, total) = service::page(app, None, PAGE, skip.into()).await?;
+    let (users, total) = service::list(None).rows(&app.db, PAGE, skip.into()).await?;
     for user in &users {
         println!("{}", line(user)?);
     }

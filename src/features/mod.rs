@@ -1,7 +1,7 @@
-//! The only list of features; what others stand on comes first. To remove one: delete its folder, its test and its lines here.
+//! The only list of features; features that others stand on come first. To remove one: delete its folder, its test and its
+//! lines here.
 
-use crate::app::feature::{Feature, Step};
-use crate::platform::db::Db;
+use crate::app::DynFeature;
 
 pub mod accounts;
 pub mod emails;
@@ -16,25 +16,20 @@ pub mod projects;
 pub mod reports;
 pub mod users;
 
-#[rustfmt::skip] // A line each: a feature goes with its lines.
-pub fn all() -> Vec<Feature> {
+#[rustfmt::skip] // One line each: a feature is removed with its lines.
+pub fn all() -> Vec<&'static DynFeature> {
     vec![
-        health::FEATURE,
-        metrics::FEATURE,
-        emails::FEATURE,
-        users::FEATURE,
-        accounts::FEATURE,
-        projects::FEATURE,
-        files::FEATURE,
-        privacy::FEATURE,
-        reports::FEATURE,
-        jobs::FEATURE,
-        maintenance::FEATURE,
-        mailbox::FEATURE,
+        &health::Health,
+        &metrics::Metrics,
+        &emails::Emails,
+        &users::Users,
+        &accounts::Accounts,
+        &projects::Projects,
+        &files::Files,
+        &privacy::Privacy,
+        &reports::Reports,
+        &jobs::Jobs,
+        &maintenance::Maintenance,
+        &mailbox::Mailbox,
     ]
-}
-
-/// What features do after the migrations.
-pub fn after_migrations() -> Vec<fn(Db) -> Step> {
-    all().into_iter().map(|feature| feature.after_migrations).collect()
 }

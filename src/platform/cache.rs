@@ -1,44 +1,76 @@
-//! A small cache of short life, whose entries every write drops at once, on all instances that share Redis.
+//! A bounded in-process cache with a short time to live. A write invalidates its entry at once, on every instance that
+//! shares Redis.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use prometheus::IntCounter;
+use quick_cache::Weighter;
 
 use crate::platform::redis::Redis;
-use crate::platform::telemetry::metrics::METRICS;
+use crate::platform::telemetry::metrics::Metrics;
 
-/// Values by text key. Bounded in number and in age.
+/// A value that a cache can hold. Cheap to clone.
+pub trait Cached: Clone + Send + Sync + 'static {
+    /// Bytes that it holds outside of itself (strings, boxes).
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl<T: Cached> Cached for Option<T> {
+    fn heap_bytes(&self) -> usize {
+        self.as_ref().map_or(0, T::heap_bytes)
+    }
+}
+
+/// Values by text key, bounded in bytes and in age. Cheap to clone (`Arc`).
 #[derive(Clone)]
-pub struct Cache<T: Clone + Send + Sync + 'static>(Arc<Inner<T>>);
+pub struct Cache<T: Cached>(Arc<Inner<T>>);
 
-struct Inner<T: Clone + Send + Sync + 'static> {
-    entries: moka::sync::Cache<Arc<str>, (DateTime<Utc>, T)>,
-    life: TimeDelta,
-    drops: AtomicU64,
-    /// Where instances tell each other what to forget, and the channel they do it on.
+struct Inner<T: Cached> {
+    entries: quick_cache::sync::Cache<Arc<str>, Entry<T>, Weight>,
+    ttl: TimeDelta,
+    invalidations: AtomicU64,
+    /// The channel on which instances tell each other which keys to drop.
     #[cfg(feature = "redis")]
     bus: Option<(Redis, String)>,
     hits: IntCounter,
     misses: IntCounter,
 }
 
-/// A moment to which a value that is being read belongs; see [`Cache::put`].
-#[derive(Clone, Copy)]
-pub struct Epoch(u64);
+#[derive(Clone)]
+struct Entry<T> {
+    made: DateTime<Utc>,
+    value: T,
+}
 
-impl<T: Clone + Send + Sync + 'static> Cache<T> {
+#[derive(Clone)]
+struct Weight;
+
+/// What the cache itself keeps for each entry, roughly.
+const OVERHEAD: usize = 48;
+
+impl<T: Cached> Weighter<Arc<str>, Entry<T>> for Weight {
+    fn weight(&self, key: &Arc<str>, entry: &Entry<T>) -> u64 {
+        (OVERHEAD + key.len() + size_of::<Entry<T>>() + entry.value.heap_bytes()) as u64
+    }
+}
+
+impl<T: Cached> Cache<T> {
+    /// `name` is the label in metrics and the Redis channel.
     #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "there is no Redis in this build"))]
-    pub fn new(name: &str, capacity: u64, life: TimeDelta, redis: Option<Redis>) -> Self {
+    pub fn new(name: &str, max_bytes: u64, ttl: TimeDelta, metrics: &Metrics, redis: Option<Redis>) -> Self {
+        let items = usize::try_from(max_bytes).unwrap_or(usize::MAX) / (OVERHEAD + 64 + size_of::<Entry<T>>());
         let cache = Self(Arc::new(Inner {
-            entries: moka::sync::Cache::new(capacity),
-            life,
-            drops: AtomicU64::new(0),
+            entries: quick_cache::sync::Cache::with_weighter(items, max_bytes, Weight),
+            ttl,
+            invalidations: AtomicU64::new(0),
             #[cfg(feature = "redis")]
             bus: redis.map(|redis| (redis, format!("drop:{name}"))),
-            hits: METRICS.cache_hits.with_label_values(&[name]),
-            misses: METRICS.cache_misses.with_label_values(&[name]),
+            hits: metrics.cache_hits.with_label_values(&[name]),
+            misses: metrics.cache_misses.with_label_values(&[name]),
         }));
         cache.listen();
         cache
@@ -55,11 +87,12 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     #[cfg(not(feature = "redis"))]
     fn listen(&self) {}
 
+    /// Returns the value if it is there and not older than the TTL.
     pub fn get(&self, key: &str, now: DateTime<Utc>) -> Option<T> {
         match self.0.entries.get(key) {
-            Some((made, value)) if now - made < self.0.life => {
+            Some(entry) if now - entry.made < self.0.ttl => {
                 self.0.hits.inc();
-                Some(value)
+                Some(entry.value)
             }
             _ => {
                 self.0.misses.inc();
@@ -68,23 +101,30 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         }
     }
 
-    /// To be taken before the value is read from its source.
-    pub fn epoch(&self) -> Epoch {
-        Epoch(self.0.drops.load(Ordering::SeqCst))
-    }
-
-    /// Keeps a value, unless something was dropped since `epoch`: then it may be older than that drop.
-    pub fn put(&self, key: &Arc<str>, value: T, epoch: Epoch, now: DateTime<Utc>) {
-        if self.0.drops.load(Ordering::SeqCst) == epoch.0 {
-            self.0.entries.insert(key.clone(), (now, value));
-            if self.0.drops.load(Ordering::SeqCst) != epoch.0 {
-                self.0.entries.invalidate(key);
+    /// Returns the cached value, or loads it and keeps it. A value whose entry was invalidated while it was being loaded is
+    /// returned but not kept: it may be older than the change.
+    pub async fn get_or_load<E>(
+        &self,
+        key: &Arc<str>,
+        now: DateTime<Utc>,
+        load: impl AsyncFnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        if let Some(value) = self.get(key, now) {
+            return Ok(value);
+        }
+        let before = self.0.invalidations.load(Ordering::SeqCst);
+        let value = load().await?;
+        if self.0.invalidations.load(Ordering::SeqCst) == before {
+            self.0.entries.insert(key.clone(), Entry { made: now, value: value.clone() });
+            if self.0.invalidations.load(Ordering::SeqCst) != before {
+                self.0.entries.remove(key);
             }
         }
+        Ok(value)
     }
 
-    /// Forgets a key here at once, and on the other instances as soon as Redis has told them.
-    pub fn drop_everywhere(&self, key: &str) {
+    /// Drops a key here at once, and on the other instances as soon as Redis has told them.
+    pub fn invalidate(&self, key: &str) {
         self.forget(key);
         #[cfg(feature = "redis")]
         if let Some((redis, channel)) = &self.0.bus {
@@ -93,32 +133,50 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     }
 
     fn forget(&self, key: &str) {
-        self.0.drops.fetch_add(1, Ordering::SeqCst);
-        self.0.entries.invalidate(key);
+        self.0.invalidations.fetch_add(1, Ordering::SeqCst);
+        self.0.entries.remove(key);
     }
 
     #[cfg(feature = "redis")]
     fn forget_all(&self) {
-        self.0.drops.fetch_add(1, Ordering::SeqCst);
-        self.0.entries.invalidate_all();
+        self.0.invalidations.fetch_add(1, Ordering::SeqCst);
+        self.0.entries.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
     use crate::platform::clock::Clock;
 
-    #[test]
-    fn a_value_read_before_a_drop_is_not_kept_after_it() {
-        let (clock, cache) = (Clock::manual(), Cache::new("test", 10, TimeDelta::seconds(5), None));
-        let before = cache.epoch();
-        cache.forget("k");
-        cache.put(&"k".into(), 1, before, clock.now());
-        assert_eq!(cache.get("k", clock.now()), None);
-        cache.put(&"k".into(), 2, cache.epoch(), clock.now());
-        assert_eq!(cache.get("k", clock.now()), Some(2));
+    impl Cached for u32 {}
+
+    fn cache(max_bytes: u64) -> Cache<u32> {
+        Cache::new("test", max_bytes, TimeDelta::seconds(5), &Metrics::default(), None)
+    }
+
+    #[tokio::test]
+    async fn value_loaded_before_invalidation_is_not_kept() {
+        let (clock, cache, key) = (Clock::manual(), cache(10_000), Arc::from("k"));
+        let loaded = cache.get_or_load(&key, clock.now(), async || {
+            cache.forget("k");
+            Ok::<_, Infallible>(1)
+        });
+        assert_eq!((loaded.await, cache.get("k", clock.now())), (Ok(1), None));
+        let loaded = cache.get_or_load(&key, clock.now(), async || Ok::<_, Infallible>(2));
+        assert_eq!((loaded.await, cache.get("k", clock.now())), (Ok(2), Some(2)));
         clock.advance(TimeDelta::seconds(5));
         assert_eq!(cache.get("k", clock.now()), None);
+    }
+
+    #[tokio::test]
+    async fn bytes_are_bounded() {
+        let (clock, cache) = (Clock::manual(), cache(100_000));
+        for n in 0..10_000_u32 {
+            let _ = cache.get_or_load(&n.to_string().into(), clock.now(), async || Ok::<_, Infallible>(n)).await;
+        }
+        assert!(cache.0.entries.weight() <= 100_000 && cache.0.entries.len() > 500, "{}", cache.0.entries.len());
     }
 }

@@ -1,27 +1,37 @@
-//! The one error type of requests, named by meaning. It carries what the client is told and, apart from
-//! that, what only the log may hold. The body is written in one place: `middleware::errors`.
+//! The error type of requests, named by meaning. It carries what the client is told and, apart from that, what only the
+//! log may hold. The body is written in one place: `middleware::errors`.
 
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A request's result.
+/// The result of a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a request is refused or fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The rule of an operation is broken, or the body is no JSON.
+    /// The rule of an operation is broken, or the body is not JSON.
     #[error("{0}")]
     BadRequest(String),
     #[error("{0}")]
     Unauthenticated(&'static str),
     #[error("{0}")]
     Forbidden(&'static str),
-    /// Absent, deleted, or not the caller's: all the same to the client.
+    /// The quota of the user's plan is used up.
+    #[error("Plan limit exceeded")]
+    PlanLimit {
+        feature: &'static str,
+        limit: i64,
+        used: i64,
+        /// `None` for standing quotas.
+        resets_at: Option<DateTime<Utc>>,
+    },
+    /// Absent, deleted, or not the caller's: the same answer for all three.
     #[error("{resource} not found")]
     NotFound { resource: &'static str, id: String },
     #[error("Not found")]
@@ -34,12 +44,14 @@ pub enum Error {
     TooLarge { limit: usize },
     #[error("Content-Type must be application/json")]
     UnsupportedMediaType,
+    #[error("Range not satisfiable")]
+    RangeNotSatisfiable,
     #[error("Validation failed")]
     Invalid(Vec<FieldError>),
     #[error("Too many requests")]
     RateLimited { retry_after: u64 },
-    /// A dependency is down, a feature is not configured, or there is too much to do. With
-    /// `retry_after` (seconds) where a later try may help.
+    /// A dependency is down, a feature is not configured, or the server is overloaded. `retry_after` (seconds) is set where a
+    /// later try may succeed.
     #[error("{message}")]
     Unavailable { message: &'static str, retry_after: Option<u64> },
     /// An outside service failed, or did not answer in time.
@@ -49,10 +61,10 @@ pub enum Error {
         /// As clients may know it.
         service: &'static str,
         retry_after: Option<u64>,
-        /// For the log alone.
+        /// For the log only.
         cause: String,
     },
-    /// The transaction lost against another one; `db::retry_contended` runs it once more, then it is a 503.
+    /// The transaction lost against another one. `Db::transaction` runs it once more; after that it is a 503.
     #[error("Database is temporarily unavailable")]
     Contended,
     #[error("Internal server error")]
@@ -76,6 +88,41 @@ impl FieldError {
     }
 }
 
+/// A code of the error envelope. It belongs to the error's kind: several codes may share a status.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    pub status: StatusCode,
+    pub name: &'static str,
+    /// When it is answered, and which details it has.
+    pub when: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident = $status:ident: $when:literal;)*) => {
+        $(const $name: Code = Code { status: StatusCode::$status, name: stringify!($name), when: $when };)*
+        /// Every code of the envelope. `docs/errors.md` is made from it.
+        pub const CODES: &[Code] = &[$($name),*];
+    };
+}
+
+codes! {
+    BAD_REQUEST = BAD_REQUEST: "the body is not JSON, or a rule of the operation is broken";
+    AUTHENTICATION_ERROR = UNAUTHORIZED: "the token is missing, malformed, expired or not acceptable";
+    AUTHORIZATION_ERROR = FORBIDDEN: "the role is missing, or the account is deactivated";
+    PLAN_LIMIT_EXCEEDED = FORBIDDEN: "the quota of the plan is used up (`feature`, `limit`, `used`, `resets_at`)";
+    NOT_FOUND = NOT_FOUND: "no such route, or the record is absent, deleted or not the caller's (`resource`, `id`)";
+    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED: "the path exists, the method does not; see the `Allow` header";
+    CONFLICT = CONFLICT: "a unique value is already taken (`resource`)";
+    PAYLOAD_TOO_LARGE = PAYLOAD_TOO_LARGE: "the body exceeds `limit` bytes";
+    UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE: "a JSON body was sent without `application/json`";
+    RANGE_NOT_SATISFIABLE = RANGE_NOT_SATISFIABLE: "the requested range lies outside of the file; see the `Content-Range` header";
+    VALIDATION_ERROR = UNPROCESSABLE_ENTITY: "a parameter or the body breaks type or bounds (`field`, `errors`)";
+    RATE_LIMIT_EXCEEDED = TOO_MANY_REQUESTS: "too many requests (`retry_after` in seconds)";
+    INTERNAL_ERROR = INTERNAL_SERVER_ERROR: "anything unforeseen; the log has the cause under the request id";
+    EXTERNAL_SERVICE_ERROR = BAD_GATEWAY: "an outside service failed or did not answer in time (`service`)";
+    SERVICE_UNAVAILABLE = SERVICE_UNAVAILABLE: "a dependency is down, the request took too long, or the server is overloaded";
+}
+
 impl Error {
     pub fn not_found(resource: &'static str, id: impl Into<String>) -> Self {
         Self::NotFound { resource, id: id.into() }
@@ -91,32 +138,37 @@ impl Error {
         Self::Unavailable { message: "Database is temporarily unavailable", retry_after: Some(1) }
     }
 
-    pub fn status(&self) -> StatusCode {
+    /// The code of the envelope, with its status.
+    pub fn code(&self) -> &'static Code {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NotFound { .. } | Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict { .. } => StatusCode::CONFLICT,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Upstream { .. } => StatusCode::BAD_GATEWAY,
-            Self::Unavailable { .. } | Self::Contended => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::BadRequest(_) => &BAD_REQUEST,
+            Self::Unauthenticated(_) => &AUTHENTICATION_ERROR,
+            Self::Forbidden(_) => &AUTHORIZATION_ERROR,
+            Self::PlanLimit { .. } => &PLAN_LIMIT_EXCEEDED,
+            Self::NotFound { .. } | Self::NoRoute => &NOT_FOUND,
+            Self::MethodNotAllowed => &METHOD_NOT_ALLOWED,
+            Self::Conflict { .. } => &CONFLICT,
+            Self::TooLarge { .. } => &PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => &UNSUPPORTED_MEDIA_TYPE,
+            Self::RangeNotSatisfiable => &RANGE_NOT_SATISFIABLE,
+            Self::Invalid(_) => &VALIDATION_ERROR,
+            Self::RateLimited { .. } => &RATE_LIMIT_EXCEEDED,
+            Self::Upstream { .. } => &EXTERNAL_SERVICE_ERROR,
+            Self::Unavailable { .. } | Self::Contended => &SERVICE_UNAVAILABLE,
+            Self::Internal(_) => &INTERNAL_ERROR,
         }
     }
 
-    /// The stable code of the envelope.
-    pub fn code(&self) -> &'static str {
-        CODES.iter().find(|(status, ..)| *status == self.status().as_u16()).map_or("INTERNAL_ERROR", |(_, code, _)| code)
+    pub fn status(&self) -> StatusCode {
+        self.code().status
     }
 
-    /// What programs may need beside code and message.
+    /// The members of the envelope's `details`.
     pub fn details(&self) -> Value {
         match self {
+            Self::PlanLimit { feature, limit, used, resets_at } => {
+                json!({"feature": feature, "limit": limit, "used": used, "resets_at": resets_at})
+            }
             Self::NotFound { resource, id } => json!({"resource": resource, "id": id}),
             Self::Conflict { resource, .. } => json!({"resource": resource}),
             Self::TooLarge { limit } => json!({"limit": limit}),
@@ -144,6 +196,7 @@ impl Error {
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
             StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge { limit: max_body },
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
+            StatusCode::RANGE_NOT_SATISFIABLE => Self::RangeNotSatisfiable,
             StatusCode::UNAUTHORIZED => Self::Unauthenticated("Not authenticated"),
             StatusCode::FORBIDDEN => Self::Forbidden("Forbidden"),
             StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable { message: "Service unavailable", retry_after: Some(1) },
@@ -152,23 +205,6 @@ impl Error {
         }
     }
 }
-
-/// Every code of the envelope: status, code, when. `docs/errors.md` is made from it.
-pub const CODES: &[(u16, &str, &str)] = &[
-    (400, "BAD_REQUEST", "the body is not JSON, or a rule of the operation is broken"),
-    (401, "AUTHENTICATION_ERROR", "the token is missing, malformed, expired or not acceptable"),
-    (403, "AUTHORIZATION_ERROR", "the role is missing, or the account is deactivated"),
-    (404, "NOT_FOUND", "no such route, or the record is absent, deleted or not the caller's (`resource`, `id`)"),
-    (405, "METHOD_NOT_ALLOWED", "the path exists, the method does not; see the `Allow` header"),
-    (409, "CONFLICT", "a unique value is already taken (`resource`)"),
-    (413, "PAYLOAD_TOO_LARGE", "the body exceeds `limit` bytes"),
-    (415, "UNSUPPORTED_MEDIA_TYPE", "a JSON body was sent without `application/json`"),
-    (422, "VALIDATION_ERROR", "a parameter or the body breaks type or bounds (`field`, `errors`)"),
-    (429, "RATE_LIMIT_EXCEEDED", "too many requests (`retry_after` in seconds)"),
-    (500, "INTERNAL_ERROR", "anything unforeseen; the log has the cause under the request id"),
-    (502, "EXTERNAL_SERVICE_ERROR", "an outside service failed or did not answer in time (`service`)"),
-    (503, "SERVICE_UNAVAILABLE", "a dependency is down, the request took too long, or there is too much to do"),
-];
 
 /// Sets the status and hands the error on; `middleware::errors` writes the body.
 impl IntoResponse for Error {
@@ -186,8 +222,8 @@ impl From<anyhow::Error> for Error {
     }
 }
 
-/// Temporary troubles of the database are 503, as is a write that lost against another one twice;
-/// everything else is a fault of ours.
+/// Temporary failures of the database are 503, as is a write that lost against another one twice; every other error is an
+/// internal fault.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         if crate::platform::db::is_contended(&error) {

@@ -1,6 +1,7 @@
-//! The ring that knows nothing above it: configuration, database, HTTP shapes, tokens, limits, logs.
-//! Everything here could serve any product; what is ours alone lives in `features`.
+//! The lowest ring: configuration, database, HTTP, tokens, limits, logs. It knows no other ring and no feature: everything
+//! here could serve any product.
 
+pub mod actor;
 pub mod auth;
 pub mod cache;
 pub mod clock;
@@ -10,8 +11,8 @@ pub mod db;
 pub mod error;
 pub mod http;
 pub mod id;
-
 pub mod middleware;
+pub mod outgoing;
 pub mod rate_limit;
 pub mod redis;
 pub mod telemetry;

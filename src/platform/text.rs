@@ -43,6 +43,13 @@ pub fn is_email(text: &str) -> bool {
     local.len() <= 64 && local.split('.').all(atom) && host.contains('.') && host.split('.').all(label) && text.nfkc().eq(text.nfc())
 }
 
+/// Returns whether the text is an absolute http or https URL of at most 2048 characters.
+pub fn is_web_url(text: &str) -> bool {
+    text.chars().count() <= 2048
+        && !has_control(text)
+        && url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
 /// `a***@example.com`: enough to recognise an address in a log, too little to collect it.
 pub fn mask_email(email: &str) -> String {
     match (email.chars().next(), email.rsplit_once('@')) {

@@ -1,20 +1,8 @@
-//! What stands between us and outside services: a trait for each kind, a file for each vendor.
+//! Outside services: a trait for each kind, a file for each vendor.
 
 pub mod email;
-pub mod http;
+mod error;
 pub mod storage;
+pub mod vendor;
 
-use std::time::Duration;
-
-/// Why an outside service did not do what it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProviderError {
-    /// Another try may help, where it says so not before that time is over.
-    #[error("{message}")]
-    Transient { message: String, retry_after: Option<Duration> },
-    /// It will never be done.
-    #[error("{0}")]
-    Rejected(String),
-    #[error("{0} is not configured")]
-    NotConfigured(&'static str),
-}
+pub use error::ProviderError;

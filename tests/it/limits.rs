@@ -1,11 +1,10 @@
 //! Rate limits: whose budget a request uses, what is told of it, and that Redis counts as memory does.
 
-use std::sync::Arc;
-
 use chrono::TimeDelta;
 use omnistack::platform::clock::Clock;
-use omnistack::platform::config::{Env, Section};
-use omnistack::platform::rate_limit::{self, Caller, Class, Limiter};
+use omnistack::platform::config::{Env, Section, Value};
+use omnistack::platform::id::UserId;
+use omnistack::platform::rate_limit::{Caller, DEFAULT, Limit, Limiter, Rate};
 use omnistack::platform::redis::{self, Redis};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -212,11 +211,6 @@ async fn instances_that_share_redis_share_each_budget() {
     assert_eq!(remaining(&here.second(&vars).await.with_token(amy.token.as_ref().unwrap()).get("/app/users/me").await), 5);
 }
 
-fn limiter(rate: &str, redis: Option<Redis>) -> Limiter {
-    let vars = [("RATE_LIMIT_DEFAULT".to_owned(), rate.to_owned())];
-    Limiter::new(rate_limit::Config::read(&mut Env::from_vars(vars)), redis)
-}
-
 fn connect(prefix: &str) -> Option<Redis> {
     let vars = redis_vars(prefix)?.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Redis::connect(&redis::Config::read(&mut Env::from_vars(vars))).unwrap()
@@ -234,14 +228,14 @@ fn redis_decides_as_memory_does() {
     let mut runner = TestRunner::new(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() });
     let checked = runner.run(&(rate, steps), |((limit, (unit, window)), steps)| {
         runtime.block_on(async {
-            let rate = format!("{limit}/{unit}");
-            let (memory, shared, clock) = (limiter(&rate, None), limiter(&rate, connect(&prefix())), Clock::manual());
+            let limit = Limit { name: DEFAULT.name, rate: Rate::parse(&format!("{limit}/{unit}")).unwrap(), keyed_by: DEFAULT.keyed_by };
+            let (memory, shared, clock) = (Limiter::new(None), Limiter::new(connect(&prefix())), Clock::manual());
             for (step, who) in steps {
                 #[expect(clippy::cast_possible_truncation, reason = "less than a window")]
                 clock.advance(TimeDelta::milliseconds((step * f64::from(window)) as i64));
-                let caller = Caller::User(Arc::from(format!("user-{who}")));
-                let by_memory = memory.hit(Class::Default, caller.clone(), clock.now()).await;
-                let by_redis = shared.hit(Class::Default, caller, clock.now()).await;
+                let caller = Caller::User(UserId::parse(&format!("user-{who}")).unwrap());
+                let by_memory = memory.hit(&limit, &caller, clock.now()).await;
+                let by_redis = shared.hit(&limit, &caller, clock.now()).await;
                 prop_assert_eq!(by_memory, by_redis);
             }
             Ok(())

@@ -118,7 +118,7 @@ async fn refusals_are_counted_by_their_reason() {
     let amy = t.user("amy").await;
     let off = t.user("off").await;
     t.sql("UPDATE users SET is_active = FALSE WHERE id = 'off'").await;
-    t.app.identities.drop_everywhere("off");
+    t.forget_identity("off");
     let expired = claims("amy", &t.clock).with("exp", (t.clock.now() - TimeDelta::hours(1)).timestamp().into()).sign(SECRET);
     for (reason, client, path) in [
         ("missing_token", t.anonymous(), "/app/users/me"),

@@ -1,13 +1,18 @@
 //! A row of the queue, what of it is shown, and what a running job knows of itself.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::platform::id::Id;
+use super::fail::Fail;
+use crate::platform::id::{Id, Resource, UserId};
 
 pub type JobId = Id<JobRow>;
+
+impl Resource for JobRow {
+    const NAME: &'static str = "Job";
+}
 
 /// The state of a row, as the database has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
@@ -20,9 +25,10 @@ pub enum State {
     Cancelled,
 }
 
-/// How a job stands, as the API names it.
+/// The status of a job, as the API names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = JobState)]
 pub enum Status {
     /// Waiting for its time, the first one or that of another attempt.
     Deferred,
@@ -68,7 +74,7 @@ pub struct JobRow {
     /// JSON text.
     pub result: Option<String>,
     pub error: Option<String>,
-    pub owner_id: Option<String>,
+    pub owner_id: Option<UserId>,
 }
 
 impl JobRow {
@@ -93,6 +99,18 @@ impl JobRow {
     }
 }
 
+/// How a job is to be run; by default at once, after those that were enqueued before it.
+#[derive(Debug, Clone, Default)]
+pub struct New {
+    /// While a job with this key waits or runs, a second one is not made.
+    pub dedupe_key: Option<String>,
+    pub delay: TimeDelta,
+    /// Higher ones first; 0 is ordinary.
+    pub priority: i32,
+    /// The user whose data the payload holds.
+    pub owner_id: Option<UserId>,
+}
+
 /// What a running job knows of itself.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -103,7 +121,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// The same for every attempt of this job and for no other: what vendors call an idempotency key.
+    /// The idempotency key for vendors: the same for every attempt of this job, and for no other.
     pub fn key(&self) -> String {
         self.id.to_string()
     }
@@ -120,22 +138,31 @@ pub(super) struct Claim {
     pub max_attempts: i32,
     pub enqueue_time: DateTime<Utc>,
     pub lock: String,
+    pub trace_context: Option<String>,
     pub priority: i32,
     pub run_at: DateTime<Utc>,
 }
 
-/// How a claimed row goes on.
+impl Claim {
+    /// The request that enqueued the job.
+    pub fn request_id(&self) -> Option<String> {
+        let context: Value = serde_json::from_str(self.trace_context.as_deref()?).ok()?;
+        context["request_id"].as_str().map(str::to_owned)
+    }
+}
+
+/// The outcome of a claimed row.
 #[derive(Debug, Clone)]
-pub(super) enum End {
+pub(super) enum Outcome {
     Done(Value),
-    Failed(super::Fail),
+    Failed(Fail),
     Cancelled,
     /// It has not run, or not to its end through no fault of its own: the attempt is given back.
     PutBack,
 }
 
-impl End {
+impl Outcome {
     pub fn lease_lost() -> Self {
-        Self::Failed(super::Fail::Retry("lease lost".to_owned()))
+        Self::Failed(Fail::Retry("lease lost".to_owned()))
     }
 }

@@ -1,64 +1,56 @@
-//! Putting work into the queue and taking it out again: for services, the API of administrators and the command line.
+//! The queue as services, the administrators' API and the command line use it: enqueue, list, retry, cancel.
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 
-use super::Job;
-use super::model::{JobId, JobRow, State, Status};
-use super::registry::Registry;
+use super::job::Job;
+use super::metrics::JobMetrics;
+use super::model::{JobId, JobRow, New, State, Status};
+use super::registry::Catalog;
 use super::store::{self, NewRow};
 use crate::platform::clock::Clock;
-use crate::platform::db::{Db, On};
+use crate::platform::db::{Db, Executor};
 use crate::platform::error::{Error, Result};
-use crate::platform::telemetry::metrics::METRICS;
+use crate::platform::http::RequestContext;
+use crate::platform::id::{PathId, UserId};
+use crate::platform::telemetry::metrics::Metrics;
 
-/// The queue of this process; a clone is one counter.
+/// The queue of this process. Cheap to clone (`Arc`).
 #[derive(Clone)]
 pub struct Queue(Arc<Inner>);
 
 struct Inner {
     clock: Clock,
-    registry: Registry,
-    /// Something is there to be claimed. One wake-up too many costs one query.
+    catalog: Catalog,
+    metrics: JobMetrics,
+    /// Wakes the worker of this process. One wake-up too many costs one query.
     enqueued: watch::Sender<()>,
-    /// Cancelled while it was running, perhaps here.
+    /// Jobs cancelled while they were running, perhaps in this process.
     cancelled: broadcast::Sender<JobId>,
 }
 
-/// How a job is to be run; by default at once, after those that came before.
-#[derive(Debug, Clone, Default)]
-pub struct New {
-    /// While a job with this name of the caller's waits or runs, a second one is not made.
-    pub dedupe_key: Option<String>,
-    pub delay: TimeDelta,
-    /// Higher ones first; 0 is ordinary.
-    pub priority: i32,
-    /// Whose data the payload holds.
-    pub owner_id: Option<String>,
-}
-
 impl Queue {
-    pub fn new(clock: Clock, registry: Registry) -> Self {
-        Self(Arc::new(Inner { clock, registry, enqueued: watch::Sender::new(()), cancelled: broadcast::Sender::new(256) }))
+    pub fn new(clock: Clock, catalog: Catalog, metrics: &Metrics) -> Self {
+        let (enqueued, cancelled) = (watch::Sender::new(()), broadcast::Sender::new(256));
+        Self(Arc::new(Inner { clock, catalog, metrics: JobMetrics::new(metrics), enqueued, cancelled }))
     }
 
-    pub fn registry(&self) -> &Registry {
-        &self.0.registry
+    pub fn catalog(&self) -> &Catalog {
+        &self.0.catalog
     }
 
-    /// Promises the job: by itself, or together with the caller's transaction. One statement. `None` where one with
-    /// the same `dedupe_key` waits or runs.
-    pub async fn enqueue<J: Job>(&self, on: impl Into<On<'_>>, job: &J, new: New) -> Result<Option<JobId>> {
+    /// Enqueues a job, as part of the caller's transaction where there is one. One statement. `None` if a job with the same
+    /// `dedupe_key` waits or runs.
+    pub async fn enqueue<A, J: Job<A>>(&self, on: impl Into<Executor<'_>>, job: &J, new: New) -> Result<Option<JobId>> {
         let payload = serde_json::to_value(job).map_err(anyhow::Error::new)?;
         self.insert(on, J::NAME, payload, J::MAX_ATTEMPTS, new).await
     }
 
     /// As [`Queue::enqueue`], for a function and a payload that came from outside.
-    pub async fn enqueue_by_name(&self, on: impl Into<On<'_>>, function: &str, payload: Value, new: New) -> Result<Option<JobId>> {
-        let Some(known) = self.0.registry.find(function) else {
+    pub async fn enqueue_by_name(&self, on: impl Into<Executor<'_>>, function: &str, payload: Value, new: New) -> Result<Option<JobId>> {
+        let Some(known) = self.0.catalog.find(function) else {
             return Err(Error::BadRequest(format!("There is no function {function}")));
         };
         known.check(&payload.to_string()).map_err(|error| Error::BadRequest(format!("Arguments of {}: {error}", known.name)))?;
@@ -67,7 +59,7 @@ impl Queue {
 
     async fn insert(
         &self,
-        on: impl Into<On<'_>>,
+        on: impl Into<Executor<'_>>,
         function: &'static str,
         payload: Value,
         max_attempts: i32,
@@ -75,20 +67,22 @@ impl Queue {
     ) -> Result<Option<JobId>> {
         let mut on = on.into();
         let (after, id) = (on.after_commit(), JobId::new());
-        let row = NewRow { id, function, payload, max_attempts, new };
+        // The job's log lines name the request that enqueued it. Spans will be linked by the same column.
+        let trace_context = RequestContext::current().map(|context| json!({"request_id": context.request_id}));
+        let row = NewRow { id, function, payload, max_attempts, new, trace_context };
         if !store::insert(on, row, &self.0.clock).await? {
             return Ok(None);
         }
         let queue = self.clone();
         after.run(move || {
-            METRICS.background_jobs.with_label_values(&[function, "enqueued"]).inc();
+            queue.metrics().count(function, "enqueued");
             queue.wake();
         });
         Ok(Some(id))
     }
 
     /// The waiting or running job of this `dedupe_key`.
-    pub async fn find_pending(&self, on: impl Into<On<'_>>, dedupe_key: &str) -> Result<Option<JobId>> {
+    pub async fn find_pending(&self, on: impl Into<Executor<'_>>, dedupe_key: &str) -> Result<Option<JobId>> {
         Ok(store::pending(on, dedupe_key).await?)
     }
 
@@ -96,14 +90,14 @@ impl Queue {
         Ok(store::by_id(db, id, self.0.clock.now()).await?)
     }
 
-    /// Newest first, and how many there are in all.
+    /// Returns a page of jobs, newest first, and the exact total.
     pub async fn page(&self, db: &Db, status: Option<Status>, limit: i64, skip: i64) -> Result<(Vec<JobRow>, i64)> {
         Ok(store::page(db, status, limit, skip, self.0.clock.now()).await?)
     }
 
-    /// Asks for a job that failed or was cancelled once more, as a new one.
+    /// Enqueues a failed or cancelled job again, as a new one.
     pub async fn retry(&self, db: &Db, id: JobId) -> Result<JobId> {
-        let row = self.get(db, id).await?.ok_or_else(|| Error::not_found("Job", id.to_string()))?;
+        let row = self.get(db, id).await?.ok_or_else(|| id.not_found())?;
         match row.state {
             State::Done => return Err(Error::BadRequest("The job has succeeded".to_owned())),
             State::Queued | State::Running => return Err(Error::BadRequest("The job is still waiting or running".to_owned())),
@@ -116,33 +110,33 @@ impl Queue {
         made.ok_or_else(|| Error::BadRequest("The job is being retried already".to_owned()))
     }
 
-    /// Cancels a job: a waiting one at once, a running one as soon as its worker hears of it. Says which it was.
+    /// Cancels a job: a waiting one at once (`Cancelled`), a running one as soon as its worker learns of it (`InProgress`).
     pub async fn cancel(&self, db: &Db, id: JobId) -> Result<Status> {
         let now = self.0.clock.now();
         match store::cancel(db, id, now).await? {
             Some(State::Running) => {
-                // Nobody listens where no worker runs in this process.
+                // Fails where no worker runs in this process; the renewal of its lease tells the other one.
                 let _ = self.0.cancelled.send(id);
                 Ok(Status::InProgress)
             }
             Some(_) => Ok(Status::Cancelled),
             None if store::by_id(db, id, now).await?.is_some() => Err(Error::BadRequest("The job has finished already".to_owned())),
-            None => Err(Error::not_found("Job", id.to_string())),
+            None => Err(id.not_found()),
         }
     }
 
-    /// Jobs whose time has come and that nobody has claimed.
+    /// The number of jobs that are due and not claimed.
     pub async fn waiting(&self, db: &Db) -> Result<i64> {
         Ok(store::waiting(db, &self.0.clock).await?)
     }
 
-    /// Removes a bounded number of finished jobs past their time; says how many.
+    /// Removes a bounded number of finished jobs past their time; returns how many.
     pub async fn sweep_finished(&self, db: &Db) -> Result<u64> {
         Ok(store::sweep_finished(db, self.0.clock.now()).await?)
     }
 
     /// Removes every job that holds this user's data, whatever its state.
-    pub async fn erase(&self, on: impl Into<On<'_>>, owner_id: &str) -> Result<u64> {
+    pub async fn erase(&self, on: impl Into<Executor<'_>>, owner_id: &UserId) -> Result<u64> {
         Ok(store::erase(on, owner_id).await?)
     }
 
@@ -157,6 +151,16 @@ impl Queue {
 
     pub(super) fn cancellations(&self) -> broadcast::Receiver<JobId> {
         self.0.cancelled.subscribe()
+    }
+
+    /// Refreshes the gauge of waiting jobs.
+    pub async fn refresh_metrics(&self, db: &Db) -> Result<()> {
+        self.metrics().queue_size.with_label_values(&["default"]).set(self.waiting(db).await?);
+        Ok(())
+    }
+
+    pub(super) fn metrics(&self) -> &JobMetrics {
+        &self.0.metrics
     }
 
     pub(super) fn clock(&self) -> &Clock {

@@ -1,4 +1,6 @@
 //! The functions that this binary knows, by name; filled by the features' `jobs` hooks.
+//!
+//! The queue needs their [`Catalog`] only: names, limits, checks. What runs them stays with the worker, as [`Functions`].
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -7,42 +9,91 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::fail::Fail;
+use super::job::Job;
 use super::model::Run;
-use super::{Fail, Job};
-use crate::app::App;
 
-type Attempt = Pin<Box<dyn Future<Output = Result<Value, Fail>> + Send>>;
+/// A running attempt.
+pub(super) type Attempt = Pin<Box<dyn Future<Output = Result<Value, Fail>> + Send>>;
 
-/// What is known of a function.
+/// What is known of a function, apart from its code.
 pub(super) struct Function {
     pub name: &'static str,
     pub max_attempts: i32,
     pub limit: Duration,
     secrets: &'static [&'static str],
-    start: fn(App, Run, &str) -> Attempt,
     check: fn(&str) -> Result<(), serde_json::Error>,
 }
 
-/// Every function of every feature.
+/// Every function, by name.
 #[derive(Default)]
-pub struct Registry(BTreeMap<&'static str, Arc<Function>>);
+pub struct Catalog(BTreeMap<&'static str, Function>);
 
-impl Registry {
+/// Every function of every feature, with its code.
+pub struct Registry<A> {
+    catalog: Catalog,
+    start: Starts<A>,
+}
+
+/// How each function is started, by name.
+type Starts<A> = BTreeMap<&'static str, fn(A, Run, &str) -> Attempt>;
+
+/// The functions as a worker runs them.
+pub(super) trait Functions: Send + Sync {
+    /// `None` for a name that this binary does not know.
+    fn start(&self, name: &str, run: Run, payload: &str) -> Option<Attempt>;
+}
+
+/// The code of the functions together with the application that it runs with.
+pub(super) struct Bound<A> {
+    pub app: A,
+    pub start: Arc<Starts<A>>,
+}
+
+impl<A> Default for Registry<A> {
+    fn default() -> Self {
+        Self { catalog: Catalog::default(), start: BTreeMap::new() }
+    }
+}
+
+impl<A: 'static> Registry<A> {
     /// Adds a function. Two of one name panic here, at the start.
-    pub fn add<J: Job>(&mut self) {
+    pub fn add<J: Job<A>>(&mut self) {
         let function = Function {
             name: J::NAME,
             max_attempts: J::MAX_ATTEMPTS,
             limit: J::LIMIT,
             secrets: J::SECRETS,
-            start: start::<J>,
-            check: |payload| parse::<J>(payload).map(|_| ()),
+            check: |payload| parse::<A, J>(payload).map(|_| ()),
         };
-        assert!(self.0.insert(J::NAME, Arc::new(function)).is_none(), "two functions are called {}", J::NAME);
+        assert!(self.catalog.0.insert(J::NAME, function).is_none(), "two functions are called {}", J::NAME);
+        self.start.insert(J::NAME, start::<A, J>);
     }
 
-    /// By its name, or by one with the path that it once had before it.
-    pub(super) fn find(&self, name: &str) -> Option<&Arc<Function>> {
+    /// Splits into what the queue needs and what the worker needs.
+    pub fn split(self) -> (Catalog, Code<A>) {
+        (self.catalog, Code(Arc::new(self.start)))
+    }
+}
+
+/// The code of every function. Cheap to clone (`Arc`).
+pub struct Code<A>(pub(super) Arc<Starts<A>>);
+
+impl<A> Clone for Code<A> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<A: Clone + Send + Sync + 'static> Functions for Bound<A> {
+    fn start(&self, name: &str, run: Run, payload: &str) -> Option<Attempt> {
+        self.start.get(name).map(|start| start(self.app.clone(), run, payload))
+    }
+}
+
+impl Catalog {
+    /// Finds a function by its name, or by its name in the service that we take over (`app.jobs.<module>.<name>`).
+    pub(super) fn find(&self, name: &str) -> Option<&Function> {
         let short = name.strip_prefix("app.jobs.").and_then(|path| path.split_once('.')).map_or(name, |(_, short)| short);
         self.0.get(short)
     }
@@ -51,7 +102,8 @@ impl Registry {
         self.0.keys().copied().collect()
     }
 
-    /// A payload as it may be shown: what its function declares a secret is masked, and so is what nobody can read.
+    /// Returns a payload as it may be shown: members that its function declares as secrets are masked. An unreadable payload
+    /// is shown as an empty object.
     pub fn shown(&self, function: &str, payload: &str) -> Value {
         let Ok(Value::Object(mut members)) = serde_json::from_str(payload) else { return serde_json::json!({}) };
         let secrets = self.find(function).map_or(&[][..], |function| function.secrets);
@@ -65,29 +117,25 @@ impl Registry {
 }
 
 impl Function {
-    pub fn start(&self, app: App, run: Run, payload: &str) -> Attempt {
-        (self.start)(app, run, payload)
-    }
-
-    /// Whether the payload is one of this function's.
+    /// Fails unless the payload fits this function.
     pub fn check(&self, payload: &str) -> Result<(), serde_json::Error> {
         (self.check)(payload)
     }
 }
 
-fn start<J: Job>(app: App, run: Run, payload: &str) -> Attempt {
-    match parse::<J>(payload) {
+fn start<A: 'static, J: Job<A>>(app: A, run: Run, payload: &str) -> Attempt {
+    match parse::<A, J>(payload) {
         Ok(job) => Box::pin(job.run(app, run)),
         Err(error) => Box::pin(std::future::ready(Err(Fail::Dead(format!("payload: {error}"))))),
     }
 }
 
-/// An object only: serde would read a struct from an array too.
-fn parse<J: Job>(payload: &str) -> Result<J, serde_json::Error> {
+/// Reads an object only: serde would read a struct from an array too.
+fn parse<A, J: Job<A>>(payload: &str) -> Result<J, serde_json::Error> {
     if !payload.trim_start().starts_with('{') {
         return Err(serde::de::Error::custom("not a JSON object"));
     }
-    // Serde names the value it stumbled over, which may be a secret: only where, not what, is told.
+    // Serde's text repeats the value that does not fit, which may be a secret: then only the place is reported.
     serde_json::from_str(payload).map_err(|error| match error.classify() {
         serde_json::error::Category::Data if J::SECRETS.is_empty() => error,
         _ => serde::de::Error::custom(format!("does not fit at column {}", error.column())),

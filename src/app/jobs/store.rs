@@ -11,18 +11,25 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
 
-use super::model::{Claim, JobId, JobRow, State, Status};
-use super::queue::New;
+use super::model::{Claim, JobId, JobRow, New, State, Status};
 use crate::platform::clock::Clock;
-use crate::platform::db::{Db, On, q};
-use crate::platform::http::list::Counted;
+use crate::platform::db::{Db, Executor, query};
+use crate::platform::http::list::page_with_total;
+use crate::platform::id::UserId;
 use crate::sql;
+
+/// The columns of a [`Claim`]. The payload is read as text, so that one that cannot be read does not fail the whole claim.
+const CLAIM: &str = "id, function, CAST(kwargs AS text) AS kwargs, attempts, max_attempts, enqueue_time, locked_by AS lock,
+    CAST(trace_context AS text) AS trace_context, priority, run_at";
+/// The columns of a [`JobRow`], but for `ahead`, which needs the time.
+const ROW: &str = "id, function, CAST(kwargs AS text) AS kwargs, status AS state, attempts, max_attempts, run_at, enqueue_time,
+    start_time, finish_time, success, CAST(result AS text) AS result, error, owner_id";
 
 /// How long the results of finished jobs are kept, and the rows of dead ones.
 const KEEP_FINISHED: TimeDelta = TimeDelta::hours(1);
 const KEEP_DEAD: TimeDelta = TimeDelta::days(14);
 
-/// How often a job's worker may be lost before the job is held to be what kills it.
+/// Treated as a poison job after this many lost workers.
 const MAX_LOSSES: i32 = 10;
 
 /// A job about to be written.
@@ -32,39 +39,41 @@ pub struct NewRow {
     pub payload: Value,
     pub max_attempts: i32,
     pub new: New,
+    /// What the job's logs and spans are linked to.
+    pub trace_context: Option<Value>,
 }
 
 /// Writes the row unless one with its `dedupe_key` waits or runs; says whether it did.
-pub async fn insert(on: On<'_>, row: NewRow, clock: &Clock) -> sqlx::Result<bool> {
-    let NewRow { id, function, payload, max_attempts, new } = row;
+pub async fn insert(on: Executor<'_>, row: NewRow, clock: &Clock) -> sqlx::Result<bool> {
+    let NewRow { id, function, payload, max_attempts, new, trace_context } = row;
     let postgres = on.is_postgres();
     let text = if postgres {
         sql!(
-            pg: "INSERT INTO jobs (id, function, kwargs, max_attempts, priority, dedupe_key, owner_id, enqueue_time, run_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, COALESCE($8, now()), COALESCE($8, now()) + $9 * interval '1 microsecond')
+            pg: "INSERT INTO jobs (id, function, kwargs, max_attempts, priority, dedupe_key, owner_id, trace_context, enqueue_time, run_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, COALESCE($9, now()), COALESCE($9, now()) + $10 * interval '1 microsecond')
              ON CONFLICT (dedupe_key) WHERE dedupe_key IS NOT NULL AND status IN ('queued', 'running') DO NOTHING"
         )
     } else {
         sql!(
-            lite: "INSERT INTO jobs (id, function, kwargs, max_attempts, priority, dedupe_key, owner_id, enqueue_time, run_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            lite: "INSERT INTO jobs (id, function, kwargs, max_attempts, priority, dedupe_key, owner_id, trace_context, enqueue_time, run_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              ON CONFLICT (dedupe_key) WHERE dedupe_key IS NOT NULL AND status IN ('queued', 'running') DO NOTHING"
         )
     };
-    let insert = q(on, text).bind(id).bind(function.to_owned()).bind(Json(payload)).bind(max_attempts).bind(new.priority);
-    let insert = insert.bind(new.dedupe_key).bind(new.owner_id);
+    let insert = query(on, text).bind(id).bind(function).bind(Json(payload)).bind(max_attempts).bind(new.priority);
+    let insert = insert.bind(new.dedupe_key).bind(new.owner_id).bind(trace_context.map(Json));
     let insert = if postgres {
         insert.bind(clock.set_time()).bind(new.delay.num_microseconds().unwrap_or(i64::MAX))
     } else {
         insert.bind(clock.now()).bind(clock.now() + new.delay)
     };
-    Ok(insert.exec().await? == 1)
+    Ok(insert.execute().await? == 1)
 }
 
-pub async fn pending(on: impl Into<On<'_>>, dedupe_key: &str) -> sqlx::Result<Option<JobId>> {
-    let row: Option<(JobId,)> = q(on, sql!("SELECT id FROM jobs WHERE dedupe_key = $1 AND status IN ('queued', 'running')"))
-        .bind(dedupe_key.to_owned())
-        .opt()
+pub async fn pending(on: impl Into<Executor<'_>>, dedupe_key: &str) -> sqlx::Result<Option<JobId>> {
+    let row: Option<(JobId,)> = query(on, sql!("SELECT id FROM jobs WHERE dedupe_key = $1 AND status IN ('queued', 'running')"))
+        .bind(dedupe_key)
+        .fetch_optional()
         .await?;
     Ok(row.map(|(id,)| id))
 }
@@ -73,7 +82,6 @@ pub async fn pending(on: impl Into<On<'_>>, dedupe_key: &str) -> sqlx::Result<Op
 pub async fn claim(db: &Db, clock: &Clock, lock: &str, lease: Duration, functions: &[&str], limit: usize) -> sqlx::Result<Vec<Claim>> {
     // ARRAY(..) is evaluated once: as a plain IN (SELECT .. LIMIT) Postgres may run it again for each row and claim too many.
     // A claim that a crash of Postgres forgets is as one whose worker was lost: it need not wait for the disk.
-    // The payload is read as text, so that one that cannot be read does not fail the whole claim.
     let text = db.pick(
         sql!(
             pg: "UPDATE jobs SET status = 'running', locked_by = $1, locked_until = now() + $2 * interval '1 millisecond',
@@ -82,23 +90,23 @@ pub async fn claim(db: &Db, clock: &Clock, lock: &str, lease: Duration, function
                 SELECT id FROM jobs WHERE status = 'queued' AND run_at <= COALESCE($3, now())
                 AND function = ANY (ARRAY(SELECT jsonb_array_elements_text($4)))
                 ORDER BY priority DESC, run_at, id LIMIT $5 FOR UPDATE SKIP LOCKED))
-             RETURNING id, function, CAST(kwargs AS text) AS kwargs, attempts, max_attempts, enqueue_time, locked_by AS lock, priority, run_at"
+             RETURNING ", CLAIM
         ),
         sql!(
             lite: "UPDATE jobs SET status = 'running', locked_by = $1, locked_until = $2, attempts = attempts + 1, start_time = $3
              WHERE id IN (
                 SELECT id FROM jobs WHERE status = 'queued' AND run_at <= $3 AND function IN (SELECT value FROM json_each($4))
                 ORDER BY priority DESC, run_at, id LIMIT $5)
-             RETURNING id, function, kwargs, attempts, max_attempts, enqueue_time, locked_by AS lock, priority, run_at"
+             RETURNING ", CLAIM
         ),
     );
-    let claim = q(db, text).bind(lock.to_owned());
+    let claim = query(db, text).bind(lock);
     let claim = if db.is_postgres() {
         claim.bind(millis(lease)).bind(clock.set_time())
     } else {
         claim.bind(Clock::System.now() + lease).bind(clock.now())
     };
-    let mut rows: Vec<Claim> = claim.bind(Json(functions)).bind(i64::try_from(limit).unwrap_or(i64::MAX)).all().await?;
+    let mut rows: Vec<Claim> = claim.bind(Json(functions)).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all().await?;
     // RETURNING keeps no order.
     rows.sort_by_cached_key(|row| (Reverse(row.priority), row.run_at, row.id.to_string()));
     Ok(rows)
@@ -111,19 +119,19 @@ pub async fn claim_one(db: &Db, clock: &Clock, id: JobId, lock: &str, lease: Dur
             pg: "UPDATE jobs SET status = 'running', locked_by = $2, locked_until = now() + $3 * interval '1 millisecond',
              attempts = attempts + 1, max_attempts = attempts + 1, start_time = COALESCE($4, now()), run_at = COALESCE($4, now())
              WHERE id = $1 AND status = 'queued'
-             RETURNING id, function, CAST(kwargs AS text) AS kwargs, attempts, max_attempts, enqueue_time, locked_by AS lock, priority, run_at"
+             RETURNING ", CLAIM
         ),
         sql!(
             lite: "UPDATE jobs SET status = 'running', locked_by = $2, locked_until = $3, attempts = attempts + 1,
              max_attempts = attempts + 1, start_time = $4, run_at = $4 WHERE id = $1 AND status = 'queued'
-             RETURNING id, function, kwargs, attempts, max_attempts, enqueue_time, locked_by AS lock, priority, run_at"
+             RETURNING ", CLAIM
         ),
     );
-    let claim = q(db, text).bind(id).bind(lock.to_owned());
+    let claim = query(db, text).bind(id).bind(lock);
     if db.is_postgres() {
-        claim.bind(millis(lease)).bind(clock.set_time()).opt().await
+        claim.bind(millis(lease)).bind(clock.set_time()).fetch_optional().await
     } else {
-        claim.bind(Clock::System.now() + lease).bind(clock.now()).opt().await
+        claim.bind(Clock::System.now() + lease).bind(clock.now()).fetch_optional().await
     }
 }
 
@@ -185,7 +193,7 @@ pub async fn finish(db: &Db, clock: &Clock, endings: &[Ending]) -> sqlx::Result<
         ),
     );
     let now = if db.is_postgres() { clock.set_time() } else { Some(clock.now()) };
-    let rows: Vec<(JobId,)> = q(db, text).bind(Json(endings)).bind(now).all().await?;
+    let rows: Vec<(JobId,)> = query(db, text).bind(Json(endings)).bind(now).fetch_all().await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
@@ -211,9 +219,9 @@ pub async fn renew(db: &Db, worker: &str, lease: Duration, ids: &[JobId]) -> sql
              RETURNING id, locked_by AS lock, cancel_requested"
         ),
     );
-    let renew = q(db, text);
+    let renew = query(db, text);
     let renew = if db.is_postgres() { renew.bind(millis(lease)) } else { renew.bind(Clock::System.now() + lease) };
-    renew.bind(Json(ids)).bind(worker.to_owned()).all().await
+    renew.bind(Json(ids)).bind(worker).fetch_all().await
 }
 
 /// Puts back what this worker has locked but does not hold: left-overs of a claim whose answer never came.
@@ -228,7 +236,7 @@ pub async fn release(db: &Db, worker: &str, held: &[JobId]) -> sqlx::Result<u64>
              WHERE status = 'running' AND substr(locked_by, 1, instr(locked_by, '/') - 1) = $1 AND id NOT IN (SELECT value FROM json_each($2))"
         ),
     );
-    q(db, text).bind(worker.to_owned()).bind(Json(held)).exec().await
+    query(db, text).bind(worker).bind(Json(held)).execute().await
 }
 
 /// Takes back the rows of workers that have not renewed them in time; says how many. The attempt is given back, for a
@@ -250,18 +258,18 @@ pub async fn take_back(db: &Db, clock: &Clock) -> sqlx::Result<u64> {
              WHERE status = 'running' AND locked_until < $3"
         ),
     );
-    let sweep = q(db, text);
+    let sweep = query(db, text);
     let sweep = if db.is_postgres() {
         sweep.bind(clock.set_time()).bind(MAX_LOSSES)
     } else {
         sweep.bind(clock.now()).bind(MAX_LOSSES).bind(Clock::System.now())
     };
-    sweep.exec().await
+    sweep.execute().await
 }
 
 /// Cancels a waiting row, asks a running one's worker to; gives the state it was left in, `None` for any other row.
 pub async fn cancel(db: &Db, id: JobId, now: DateTime<Utc>) -> sqlx::Result<Option<State>> {
-    let cancel = q(
+    let cancel = query(
         db,
         sql!(
             "UPDATE jobs SET cancel_requested = TRUE, finish_time = CASE WHEN status = 'queued' THEN $2 ELSE finish_time END,
@@ -269,32 +277,23 @@ pub async fn cancel(db: &Db, id: JobId, now: DateTime<Utc>) -> sqlx::Result<Opti
              WHERE id = $1 AND status IN ('queued', 'running') RETURNING status"
         ),
     );
-    let row: Option<(State,)> = cancel.bind(id).bind(now).opt().await?;
+    let row: Option<(State,)> = cancel.bind(id).bind(now).fetch_optional().await?;
     Ok(row.map(|(state,)| state))
 }
 
-pub async fn by_id(on: impl Into<On<'_>>, id: JobId, now: DateTime<Utc>) -> sqlx::Result<Option<JobRow>> {
-    q(
-        on,
-        sql!(
-            "SELECT id, function, CAST(kwargs AS text) AS kwargs, status AS state, run_at > $2 AS ahead, attempts, max_attempts, run_at,
-             enqueue_time, start_time, finish_time, success, CAST(result AS text) AS result, error, owner_id FROM jobs WHERE id = $1"
-        ),
-    )
-    .bind(id)
-    .bind(now)
-    .opt()
-    .await
+pub async fn by_id(on: impl Into<Executor<'_>>, id: JobId, now: DateTime<Utc>) -> sqlx::Result<Option<JobRow>> {
+    query(on, sql!("SELECT ", ROW, ", run_at > $2 AS ahead FROM jobs WHERE id = $1")).bind(id).bind(now).fetch_optional().await
 }
 
 /// A page of the rows of one status or of all, newest first, and how many there are.
 pub async fn page(db: &Db, status: Option<Status>, limit: i64, skip: i64, now: DateTime<Utc>) -> sqlx::Result<(Vec<JobRow>, i64)> {
     // Ids are made in the order of time, so that the primary key has the order of the list.
-    let rows = q(
+    let rows = query(
         db,
         sql!(
-            "SELECT id, function, CAST(kwargs AS text) AS kwargs, status AS state, run_at > $3 AS ahead, attempts, max_attempts, run_at,
-             enqueue_time, start_time, finish_time, success, CAST(result AS text) AS result, error, owner_id,
+            "SELECT ",
+            ROW,
+            ", run_at > $3 AS ahead,
              (SELECT COUNT(*) FROM jobs WHERE (status = $1 OR $1 IS NULL) AND ((run_at > $3) = $2 OR $2 IS NULL)) AS total
              FROM jobs WHERE (status = $1 OR $1 IS NULL) AND ((run_at > $3) = $2 OR $2 IS NULL)
              ORDER BY id DESC LIMIT $4 OFFSET $5"
@@ -309,43 +308,36 @@ pub async fn page(db: &Db, status: Option<Status>, limit: i64, skip: i64, now: D
         Some(Status::Failed) => (Some(State::Dead), None),
         Some(Status::Cancelled) => (Some(State::Cancelled), None),
     };
-    let rows: Vec<Counted<JobRow>> = rows.bind(state).bind(ahead).bind(now).bind(limit).bind(skip).all().await?;
-    let total = match rows.first() {
-        Some(row) => row.total,
-        None if skip == 0 => 0,
-        None => count(db, state, ahead, now).await?,
+    let rows = rows.bind(state).bind(ahead).bind(now).bind(limit).bind(skip);
+    let count = || {
+        let count = query(db, sql!("SELECT COUNT(*) FROM jobs WHERE (status = $1 OR $1 IS NULL) AND ((run_at > $3) = $2 OR $2 IS NULL)"));
+        count.bind(state).bind(ahead).bind(now)
     };
-    Ok((rows.into_iter().map(|counted| counted.row).collect(), total))
-}
-
-async fn count(db: &Db, state: Option<State>, ahead: Option<bool>, now: DateTime<Utc>) -> sqlx::Result<i64> {
-    let count = q(db, sql!("SELECT COUNT(*) FROM jobs WHERE (status = $1 OR $1 IS NULL) AND ((run_at > $3) = $2 OR $2 IS NULL)"));
-    let (total,): (i64,) = count.bind(state).bind(ahead).bind(now).one().await?;
-    Ok(total)
+    page_with_total(rows, count, skip).await
 }
 
 pub async fn waiting(db: &Db, clock: &Clock) -> sqlx::Result<i64> {
-    let waiting = q(db, sql!("SELECT COUNT(*) FROM jobs WHERE status = 'queued' AND run_at <= $1"));
-    let (count,): (i64,) = waiting.bind(clock.now()).one().await?;
+    let waiting = query(db, sql!("SELECT COUNT(*) FROM jobs WHERE status = 'queued' AND run_at <= $1"));
+    let (count,): (i64,) = waiting.bind(clock.now()).fetch_one().await?;
     Ok(count)
 }
 
-/// A thousand at a time: the writer of SQLite is everybody's.
+/// Batched, because SQLite has a single writer.
 pub async fn sweep_finished(db: &Db, now: DateTime<Utc>) -> sqlx::Result<u64> {
     // The two kinds are asked for apart: as one condition with OR neither engine would go by the index.
-    let finished = q(
+    let finished = query(
         db,
         sql!(
             "DELETE FROM jobs WHERE id IN (
                 SELECT id FROM jobs WHERE status IN ('done', 'cancelled') AND finish_time < $1 LIMIT 1000)"
         ),
     );
-    let dead = q(db, sql!("DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE status = 'dead' AND finish_time < $1 LIMIT 1000)"));
-    Ok(finished.bind(now - KEEP_FINISHED).exec().await? + dead.bind(now - KEEP_DEAD).exec().await?)
+    let dead = query(db, sql!("DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE status = 'dead' AND finish_time < $1 LIMIT 1000)"));
+    Ok(finished.bind(now - KEEP_FINISHED).execute().await? + dead.bind(now - KEEP_DEAD).execute().await?)
 }
 
-pub async fn erase(on: impl Into<On<'_>>, owner_id: &str) -> sqlx::Result<u64> {
-    q(on, sql!("DELETE FROM jobs WHERE owner_id = $1")).bind(owner_id.to_owned()).exec().await
+pub async fn erase(on: impl Into<Executor<'_>>, owner_id: &UserId) -> sqlx::Result<u64> {
+    query(on, sql!("DELETE FROM jobs WHERE owner_id = $1")).bind(owner_id).execute().await
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use anyhow::Context;
 use sqlx::migrate::{Migrate, Migrator};
 
-use super::feature::Step;
+use super::feature::Feature;
 #[cfg(feature = "sqlite")]
 use crate::platform::db::SqliteUrl;
-use crate::platform::db::{DatabaseUrl, Db};
+use crate::platform::db::{DatabaseUrl, Db, Pools};
 
 #[cfg(feature = "postgres")]
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -41,21 +41,21 @@ pub struct Report {
 
 /// The migrations of the database's engine.
 fn migrator(db: &Db) -> &'static Migrator {
-    match db {
+    match &db.pools {
         #[cfg(feature = "postgres")]
-        Db::Pg(_) => &POSTGRES,
+        Pools::Postgres(_) => &POSTGRES,
         #[cfg(feature = "sqlite")]
-        Db::Lite { .. } => &SQLITE,
+        Pools::Sqlite { .. } => &SQLITE,
     }
 }
 
 /// Every migration and its state.
 pub async fn status(db: &Db) -> anyhow::Result<Vec<Migration>> {
-    let applied = match db {
+    let applied = match &db.pools {
         #[cfg(feature = "postgres")]
-        Db::Pg(pool) => applied_versions(&mut *pool.acquire().await?).await?,
+        Pools::Postgres(pool) => applied_versions(&mut *pool.acquire().await?).await?,
         #[cfg(feature = "sqlite")]
-        Db::Lite { read, .. } => applied_versions(&mut *read.acquire().await?).await?,
+        Pools::Sqlite { read, .. } => applied_versions(&mut *read.acquire().await?).await?,
     };
     Ok(states(migrator(db), &applied))
 }
@@ -79,13 +79,18 @@ pub async fn is_current(db: &Db) -> anyhow::Result<bool> {
     Ok(status(db).await?.iter().all(|step| step.applied))
 }
 
-/// Applies what is pending, then the features' own steps. With `dry_run` only says what is pending.
+/// Applies pending migrations, then runs the features' `after_migrations`. With `dry_run` it only reports what is pending.
 #[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "only SQLite's lock file lies beside the database"))]
-pub async fn run(db: &Db, url: &DatabaseUrl, steps: &[fn(Db) -> Step], dry_run: bool) -> anyhow::Result<Report> {
+pub async fn run<A: Send + Sync + 'static>(
+    db: &Db,
+    url: &DatabaseUrl,
+    features: &[&'static dyn Feature<A>],
+    dry_run: bool,
+) -> anyhow::Result<Report> {
     let mut report = Report { applied: pending(&status(db).await?), remarks: Vec::new() };
-    match db {
+    match &db.pools {
         #[cfg(feature = "postgres")]
-        Db::Pg(pool) if !report.applied.is_empty() => {
+        Pools::Postgres(pool) if !report.applied.is_empty() => {
             let mut connection = pool.acquire().await?;
             // Taking over a large table may take its time.
             sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
@@ -96,7 +101,7 @@ pub async fn run(db: &Db, url: &DatabaseUrl, steps: &[fn(Db) -> Step], dry_run: 
             report = outcome?;
         }
         #[cfg(feature = "sqlite")]
-        Db::Lite { write, .. } if !dry_run && !report.applied.is_empty() => {
+        Pools::Sqlite { write, .. } if !dry_run && !report.applied.is_empty() => {
             let _lock = lock_file(url).await?;
             // Another instance may have been first while this one waited.
             report.applied = pending(&status(db).await?);
@@ -105,8 +110,8 @@ pub async fn run(db: &Db, url: &DatabaseUrl, steps: &[fn(Db) -> Step], dry_run: 
         _ => {}
     }
     if !dry_run {
-        for step in steps {
-            step(db.clone()).await?;
+        for feature in features {
+            feature.after_migrations(db).await?;
         }
     }
     Ok(report)

@@ -1,12 +1,12 @@
-//! What can be set about the service's own accounts, but for their tokens and hashes, which `platform::auth` reads.
+//! Settings of the service's own accounts, except those of tokens and hashes, which `platform::auth` reads.
 
 use chrono::TimeDelta;
 use url::Url;
 
-use crate::platform::config::{Env, Section};
+use crate::platform::config::Env;
 
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct Settings {
     pub registration_open: bool,
     pub require_verified_email: bool,
     /// A session that is not used for this long ends.
@@ -17,8 +17,8 @@ pub struct Config {
     pub link_base: Option<Url>,
 }
 
-impl Section for Config {
-    fn read(env: &mut Env) -> Self {
+impl Settings {
+    pub fn read(env: &mut Env) -> Self {
         env.section("Authentication");
         let production = env.environment().is_production();
         let days = |days: u16| TimeDelta::days(days.into());

@@ -1,11 +1,12 @@
-//! `send_account_email`: the mails about an account. Whose the address is, and the link, are found out by the job: no row
-//! of the queue holds a link, and asking for one takes the same time for every address.
+//! `send_account_email`: the mails about an account. The job looks up the address and makes the link, so no row of the queue
+//! holds a link, and a request for one takes the same time for every address.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::service::links;
+use super::store;
 use super::tokens::{self, Purpose};
-use super::{service, store};
 use crate::app::App;
 use crate::app::jobs::{Fail, Job, New, Run};
 use crate::features::emails;
@@ -13,18 +14,18 @@ use crate::features::users::model::User;
 use crate::features::users::service as users;
 use crate::platform::error::Result;
 
-/// What a mail is about.
+/// The subject of a mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Letter {
+pub enum AccountEmail {
     VerifyEmail,
     ResetPassword,
     PasswordChanged,
-    /// Somebody has tried to register with the address of an account.
+    /// A registration was tried with the address of an account.
     EmailTaken,
 }
 
-impl Letter {
+impl AccountEmail {
     fn name(self) -> &'static str {
         match self {
             Self::VerifyEmail => "verify_email",
@@ -34,7 +35,7 @@ impl Letter {
         }
     }
 
-    /// The path of the link, and what its token is for.
+    /// The path of the link, and the purpose of its token.
     fn link(self) -> Option<(&'static str, Purpose)> {
         match self {
             Self::VerifyEmail => Some(("/verify-email", Purpose::VerifyEmail)),
@@ -47,24 +48,24 @@ impl Letter {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SendAccountEmail {
     #[serde(rename = "purpose")]
-    pub letter: Letter,
-    /// In its one form.
+    pub mail: AccountEmail,
+    /// In its normal form.
     pub email: String,
 }
 
 impl SendAccountEmail {
-    /// Promises the mail, unless the same one waits already.
+    /// Enqueues the mail, unless the same mail waits already.
     pub async fn enqueue(&self, app: &App) -> Result<()> {
-        let dedupe_key = Some(format!("{}:{}", self.letter.name(), self.email));
+        let dedupe_key = Some(format!("{}:{}", self.mail.name(), self.email));
         app.jobs.enqueue(&app.db, self, New { dedupe_key, ..New::default() }).await?;
         Ok(())
     }
 
-    /// Whether there is still a reason to write.
+    /// Whether the mail is still wanted.
     async fn is_due(&self, app: &App, user: &User) -> Result<bool> {
-        let unverified = match self.letter {
-            Letter::VerifyEmail => {
-                store::credentials(&app.db, user.id.clone()).await?.is_some_and(|known| known.email_verified_at.is_none())
+        let unverified = match self.mail {
+            AccountEmail::VerifyEmail => {
+                store::credentials(&app.db, &user.id).await?.is_some_and(|known| known.email_verified_at.is_none())
             }
             _ => true,
         };
@@ -72,7 +73,7 @@ impl SendAccountEmail {
     }
 }
 
-impl Job for SendAccountEmail {
+impl Job<App> for SendAccountEmail {
     const NAME: &'static str = "send_account_email";
 
     async fn run(self, app: App, run: Run) -> Result<Value, Fail> {
@@ -82,23 +83,23 @@ impl Job for SendAccountEmail {
             return unsent();
         }
         let name = users::salutation(&user.email, user.full_name.as_deref());
-        let (app_name, base) = (app.mailer.app_name(), service::link(&app, ""));
-        let (subject, mut data) = match self.letter {
-            Letter::VerifyEmail => ("Verify your e-mail address".to_owned(), json!({"name": name})),
-            Letter::ResetPassword => ("Reset Your Password".to_owned(), json!({"name": name})),
-            Letter::PasswordChanged => ("Your password was changed".to_owned(), json!({"name": name, "app_url": base})),
-            Letter::EmailTaken => (format!("You already have an account with {app_name}"), json!({"name": name, "app_url": base})),
+        let (app_name, base) = (app.mailer.app_name(), links::link(&app, ""));
+        let (subject, mut data) = match self.mail {
+            AccountEmail::VerifyEmail => ("Verify your e-mail address".to_owned(), json!({"name": name})),
+            AccountEmail::ResetPassword => ("Reset Your Password".to_owned(), json!({"name": name})),
+            AccountEmail::PasswordChanged => ("Your password was changed".to_owned(), json!({"name": name, "app_url": base})),
+            AccountEmail::EmailTaken => (format!("You already have an account with {app_name}"), json!({"name": name, "app_url": base})),
         };
-        if let Some((path, purpose)) = self.letter.link() {
+        if let Some((path, purpose)) = self.mail.link() {
             let token = tokens::mailed(&app.keys, purpose, run.id);
-            if !service::issue(&app, &user, purpose, &token).await? {
+            if !links::issue(&app, &user, purpose, &token).await? {
                 return unsent();
             }
-            let url = service::link(&app, &format!("{path}?token={token}"));
+            let url = links::link(&app, &format!("{path}?token={token}"));
             data[if purpose == Purpose::VerifyEmail { "verify_url" } else { "reset_url" }] = url.into();
             data["expires_in_hours"] = purpose.life().num_hours().into();
         }
-        // To the address of the account, never to the one that somebody typed.
-        emails::service::send_template(&app, &run, user.email, subject, self.letter.name(), data).await
+        // To the address of the account, never to the address that was typed in.
+        emails::service::send_template(&app, &run, user.email, subject, self.mail.name(), data).await
     }
 }

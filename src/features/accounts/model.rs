@@ -7,11 +7,22 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::features::users::model::UserRead;
-use crate::platform::id::Id;
+use crate::platform::id::{Id, Resource, UserId};
 
 pub type SessionId = Id<SessionRead>;
 
-/// How people can get in.
+impl Resource for SessionRead {
+    const NAME: &'static str = "Session";
+}
+
+/// What authorization needs to know of an open session. May be a few seconds old.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct OpenSession {
+    pub user_id: UserId,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Ways to register and log in.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"provider": "local", "registration_open": true, "email_verification_required": false, "password_min_length": 8}))]
 pub struct AuthConfig {
@@ -43,7 +54,7 @@ pub struct Login {
     pub password: String,
 }
 
-/// A refresh token, to be exchanged or given back.
+/// A refresh token, to be exchanged or revoked.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({"refresh_token": "AZnzsHweeyqS7m8PPBsqTQAAAAF3bWl0aCBhIHNpZ25hdHVyZSBvZiAzMiBieXRlcyE"}))]
 pub struct RefreshToken {
@@ -83,7 +94,7 @@ pub struct ChangePassword {
     pub new_password: String,
 }
 
-/// What a client needs to stay logged in.
+/// The tokens of a session.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "access_token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl", "token_type": "bearer", "expires_in": 900,
@@ -91,7 +102,7 @@ pub struct ChangePassword {
     "user": {"id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "email": "ada@example.com", "full_name": "Ada Lovelace", "avatar_url": null,
         "role": "user", "is_active": true, "subscription_plan": null, "subscription_status": null, "created_at": "2026-01-10T12:00:00.123456Z"}
 }))]
-pub struct Session {
+pub struct AuthSession {
     pub access_token: String,
     /// `bearer`.
     pub token_type: &'static str,
@@ -103,14 +114,14 @@ pub struct Session {
     pub user: UserRead,
 }
 
-/// What was done, for people.
+/// What was done, in words.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"message": "If that is possible, a mail is on its way"}))]
-pub struct Message {
+pub struct AuthMessage {
     pub message: &'static str,
 }
 
-/// What opens one WebSocket, as `?ticket=`.
+/// A credential that opens one WebSocket, as `?ticket=`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"ticket": "q1x0bWl0aCBhIHNpZ25hdHVyZSBvZiAzMiBieXRlcyE", "expires_in": 30}))]
 pub struct WsTicket {
@@ -119,17 +130,17 @@ pub struct WsTicket {
     pub expires_in: i64,
 }
 
-/// A device that is logged in.
+/// A logged-in device.
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct SessionRead {
     #[schema(value_type = String, format = "uuid")]
     pub id: SessionId,
     pub created_at: DateTime<Utc>,
-    /// The last time that it was refreshed.
+    /// When it was last refreshed.
     pub last_used_at: DateTime<Utc>,
     pub ip_address: Option<String>,
     pub user_agent: Option<String>,
-    /// Whether it is the one that asks.
+    /// Whether it is the session of this request.
     #[sqlx(default)]
     pub current: bool,
 }
@@ -139,11 +150,11 @@ pub struct SessionRead {
     "id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "created_at": "2026-01-10T12:00:00.123456Z", "last_used_at": "2026-01-10T12:00:00.123456Z",
     "ip_address": "203.0.113.7", "user_agent": "Mozilla/5.0", "current": true
 }]}))]
-pub struct Sessions {
+pub struct SessionList {
     pub items: Vec<SessionRead>,
 }
 
-/// Where a request comes from.
+/// The client of a request.
 #[derive(Debug, Clone)]
 pub struct Device {
     pub address: IpAddr,

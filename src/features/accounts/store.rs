@@ -2,26 +2,25 @@
 
 use chrono::{DateTime, Utc};
 
-use super::model::{SessionId, SessionRead};
+use super::model::{OpenSession, SessionId, SessionRead};
 use super::tokens::Purpose;
-use crate::features::users::model::UserId;
-use crate::platform::auth::own::OpenSession;
-use crate::platform::db::{Db, On, Tx, q};
+use crate::platform::db::{Db, Executor, Tx, query};
+use crate::platform::id::UserId;
 use crate::sql;
 
-/// Sessions that are listed at most, the last used ones.
+/// The largest number of sessions in the list.
 const LISTED: i64 = 100;
-/// Rows that one statement of the sweep removes.
+/// Rows that one statement of the sweep removes at most.
 const SWEEP: i64 = 1000;
 
-/// How a user proves who they are.
+/// A user's password and verification.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Credentials {
     pub password_hash: String,
     pub email_verified_at: Option<DateTime<Utc>>,
 }
 
-/// A row of `sessions`, as far as a refresh needs it.
+/// The columns of `sessions` that a refresh needs.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct SessionRow {
     pub id: SessionId,
@@ -45,19 +44,19 @@ pub struct NewSession {
     pub expires_at: DateTime<Utc>,
 }
 
-pub async fn credentials(on: impl Into<On<'_>>, user: UserId) -> sqlx::Result<Option<Credentials>> {
-    q(on, sql!("SELECT password_hash, email_verified_at FROM credentials WHERE user_id = $1")).bind(user).opt().await
+pub async fn credentials(on: impl Into<Executor<'_>>, user: &UserId) -> sqlx::Result<Option<Credentials>> {
+    query(on, sql!("SELECT password_hash, email_verified_at FROM credentials WHERE user_id = $1")).bind(user).fetch_optional().await
 }
 
 /// Sets the password, for the first time or anew. `verified_at` verifies an address that was not.
 pub async fn set_password(
-    on: impl Into<On<'_>>,
-    user: UserId,
-    hash: String,
+    on: impl Into<Executor<'_>>,
+    user: &UserId,
+    hash: &str,
     verified_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let set = q(
+    let set = query(
         on,
         sql!(
             "INSERT INTO credentials (user_id, password_hash, email_verified_at, password_changed_at) VALUES ($1, $2, $3, $4)
@@ -65,91 +64,97 @@ pub async fn set_password(
              email_verified_at = COALESCE(credentials.email_verified_at, excluded.email_verified_at)"
         ),
     );
-    set.bind(user).bind(hash).bind(verified_at).bind(now).exec().await?;
+    set.bind(user).bind(hash).bind(verified_at).bind(now).execute().await?;
     Ok(())
 }
 
-/// Replaces a hash by one of the same password, unless it is another one by now.
-pub async fn renew_hash(on: impl Into<On<'_>>, user: UserId, old: String, new: String) -> sqlx::Result<()> {
-    q(on, sql!("UPDATE credentials SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2"))
+/// Replaces a hash by another one of the same password, unless the password was changed meanwhile.
+pub async fn renew_hash(on: impl Into<Executor<'_>>, user: &UserId, old: &str, new: &str) -> sqlx::Result<()> {
+    query(on, sql!("UPDATE credentials SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2"))
         .bind(user)
         .bind(old)
         .bind(new)
-        .exec()
+        .execute()
         .await?;
     Ok(())
 }
 
-/// Marks the address as verified; says whether it was not before.
-pub async fn verify_email(on: impl Into<On<'_>>, user: UserId, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let verify = q(on, sql!("UPDATE credentials SET email_verified_at = $2 WHERE user_id = $1 AND email_verified_at IS NULL"));
-    Ok(verify.bind(user).bind(now).exec().await? == 1)
+/// Marks the address as verified; returns whether it was not verified before.
+pub async fn verify_email(on: impl Into<Executor<'_>>, user: &UserId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let verify = query(on, sql!("UPDATE credentials SET email_verified_at = $2 WHERE user_id = $1 AND email_verified_at IS NULL"));
+    Ok(verify.bind(user).bind(now).execute().await? == 1)
 }
 
-pub async fn insert_session(on: impl Into<On<'_>>, new: NewSession) -> sqlx::Result<()> {
-    let insert = q(
+pub async fn insert_session(on: impl Into<Executor<'_>>, new: &NewSession) -> sqlx::Result<()> {
+    let insert = query(
         on,
         sql!(
             "INSERT INTO sessions (id, user_id, seed, generation, user_agent, ip_address, created_at, last_used_at, expires_at)
              VALUES ($1, $2, $3, 0, $4, $5, $6, $6, $7)"
         ),
     );
-    let insert = insert.bind(new.id).bind(new.user_id).bind(new.seed).bind(new.user_agent).bind(new.ip_address);
-    insert.bind(new.now).bind(new.expires_at).exec().await?;
+    let insert = insert.bind(new.id).bind(&new.user_id).bind(&new.seed).bind(&new.user_agent).bind(&new.ip_address);
+    insert.bind(new.now).bind(new.expires_at).execute().await?;
     Ok(())
 }
 
-pub async fn session(on: impl Into<On<'_>>, id: SessionId) -> sqlx::Result<Option<SessionRow>> {
-    q(on, sql!("SELECT id, user_id, seed, generation, rotated_at, created_at, expires_at, revoked_at FROM sessions WHERE id = $1"))
+pub async fn session(on: impl Into<Executor<'_>>, id: SessionId) -> sqlx::Result<Option<SessionRow>> {
+    query(on, sql!("SELECT id, user_id, seed, generation, rotated_at, created_at, expires_at, revoked_at FROM sessions WHERE id = $1"))
         .bind(id)
-        .opt()
+        .fetch_optional()
         .await
 }
 
-/// What a request with an access token asks of its session.
-pub async fn open_session(on: impl Into<On<'_>>, id: SessionId) -> sqlx::Result<Option<OpenSession>> {
-    q(on, sql!("SELECT user_id, expires_at FROM sessions WHERE id = $1 AND revoked_at IS NULL")).bind(id).opt().await
+/// Returns the session if it is open.
+pub async fn open_session(on: impl Into<Executor<'_>>, id: SessionId) -> sqlx::Result<Option<OpenSession>> {
+    query(on, sql!("SELECT user_id, expires_at FROM sessions WHERE id = $1 AND revoked_at IS NULL")).bind(id).fetch_optional().await
 }
 
-/// Moves the session on by one generation, unless another request has done so or it has ended; says whether it did.
+/// Moves the session on by one generation, unless another request has done so or it has ended; returns whether it did.
 pub async fn rotate(
-    on: impl Into<On<'_>>,
+    on: impl Into<Executor<'_>>,
     id: SessionId,
     generation: i64,
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let rotate = q(
+    let rotate = query(
         on,
         sql!(
             "UPDATE sessions SET generation = generation + 1, rotated_at = $3, last_used_at = $3, expires_at = $4
              WHERE id = $1 AND generation = $2 AND revoked_at IS NULL AND expires_at > $3"
         ),
     );
-    Ok(rotate.bind(id).bind(generation).bind(now).bind(expires_at).exec().await? == 1)
+    Ok(rotate.bind(id).bind(generation).bind(now).bind(expires_at).execute().await? == 1)
 }
 
-/// Ends one session of a user; says whether it was open.
-pub async fn end(on: impl Into<On<'_>>, id: SessionId, user: UserId, reason: &'static str, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let end = q(
+/// Ends one session of a user; returns whether it was open.
+pub async fn end(
+    on: impl Into<Executor<'_>>,
+    id: SessionId,
+    user: &UserId,
+    reason: &'static str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let end = query(
         on,
         sql!(
             "UPDATE sessions SET revoked_at = $4, revoked_reason = $3
              WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $4"
         ),
     );
-    Ok(end.bind(id).bind(user).bind(reason).bind(now).exec().await? == 1)
+    Ok(end.bind(id).bind(user).bind(reason).bind(now).execute().await? == 1)
 }
 
-/// Ends every session of a user but the given one; says which.
+/// Ends every session of a user except the given one; returns the ended ones.
 pub async fn end_all(
-    on: impl Into<On<'_>>,
-    user: UserId,
+    on: impl Into<Executor<'_>>,
+    user: &UserId,
     but: Option<SessionId>,
     reason: &'static str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<SessionId>> {
-    let end = q(
+    let end = query(
         on,
         sql!(
             "UPDATE sessions SET revoked_at = $4, revoked_reason = $3
@@ -157,89 +162,97 @@ pub async fn end_all(
         ),
     );
     let but = but.map_or_else(String::new, |id| id.to_string());
-    let ended: Vec<(SessionId,)> = end.bind(user).bind(but).bind(reason).bind(now).all().await?;
+    let ended: Vec<(SessionId,)> = end.bind(user).bind(but).bind(reason).bind(now).fetch_all().await?;
     Ok(ended.into_iter().map(|(id,)| id).collect())
 }
 
-/// A user's open sessions, the last used one first.
-pub async fn open_sessions(on: impl Into<On<'_>>, user: UserId, now: DateTime<Utc>) -> sqlx::Result<Vec<SessionRead>> {
-    let rows = q(
+/// Returns a user's open sessions, most recently used first.
+pub async fn open_sessions(on: impl Into<Executor<'_>>, user: &UserId, now: DateTime<Utc>) -> sqlx::Result<Vec<SessionRead>> {
+    let rows = query(
         on,
         sql!(
             "SELECT id, created_at, last_used_at, ip_address, user_agent FROM sessions
              WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 ORDER BY last_used_at DESC, id DESC LIMIT $3"
         ),
     );
-    rows.bind(user).bind(now).bind(LISTED).all().await
+    rows.bind(user).bind(now).bind(LISTED).fetch_all().await
 }
 
-/// Keeps a mailed token; says whether it is new.
+/// Stores a mailed token; returns whether it is new.
 pub async fn insert_token(
-    on: impl Into<On<'_>>,
-    hash: String,
-    user: UserId,
+    on: impl Into<Executor<'_>>,
+    hash: &str,
+    user: &UserId,
     purpose: Purpose,
     expires_at: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let insert = q(
+    let insert = query(
         on,
         sql!("INSERT INTO one_time_tokens (token_hash, user_id, purpose, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"),
     );
-    Ok(insert.bind(hash).bind(user).bind(purpose).bind(expires_at).exec().await? == 1)
+    Ok(insert.bind(hash).bind(user).bind(purpose).bind(expires_at).execute().await? == 1)
 }
 
-/// Ends a user's unused tokens of one purpose, but for one.
-pub async fn end_tokens(on: impl Into<On<'_>>, user: UserId, purpose: Purpose, but: &str, now: DateTime<Utc>) -> sqlx::Result<()> {
-    let end =
-        q(on, sql!("UPDATE one_time_tokens SET used_at = $4 WHERE user_id = $1 AND purpose = $2 AND token_hash <> $3 AND used_at IS NULL"));
-    end.bind(user).bind(purpose).bind(but.to_owned()).bind(now).exec().await?;
+/// Ends a user's unused tokens of one purpose, except one.
+pub async fn end_tokens(on: impl Into<Executor<'_>>, user: &UserId, purpose: Purpose, but: &str, now: DateTime<Utc>) -> sqlx::Result<()> {
+    let end = query(
+        on,
+        sql!("UPDATE one_time_tokens SET used_at = $4 WHERE user_id = $1 AND purpose = $2 AND token_hash <> $3 AND used_at IS NULL"),
+    );
+    end.bind(user).bind(purpose).bind(but).bind(now).execute().await?;
     Ok(())
 }
 
 /// Ends every unused token of a user.
-pub async fn end_all_tokens(on: impl Into<On<'_>>, user: UserId, now: DateTime<Utc>) -> sqlx::Result<()> {
-    q(on, sql!("UPDATE one_time_tokens SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL")).bind(user).bind(now).exec().await?;
+pub async fn end_all_tokens(on: impl Into<Executor<'_>>, user: &UserId, now: DateTime<Utc>) -> sqlx::Result<()> {
+    query(on, sql!("UPDATE one_time_tokens SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL"))
+        .bind(user)
+        .bind(now)
+        .execute()
+        .await?;
     Ok(())
 }
 
-/// Whose unused token it is.
-pub async fn token_owner(on: impl Into<On<'_>>, hash: &str, purpose: Purpose, now: DateTime<Utc>) -> sqlx::Result<Option<UserId>> {
-    let owner =
-        q(on, sql!("SELECT user_id FROM one_time_tokens WHERE token_hash = $1 AND purpose = $2 AND used_at IS NULL AND expires_at > $3"));
-    let row: Option<(UserId,)> = owner.bind(hash.to_owned()).bind(purpose).bind(now).opt().await?;
+/// Returns the owner of an unused token.
+pub async fn token_owner(on: impl Into<Executor<'_>>, hash: &str, purpose: Purpose, now: DateTime<Utc>) -> sqlx::Result<Option<UserId>> {
+    let owner = query(
+        on,
+        sql!("SELECT user_id FROM one_time_tokens WHERE token_hash = $1 AND purpose = $2 AND used_at IS NULL AND expires_at > $3"),
+    );
+    let row: Option<(UserId,)> = owner.bind(hash).bind(purpose).bind(now).fetch_optional().await?;
     Ok(row.map(|(user,)| user))
 }
 
-/// Uses a token up; says whether it could be used.
-pub async fn use_token(on: impl Into<On<'_>>, hash: &str, purpose: Purpose, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let used = q(
+/// Uses a token up; returns whether it was valid.
+pub async fn use_token(on: impl Into<Executor<'_>>, hash: &str, purpose: Purpose, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let used = query(
         on,
         sql!("UPDATE one_time_tokens SET used_at = $3 WHERE token_hash = $1 AND purpose = $2 AND used_at IS NULL AND expires_at > $3"),
     );
-    Ok(used.bind(hash.to_owned()).bind(purpose).bind(now).exec().await? == 1)
+    Ok(used.bind(hash).bind(purpose).bind(now).execute().await? == 1)
 }
 
 pub async fn insert_ticket(
-    on: impl Into<On<'_>>,
-    hash: String,
-    user: UserId,
-    claims: String,
+    on: impl Into<Executor<'_>>,
+    hash: &str,
+    user: &UserId,
+    claims: &str,
     expires_at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let insert = q(on, sql!("INSERT INTO ws_tickets (ticket_hash, user_id, claims, expires_at) VALUES ($1, $2, $3, $4)"));
-    insert.bind(hash).bind(user).bind(claims).bind(expires_at).exec().await?;
+    let insert = query(on, sql!("INSERT INTO ws_tickets (ticket_hash, user_id, claims, expires_at) VALUES ($1, $2, $3, $4)"));
+    insert.bind(hash).bind(user).bind(claims).bind(expires_at).execute().await?;
     Ok(())
 }
 
-/// Takes a ticket out: of many who ask for it one gets it.
-pub async fn take_ticket(on: impl Into<On<'_>>, hash: String, now: DateTime<Utc>) -> sqlx::Result<Option<String>> {
-    let take = q(on, sql!("DELETE FROM ws_tickets WHERE ticket_hash = $1 AND expires_at > $2 RETURNING claims"));
-    let taken: Vec<(String,)> = take.bind(hash).bind(now).all().await?;
+/// Removes and returns a ticket: of several requests at once, one gets it.
+pub async fn take_ticket(on: impl Into<Executor<'_>>, hash: &str, now: DateTime<Utc>) -> sqlx::Result<Option<String>> {
+    let take = query(on, sql!("DELETE FROM ws_tickets WHERE ticket_hash = $1 AND expires_at > $2 RETURNING claims"));
+    let taken: Vec<(String,)> = take.bind(hash).bind(now).fetch_all().await?;
     Ok(taken.into_iter().next().map(|(claims,)| claims))
 }
 
-/// Removes everything of a user; says how many rows that was.
-pub async fn erase(tx: &mut Tx, user: &str) -> sqlx::Result<u64> {
+/// Removes everything of a user; returns the number of rows.
+pub async fn erase(tx: &mut Tx, user: &UserId) -> sqlx::Result<u64> {
     let mut rows = 0;
     for text in [
         sql!("DELETE FROM one_time_tokens WHERE user_id = $1"),
@@ -247,7 +260,7 @@ pub async fn erase(tx: &mut Tx, user: &str) -> sqlx::Result<u64> {
         sql!("DELETE FROM sessions WHERE user_id = $1"),
         sql!("DELETE FROM credentials WHERE user_id = $1"),
     ] {
-        rows += q(&mut *tx, text).bind(user.to_owned()).exec().await?;
+        rows += query(&mut *tx, text).bind(user).execute().await?;
     }
     Ok(rows)
 }
@@ -260,7 +273,7 @@ pub async fn sweep(db: &Db, now: DateTime<Utc>) -> sqlx::Result<u64> {
         sql!("DELETE FROM one_time_tokens WHERE token_hash IN (SELECT token_hash FROM one_time_tokens WHERE expires_at < $1 LIMIT $2)"),
         sql!("DELETE FROM ws_tickets WHERE ticket_hash IN (SELECT ticket_hash FROM ws_tickets WHERE expires_at < $1 LIMIT $2)"),
     ] {
-        rows += q(db, text).bind(now).bind(SWEEP).exec().await?;
+        rows += query(db, text).bind(now).bind(SWEEP).execute().await?;
     }
     Ok(rows)
 }

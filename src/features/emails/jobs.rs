@@ -8,14 +8,14 @@ use crate::app::App;
 use crate::app::jobs::{Fail, Job, Run};
 use crate::providers::email::mailer::Content;
 
-/// Greets a new user.
+/// Sends the welcome mail of a new user.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SendWelcomeEmail {
     pub email: String,
     pub name: String,
 }
 
-impl Job for SendWelcomeEmail {
+impl Job<App> for SendWelcomeEmail {
     const NAME: &'static str = "send_welcome_email";
 
     async fn run(self, app: App, run: Run) -> Result<Value, Fail> {
@@ -24,14 +24,14 @@ impl Job for SendWelcomeEmail {
     }
 }
 
-/// Brings a link that somebody else has made.
+/// Sends a link that another service has made.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SendPasswordResetEmail {
     pub email: String,
     pub reset_link: String,
 }
 
-impl Job for SendPasswordResetEmail {
+impl Job<App> for SendPasswordResetEmail {
     const NAME: &'static str = "send_password_reset_email";
     const SECRETS: &'static [&'static str] = &["reset_link"];
 
@@ -42,7 +42,7 @@ impl Job for SendPasswordResetEmail {
     }
 }
 
-/// Says anything: in a template, else as plain text.
+/// Sends any text: in a template, or as plain text.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SendNotificationEmail {
     pub email: String,
@@ -55,7 +55,7 @@ pub struct SendNotificationEmail {
     pub data: Option<Map<String, Value>>,
 }
 
-impl Job for SendNotificationEmail {
+impl Job<App> for SendNotificationEmail {
     const NAME: &'static str = "send_notification_email";
 
     async fn run(self, app: App, run: Run) -> Result<Value, Fail> {

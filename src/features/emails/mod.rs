@@ -1,17 +1,24 @@
-//! Mails that the service sends in the background: whoever wants one sent enqueues its job. No tables, no routes. Functions
-//! `send_welcome_email`, `send_password_reset_email`, `send_notification_email`.
+//! Mails that the service sends in the background: a feature that wants a mail sent enqueues its job. No tables, no routes.
+//! Functions `send_welcome_email`, `send_password_reset_email`, `send_notification_email`.
 
 mod jobs;
 pub mod service;
 
+use crate::app::App;
 use crate::app::feature::Feature;
+use crate::app::jobs::Registry;
 pub use jobs::{SendNotificationEmail, SendPasswordResetEmail, SendWelcomeEmail};
 
-pub const FEATURE: Feature = Feature {
-    jobs: |registry| {
+pub struct Emails;
+
+impl Feature<App> for Emails {
+    fn name(&self) -> &'static str {
+        "emails"
+    }
+
+    fn jobs(&self, registry: &mut Registry<App>) {
         registry.add::<SendWelcomeEmail>();
         registry.add::<SendPasswordResetEmail>();
         registry.add::<SendNotificationEmail>();
-    },
-    ..Feature::new("emails")
-};
+    }
+}

@@ -1,5 +1,5 @@
-//! Handing a mail over from a job: under the job's key, so that a vendor who knows such keys delivers it once, however
-//! many attempts it takes.
+//! Sends a mail from a job, under the job's key: a vendor that knows idempotency keys delivers it once, however many attempts
+//! it takes.
 
 use serde_json::{Value, json};
 
@@ -7,14 +7,14 @@ use crate::app::App;
 use crate::app::jobs::{Fail, Run};
 use crate::providers::email::mailer::{Content, Outgoing};
 
-/// One attempt; what it gives is the job's result.
+/// Makes one attempt; returns the job's result.
 pub async fn send(app: &App, run: &Run, to: String, subject: String, content: Content) -> Result<Value, Fail> {
     let mail = Outgoing { to, subject, content, from: None, key: Some(run.key()) };
     let sent = app.mailer.send(mail, app.clock.now()).await?;
     Ok(json!({"message_id": sent.message_id}))
 }
 
-/// As [`send`], of a template with the values of its variables.
+/// As [`send`], with a template and the values of its variables.
 pub async fn send_template(app: &App, run: &Run, to: String, subject: String, template: &str, data: Value) -> Result<Value, Fail> {
     send(app, run, to, subject, Content::Template { name: template.to_owned(), data }).await
 }

@@ -1,10 +1,10 @@
-//! Whether an upload is what it says it is, as far as its first bytes tell.
+//! Whether an upload has the declared type, judged by its first bytes.
 
-/// Bytes that are looked at.
-pub const LOOKED_AT: usize = 8192;
+/// Bytes that are read of an upload.
+pub const PREFIX: usize = 8192;
 
-/// Types that their first bytes tell: pictures, but for those that are text (SVG), and PDF.
-const TOLD: [&str; 11] = [
+/// Types that the first bytes prove: pictures except SVG, which is text, and PDF.
+const PROVABLE: [&str; 11] = [
     "application/pdf",
     "image/avif",
     "image/bmp",
@@ -29,7 +29,7 @@ fn known(declared: &str) -> Option<&'static str> {
         "image/heic" => "image/heif",
         other => other,
     };
-    TOLD.into_iter().find(|told| *told == name)
+    PROVABLE.into_iter().find(|provable| *provable == name)
 }
 
 /// Whether the first bytes of a file of this type tell that it is one.

@@ -1,7 +1,7 @@
-//! Files: a user's own uploads. The row is here, the bytes are in the storage (`providers::storage`), which clients send
-//! them to and fetch them from by signed permissions.
+//! Files: a user's own uploads. The row is here, the bytes are in the storage (`providers::storage`), which clients reach by
+//! presigned requests.
 //!
-//! Table `files`. Routes `/app/files…`, and `/public/storage…` for the local folder.
+//! Table `files`. Routes `/app/files…`, and `/public/storage…` for the local folder. Function `remove_objects`.
 
 mod content;
 pub mod model;
@@ -10,14 +10,49 @@ mod routes;
 pub mod service;
 mod store;
 
-use crate::app::feature::{Cleanup, Feature, When};
+use async_trait::async_trait;
+use serde_json::{Map, Value};
 
-pub const FEATURE: Feature = Feature {
-    public: routes::public::public,
-    app: routes::app::app,
-    export: |app, owner| Box::pin(async move { service::export(&app, &owner).await }),
-    erase: |app, tx, owner| Box::pin(service::erase(app, tx, owner)),
-    jobs: |registry| registry.add::<service::removal::RemoveObjects>(),
-    cleanup: &[Cleanup { when: When::Old, run: |app| Box::pin(async move { service::removal::purge_pending(&app).await }) }],
-    ..Feature::new("files")
-};
+use crate::app::App;
+use crate::app::feature::{Feature, Removed, When};
+use crate::app::jobs::Registry;
+use crate::platform::db::Tx;
+use crate::platform::error::Result;
+use crate::platform::http::Endpoints;
+use crate::platform::id::UserId;
+
+pub struct Files;
+
+#[async_trait]
+impl Feature<App> for Files {
+    fn name(&self) -> &'static str {
+        "files"
+    }
+
+    fn tags(&self) -> &'static [(&'static str, &'static str)] {
+        &[("files", "Own files")]
+    }
+
+    fn endpoints(&self) -> Endpoints<App> {
+        routes::endpoints()
+    }
+
+    fn jobs(&self, registry: &mut Registry<App>) {
+        registry.add::<service::removal::RemoveObjects>();
+    }
+
+    async fn export(&self, app: &App, user: &UserId) -> Result<Map<String, Value>> {
+        service::export(app, user).await
+    }
+
+    async fn erase(&self, app: &App, tx: &mut Tx, user: &UserId) -> Result<u64> {
+        service::erase(app, tx, user).await
+    }
+
+    async fn cleanup(&self, app: &App, when: When) -> Result<Removed> {
+        match when {
+            When::Old => service::removal::purge_pending(app).await,
+            When::Expired => Ok(Removed::default()),
+        }
+    }
+}

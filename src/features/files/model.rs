@@ -6,19 +6,33 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::features::users::model::UserId;
-use crate::platform::id::Id;
-use crate::providers::storage::Method;
+use crate::platform::http::list::{Listed, SortKey};
+use crate::platform::id::{Id, Resource, UserId};
+use crate::providers::storage::object::Method;
 
 pub type FileId = Id<File>;
 
-/// Whether the bytes have come.
+impl Resource for File {
+    const NAME: &'static str = "File";
+}
+
+/// Whether the bytes were uploaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
-pub enum Status {
+pub enum FileStatus {
     Pending,
     Uploaded,
+}
+
+impl FileStatus {
+    /// As the database has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Uploaded => "uploaded",
+        }
+    }
 }
 
 /// A row of `files`.
@@ -32,9 +46,19 @@ pub struct File {
     pub content_type: Option<String>,
     /// As declared; the true one once it is uploaded.
     pub size: i64,
-    pub status: Status,
+    pub status: FileStatus,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl Listed for File {
+    fn sort_key(&self) -> SortKey {
+        SortKey::Time(self.created_at)
+    }
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
 }
 
 impl File {
@@ -57,7 +81,7 @@ pub struct FileRead {
     pub content_type: Option<String>,
     /// Bytes: as declared while it is pending, then as they are.
     pub size: i64,
-    pub status: Status,
+    pub status: FileStatus,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -127,6 +151,6 @@ pub struct DownloadUrl {
 #[into_params(parameter_in = Query)]
 pub struct FileFilter {
     /// Only files whose bytes are awaited, or have come.
-    #[param(required = false, value_type = Status, inline)]
-    pub status: Option<Status>,
+    #[param(required = false, value_type = FileStatus, inline)]
+    pub status: Option<FileStatus>,
 }

@@ -1,8 +1,8 @@
 //! Names that came from outside: as they are shown, and as they may stand in a key.
 
-use crate::features::users::model::UserId;
 use crate::platform::crypto;
 use crate::platform::error::{Error, Result};
+use crate::platform::id::UserId;
 use crate::platform::text::has_control;
 
 /// The last segment of a file's name, as clients of all systems write paths. Marks that turn the direction of writing, with

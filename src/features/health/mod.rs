@@ -1,10 +1,28 @@
 //! Liveness and readiness, for balancers and orchestrators. No tables, no settings.
 //!
-//! Liveness touches nothing: a database that is down is no reason to restart the process. Readiness asks
-//! the database and Redis, each for two seconds at most.
+//! Liveness touches nothing: a database that is down is no reason to restart the process. Readiness asks the database and
+//! Redis, each with a time limit of two seconds.
 
 mod routes;
 
-use crate::app::feature::Feature;
+use utoipa_axum::routes;
 
-pub const FEATURE: Feature = Feature { public: routes::public, ..Feature::new("health") };
+use crate::app::App;
+use crate::app::feature::Feature;
+use crate::platform::http::{Endpoints, Policy};
+
+pub struct Health;
+
+impl Feature<App> for Health {
+    fn name(&self) -> &'static str {
+        "health"
+    }
+
+    fn tags(&self) -> &'static [(&'static str, &'static str)] {
+        &[("health", "Probes")]
+    }
+
+    fn endpoints(&self) -> Endpoints<App> {
+        Endpoints::new().add(Policy::probe(), routes!(routes::health)).add(Policy::probe(), routes!(routes::ready))
+    }
+}

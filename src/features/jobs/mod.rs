@@ -1,9 +1,26 @@
-//! The queue as administrators see it. Routes `/admin/jobs…`. The queue itself is `app::jobs`, and its command line
+//! The job queue for administrators. Routes `/admin/jobs…`. The queue itself is `app::jobs`, and its command line
 //! `omnistack jobs`; to remove only this API, remove this folder.
 
 mod model;
 mod routes;
 
-use crate::app::feature::Feature;
+use utoipa_axum::routes;
 
-pub const FEATURE: Feature = Feature { admin: routes::admin, ..Feature::new("jobs") };
+use crate::app::App;
+use crate::app::feature::Feature;
+use crate::platform::http::{Endpoints, Policy};
+
+pub struct Jobs;
+
+impl Feature<App> for Jobs {
+    fn name(&self) -> &'static str {
+        "jobs"
+    }
+
+    fn endpoints(&self) -> Endpoints<App> {
+        Endpoints::new()
+            .add(Policy::admin(), routes!(routes::list))
+            .add(Policy::admin(), routes!(routes::get, routes::cancel))
+            .add(Policy::admin(), routes!(routes::retry))
+    }
+}

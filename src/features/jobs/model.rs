@@ -1,4 +1,4 @@
-//! The two views of a job.
+//! The two views of a job: in the list, and its status.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,9 +6,9 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::jobs::model::{JobRow, Status};
-use crate::app::jobs::{JobId, Registry};
+use crate::app::jobs::{Catalog, JobId};
 
-/// Which jobs are wanted.
+/// Filter of the list of jobs.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct JobFilter {
@@ -18,7 +18,7 @@ pub struct JobFilter {
     /// Rows to pass over.
     #[param(minimum = 0, maximum = 2_147_483_647, default = 0, required = false, value_type = i64)]
     pub skip: Option<i64>,
-    /// Only jobs that stand so.
+    /// Only jobs of this status.
     #[param(inline, required = false, value_type = Status)]
     pub status: Option<Status>,
 }
@@ -31,7 +31,7 @@ pub struct JobList {
     pub total: i64,
 }
 
-/// A job and what it was given. Secrets among the arguments are masked.
+/// A job with its arguments. Secrets among them are masked.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "job_id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "function": "generate_daily_report", "args": [], "kwargs": {},
@@ -40,7 +40,7 @@ pub struct JobList {
 }))]
 pub struct JobInfo {
     #[serde(flatten)]
-    pub course: Course,
+    pub summary: JobSummary,
     /// Always empty: arguments have names.
     #[schema(value_type = Vec<Value>)]
     pub args: [Value; 0],
@@ -48,7 +48,7 @@ pub struct JobInfo {
     pub kwargs: Value,
 }
 
-/// How a job stands.
+/// The status of a job.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "job_id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "function": "generate_daily_report", "status": "complete",
@@ -57,13 +57,13 @@ pub struct JobInfo {
 }))]
 pub struct JobStatus {
     #[serde(flatten)]
-    pub course: Course,
+    pub summary: JobSummary,
     pub status: Status,
 }
 
-/// What both views tell.
+/// The members that both views share.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Course {
+pub struct JobSummary {
     #[schema(value_type = String)]
     pub job_id: JobId,
     pub function: String,
@@ -73,11 +73,11 @@ pub struct Course {
     pub finish_time: Option<DateTime<Utc>>,
     /// Null until it has ended, and where it was cancelled.
     pub success: Option<bool>,
-    /// What it gave, or why its latest attempt failed.
+    /// Its value, or why its latest attempt failed.
     pub result: Value,
 }
 
-impl From<JobRow> for Course {
+impl From<JobRow> for JobSummary {
     fn from(row: JobRow) -> Self {
         Self {
             result: row.outcome(),
@@ -92,18 +92,18 @@ impl From<JobRow> for Course {
 }
 
 impl JobInfo {
-    pub fn new(row: JobRow, registry: &Registry) -> Self {
-        Self { kwargs: registry.shown(&row.function, &row.kwargs), args: [], course: row.into() }
+    pub fn new(row: JobRow, catalog: &Catalog) -> Self {
+        Self { kwargs: catalog.shown(&row.function, &row.kwargs), args: [], summary: row.into() }
     }
 }
 
 impl From<JobRow> for JobStatus {
     fn from(row: JobRow) -> Self {
-        Self { status: row.status(), course: row.into() }
+        Self { status: row.status(), summary: row.into() }
     }
 }
 
-/// What became of a retry.
+/// The outcome of a retry.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"message": "Job enqueued again", "original_job_id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "new_job_id": "0199f3b0-8000-7d2a-9f2e-6f0f3c1b2a4d"}))]
 pub struct JobRetried {
@@ -116,6 +116,6 @@ pub struct JobRetried {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"message": "Job cancelled"}))]
-pub struct Message {
+pub struct JobMessage {
     pub message: &'static str,
 }

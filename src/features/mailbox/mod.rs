@@ -1,10 +1,28 @@
-//! Every mail that a local installation sends, to look at in a browser. Pages `/dev/mailbox…`, there only with
-//! ENVIRONMENT=local. No tables.
+//! The mails of a local installation, shown in a browser. Pages `/dev/mailbox…`, there only with ENVIRONMENT=local. No tables.
 
 mod model;
 mod routes;
 mod view;
 
-use crate::app::feature::Feature;
+use axum::routing::get;
+use http::Method;
 
-pub const FEATURE: Feature = Feature { pages: routes::pages, ..Feature::new("mailbox") };
+use crate::app::App;
+use crate::app::feature::Feature;
+use crate::platform::http::{Endpoints, Policy};
+
+pub struct Mailbox;
+
+impl Feature<App> for Mailbox {
+    fn name(&self) -> &'static str {
+        "mailbox"
+    }
+
+    fn endpoints(&self) -> Endpoints<App> {
+        let local = |app: &App| app.mailer.mailbox().is_some();
+        Endpoints::new()
+            .page_when(local, Policy::page(), "/dev/mailbox", [Method::GET], get(routes::list))
+            .page_when(local, Policy::page(), "/dev/mailbox.json", [Method::GET], get(routes::json))
+            .page_when(local, Policy::page(), "/dev/mailbox/{id}", [Method::GET], get(routes::one))
+    }
+}

@@ -2,33 +2,20 @@
 
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 
 use super::model::{Shown, Wanted};
 use super::view;
 use crate::app::App;
-use crate::app::feature::Pages;
 use crate::platform::error::{Error, Result};
 use crate::platform::http::{Json, PathParam, Query};
-use crate::providers::email::kept::Kept;
+use crate::providers::email::mailbox_store::Kept;
 
 /// The frame with a mail in it inherits this: no script runs in it either, and pictures are loaded as mail programs do.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; img-src https: http: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
-
-pub fn pages(app: &App) -> Pages {
-    if app.mailer.mailbox().is_none() {
-        return Vec::new();
-    }
-    vec![
-        ("/dev/mailbox", get(list).with_state(app.clone())),
-        ("/dev/mailbox.json", get(json).with_state(app.clone())),
-        ("/dev/mailbox/{id}", get(one).with_state(app.clone())),
-    ]
-}
 
 async fn kept(app: &App) -> Vec<Kept> {
     match app.mailer.mailbox() {
@@ -37,16 +24,16 @@ async fn kept(app: &App) -> Vec<Kept> {
     }
 }
 
-async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -> Result<Response> {
+pub async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -> Result<Response> {
     let mails = wanted.of(kept(&app).await);
     Ok(page(view::list(app.mailer.app_name(), wanted.to.as_deref(), &mails)?))
 }
 
-async fn json(State(app): State<App>, Query(wanted): Query<Wanted>) -> Response {
+pub async fn json(State(app): State<App>, Query(wanted): Query<Wanted>) -> Response {
     ([(CACHE_CONTROL, NO_STORE)], Json(wanted.of(kept(&app).await))).into_response()
 }
 
-async fn one(State(app): State<App>, PathParam(id): PathParam, Query(shown): Query<Shown>) -> Result<Response> {
+pub async fn one(State(app): State<App>, PathParam(id): PathParam, Query(shown): Query<Shown>) -> Result<Response> {
     let mail = match app.mailer.mailbox() {
         Some(mailbox) => mailbox.get(&id).await,
         None => None,

@@ -4,7 +4,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, context};
 
 use super::model::{Mails, View};
-use crate::providers::email::kept::Kept;
+use crate::providers::email::mailbox_store::Kept;
 
 const TEMPLATES: [(&str, &str); 3] = [
     ("frame.html", include_str!("templates/frame.html")),

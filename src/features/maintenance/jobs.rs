@@ -1,4 +1,4 @@
-//! The two functions that loop over the features' `cleanup` hooks.
+//! The two functions that call the features' `cleanup` hooks.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -7,14 +7,14 @@ use crate::app::App;
 use crate::app::feature::{Removed, When};
 use crate::app::jobs::{Fail, Job, Run};
 
-/// Rounds of one clean-up in one run, each of which removes a bounded number; what is left waits for the next run.
+/// Rounds of one clean-up in one run, each of which removes a bounded number; the rest waits for the next run.
 const ROUNDS: u32 = 10_000;
 
-/// Removes what has been kept long enough, and all that has expired.
+/// Removes records that were kept long enough, and expired ones.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct CleanupOldData {}
 
-impl Job for CleanupOldData {
+impl Job<App> for CleanupOldData {
     const NAME: &'static str = "cleanup_old_data";
 
     async fn run(self, app: App, _: Run) -> Result<Value, Fail> {
@@ -31,11 +31,11 @@ impl Job for CleanupOldData {
     }
 }
 
-/// Removes what has expired.
+/// Removes expired records.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct SweepExpired {}
 
-impl Job for SweepExpired {
+impl Job<App> for SweepExpired {
     const NAME: &'static str = "sweep_expired";
 
     async fn run(self, app: App, _: Run) -> Result<Value, Fail> {
@@ -44,13 +44,14 @@ impl Job for SweepExpired {
     }
 }
 
-/// One that fails does not keep the others from theirs; the attempt fails all the same.
+/// A clean-up that fails does not stop the others; the attempt fails all the same.
 async fn clean(app: &App, when: &[When]) -> Result<Removed, Fail> {
     let mut total = Removed::default();
     let mut failed = None;
-    for cleanup in app.features.iter().flat_map(|feature| feature.cleanup).filter(|cleanup| when.contains(&cleanup.when)) {
+    let all: Vec<_> = app.features.iter().flat_map(|feature| when.iter().map(move |when| (*feature, *when))).collect();
+    for (feature, when) in all {
         for _ in 0..ROUNDS {
-            match (cleanup.run)(app.clone()).await {
+            match feature.cleanup(app, when).await {
                 Ok(Removed { records: 0, .. }) => break,
                 Ok(removed) => {
                     total.records += removed.records;

@@ -1,32 +1,42 @@
-//! Clean-up: what has expired goes every hour, what has been kept long enough every week. What that is, each feature
-//! says in its `cleanup` hook. No tables, no routes. Functions `cleanup_old_data` and `sweep_expired`.
+//! Clean-up: expired records are removed every hour, records kept on purpose every week. Which ones, each feature says in its
+//! `cleanup` hook. No tables, no routes. Functions `cleanup_old_data` and `sweep_expired`.
 
 mod jobs;
 
-use crate::app::feature::{Cleanup, Feature, Removed, When};
+use async_trait::async_trait;
+
+use crate::app::App;
+use crate::app::feature::{Feature, Removed, When};
+use crate::app::jobs::{Registry, Schedules};
+use crate::platform::error::Result;
 use crate::platform::http::idempotency;
 
-/// What belongs to no feature: the queue's own rows, and answers kept for repeated requests.
-const CLEANUP: &[Cleanup] = &[
-    Cleanup {
-        when: When::Expired,
-        run: |app| Box::pin(async move { Ok(Removed { records: app.jobs.sweep_finished(&app.db).await?, bytes: 0 }) }),
-    },
-    Cleanup {
-        when: When::Expired,
-        run: |app| Box::pin(async move { Ok(Removed { records: idempotency::sweep(&app.db, app.clock.now()).await?, bytes: 0 }) }),
-    },
-];
+pub struct Maintenance;
 
-pub const FEATURE: Feature = Feature {
-    jobs: |registry| {
+#[async_trait]
+impl Feature<App> for Maintenance {
+    fn name(&self) -> &'static str {
+        "maintenance"
+    }
+
+    fn jobs(&self, registry: &mut Registry<App>) {
         registry.add::<jobs::CleanupOldData>();
         registry.add::<jobs::SweepExpired>();
-    },
-    cron: |schedules| {
+    }
+
+    fn schedules(&self, schedules: &mut Schedules<App>) {
         schedules.add::<jobs::CleanupOldData>("0 0 * * SUN");
         schedules.add::<jobs::SweepExpired>("0 * * * *");
-    },
-    cleanup: CLEANUP,
-    ..Feature::new("maintenance")
-};
+    }
+
+    /// Records that belong to no feature: finished jobs, and answers kept for repeated requests.
+    async fn cleanup(&self, app: &App, when: When) -> Result<Removed> {
+        match when {
+            When::Expired => {
+                let jobs = app.jobs.sweep_finished(&app.db).await?;
+                Ok(Removed::records(jobs + idempotency::sweep(&app.db, app.clock.now()).await?))
+            }
+            When::Old => Ok(Removed::default()),
+        }
+    }
+}

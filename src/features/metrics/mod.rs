@@ -1,7 +1,43 @@
-//! The metrics page for Prometheus, and whether it can be had. Setting: `METRICS_TOKEN`. No tables.
+//! The metrics page for Prometheus. Setting: `METRICS_TOKEN`. No tables.
 
 mod routes;
 
-use crate::app::feature::Feature;
+use utoipa_axum::routes;
 
-pub const FEATURE: Feature = Feature { public: routes::public, ..Feature::new("metrics") };
+use crate::app::App;
+use crate::app::feature::{Feature, Setup};
+use crate::platform::http::{Endpoints, Policy};
+use routes::PageState;
+
+pub struct Metrics;
+
+/// Names that dashboards may ask for before the feature that records them is installed; such a feature takes its lines out of
+/// here.
+const RESERVED: [(&str, &str, &str); 4] = [
+    ("llm_requests_total", "counter", "Requests to language models"),
+    ("llm_tokens_total", "counter", "Tokens used by language models"),
+    ("llm_request_duration_seconds", "histogram", "Duration of requests to language models"),
+    ("webhook_events_total", "counter", "Webhook events by provider, type and outcome"),
+];
+
+impl Feature<App> for Metrics {
+    fn name(&self) -> &'static str {
+        "metrics"
+    }
+
+    fn setup(&self, setup: &mut Setup<'_>) -> anyhow::Result<()> {
+        for (name, kind, help) in RESERVED {
+            setup.metrics.declare(name, kind, help);
+        }
+        setup.keep(PageState::new(setup.metrics));
+        Ok(())
+    }
+
+    fn tags(&self) -> &'static [(&'static str, &'static str)] {
+        &[("metrics", "For Prometheus")]
+    }
+
+    fn endpoints(&self) -> Endpoints<App> {
+        Endpoints::new().add(Policy::probe(), routes!(routes::metrics)).add(Policy::probe(), routes!(routes::metrics_health))
+    }
+}

@@ -5,20 +5,20 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::app::jobs::{Fail, Job, Run};
+use crate::platform::id::UserId;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ExportUserData {
-    pub user_id: String,
+    pub user_id: UserId,
 }
 
-impl Job for ExportUserData {
+impl Job<App> for ExportUserData {
     const NAME: &'static str = "export_user_data";
 
     async fn run(self, app: App, _: Run) -> Result<Value, Fail> {
-        // There from the start, so that the document has one shape whatever features are installed.
-        let mut document: Map<String, Value> = ["projects", "files"].map(|name| (name.to_owned(), json!([]))).into_iter().collect();
+        let mut document = Map::new();
         for feature in &app.features {
-            document.extend((feature.export)(app.clone(), self.user_id.clone()).await?);
+            document.extend(feature.export(&app, &self.user_id).await?);
         }
         if !document.contains_key("user") {
             return Ok(json!({"error": "User not found"}));

@@ -1,5 +1,5 @@
-//! A person's rights over their data: a copy of all of it (GDPR article 20), and its removal (article 17). What there
-//! is, each feature says in its `export` and `erase` hooks.
+//! Data rights: an export of all of a user's data (GDPR article 20), and its erasure (article 17). Each feature says in its
+//! `export` and `erase` hooks what it keeps.
 //!
 //! No tables. Routes `/app/users/me/export…`, function `export_user_data`, command `omnistack users erase`.
 
@@ -7,7 +7,25 @@ mod jobs;
 mod routes;
 pub mod service;
 
-use crate::app::feature::Feature;
+use utoipa_axum::routes;
 
-pub const FEATURE: Feature =
-    Feature { app: routes::app, jobs: |registry| registry.add::<jobs::ExportUserData>(), ..Feature::new("privacy") };
+use crate::app::App;
+use crate::app::feature::Feature;
+use crate::app::jobs::Registry;
+use crate::platform::http::{Endpoints, Policy};
+
+pub struct Privacy;
+
+impl Feature<App> for Privacy {
+    fn name(&self) -> &'static str {
+        "privacy"
+    }
+
+    fn endpoints(&self) -> Endpoints<App> {
+        Endpoints::new().add(Policy::user(), routes!(routes::request)).add(Policy::user(), routes!(routes::get))
+    }
+
+    fn jobs(&self, registry: &mut Registry<App>) {
+        registry.add::<jobs::ExportUserData>();
+    }
+}

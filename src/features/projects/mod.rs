@@ -1,4 +1,4 @@
-//! Projects: the example resource. A user's own rows, searched, paged, softly deleted.
+//! Projects: the example resource. A user's own rows: searched, paged, softly deleted.
 //!
 //! Table `projects`. Routes `/app/projects…`. To write your own resource, copy this folder. To remove it:
 //! `make without c=projects` shows what goes.
@@ -8,14 +8,56 @@ mod routes;
 pub mod service;
 mod store;
 
-use crate::app::feature::{Cleanup, Feature, When};
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use utoipa_axum::routes;
 
-pub const FEATURE: Feature = Feature {
-    app: routes::app,
-    export: |app, owner| Box::pin(async move { service::export(&app, &owner).await }),
-    erase: |_, tx, owner| Box::pin(async move { Ok(store::erase(tx, owner).await?) }),
-    seed: |app, owner| Box::pin(service::seed(app, owner)),
-    cleanup: &[Cleanup { when: When::Old, run: |app| Box::pin(async move { service::purge_deleted(&app).await }) }],
-    after_migrations: |db| Box::pin(service::fold_names(db)),
-    ..Feature::new("projects")
-};
+use crate::app::App;
+use crate::app::feature::{Feature, Removed, When};
+use crate::platform::actor::CurrentUser;
+use crate::platform::db::{Db, Tx};
+use crate::platform::error::Result;
+use crate::platform::http::{Endpoints, Policy};
+use crate::platform::id::UserId;
+
+pub struct Projects;
+
+#[async_trait]
+impl Feature<App> for Projects {
+    fn name(&self) -> &'static str {
+        "projects"
+    }
+
+    fn tags(&self) -> &'static [(&'static str, &'static str)] {
+        &[("projects", "Own projects")]
+    }
+
+    fn endpoints(&self) -> Endpoints<App> {
+        Endpoints::new()
+            .add(Policy::user(), routes!(routes::list, routes::create))
+            .add(Policy::user(), routes!(routes::get, routes::update, routes::delete))
+    }
+
+    async fn export(&self, app: &App, user: &UserId) -> Result<Map<String, Value>> {
+        service::export(app, user).await
+    }
+
+    async fn erase(&self, _: &App, tx: &mut Tx, user: &UserId) -> Result<u64> {
+        Ok(store::erase(tx, user).await?)
+    }
+
+    async fn seed(&self, app: &App, user: &CurrentUser) -> Result<Option<String>> {
+        service::seed(app, user).await
+    }
+
+    async fn cleanup(&self, app: &App, when: When) -> Result<Removed> {
+        match when {
+            When::Old => service::purge_deleted(app).await,
+            When::Expired => Ok(Removed::default()),
+        }
+    }
+
+    async fn after_migrations(&self, db: &Db) -> anyhow::Result<()> {
+        service::fold_names(db).await
+    }
+}

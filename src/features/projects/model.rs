@@ -1,22 +1,65 @@
-//! The project and the bodies that make and change it.
+//! The project: its row, what clients see of it, and the bodies that make and change it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::features::users::model::UserId;
+use crate::platform::http::list::{Listed, SortKey};
 use crate::platform::http::present;
-use crate::platform::id::Id;
+use crate::platform::id::{Id, Resource, UserId};
 
 pub type ProjectId = Id<Project>;
 
+/// A row of `projects`. Never sent as it is: a new column must not reach clients by accident.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Project {
+    pub id: ProjectId,
+    pub name: String,
+    pub description: Option<String>,
+    pub owner_id: UserId,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Resource for Project {
+    const NAME: &'static str = "Project";
+}
+
+impl Listed for Project {
+    fn sort_key(&self) -> SortKey {
+        SortKey::Time(self.created_at)
+    }
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// A row with the folded name by which a search orders it.
+#[derive(Debug, sqlx::FromRow)]
+pub struct ProjectWithSortKey {
+    #[sqlx(flatten)]
+    pub project: Project,
+    pub name_folded: String,
+}
+
+impl Listed for ProjectWithSortKey {
+    fn sort_key(&self) -> SortKey {
+        SortKey::Text(self.name_folded.clone())
+    }
+
+    fn id(&self) -> String {
+        self.project.id.to_string()
+    }
+}
+
 /// A project as its owner sees it.
-#[derive(Debug, Clone, Serialize, sqlx::FromRow, ToSchema)]
-#[schema(as = ProjectRead, example = json!({
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
     "id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "name": "Apollo", "description": "To the moon", "owner_id": "user_1",
     "created_at": "2026-01-10T12:00:00.123456Z", "updated_at": "2026-01-10T12:00:00.123456Z"
 }))]
-pub struct Project {
+pub struct ProjectRead {
     #[schema(value_type = String, format = "uuid")]
     pub id: ProjectId,
     pub name: String,
@@ -26,24 +69,29 @@ pub struct Project {
     pub updated_at: DateTime<Utc>,
 }
 
-/// A project with the form by which a search orders it.
-#[derive(sqlx::FromRow)]
-pub struct Found {
-    #[sqlx(flatten)]
-    pub project: Project,
-    pub name_folded: String,
+impl From<Project> for ProjectRead {
+    fn from(project: Project) -> Self {
+        Self {
+            id: project.id,
+            name: project.name,
+            description: project.description,
+            owner_id: project.owner_id,
+            created_at: project.created_at,
+            updated_at: project.updated_at,
+        }
+    }
 }
 
-impl From<Found> for Project {
-    fn from(found: Found) -> Self {
-        found.project
+impl From<ProjectWithSortKey> for ProjectRead {
+    fn from(row: ProjectWithSortKey) -> Self {
+        row.project.into()
     }
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({"name": "Apollo", "description": "To the moon"}))]
 pub struct CreateProject {
-    /// Not only white space. Need not be unique.
+    /// Must contain more than white space. Need not be unique.
     #[schema(min_length = 1, max_length = 255, pattern = r"\S")]
     pub name: String,
     #[serde(default)]

@@ -3,30 +3,30 @@
 use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
-use super::model::{CreateProject, Found, Project, ProjectId, UpdateProject};
+use super::model::{CreateProject, Project, ProjectId, ProjectRead, ProjectWithSortKey, UpdateProject};
 use super::store;
 use crate::app::App;
 use crate::app::feature::Removed;
-use crate::features::users::model::UserId;
-use crate::platform::db::{Db, On};
-use crate::platform::error::{Error, Result};
-use crate::platform::http::cursor::Position;
-use crate::platform::http::list::{end_of_time, time_of};
+use crate::platform::actor::CurrentUser;
+use crate::platform::db::{Db, Executor};
+use crate::platform::error::Result;
+use crate::platform::http::list::List;
+use crate::platform::id::{PathId, UserId};
 use crate::platform::text::{fold, like_contains};
 
-/// How long a deleted project can be brought back.
+/// Time for which a deleted project can be restored.
 const KEEP_DELETED: TimeDelta = TimeDelta::days(30);
 /// Projects read at once for an export.
 const EXPORT_PAGE: i64 = 500;
 
-/// Makes a project; `on` is the transaction of the request's idempotency key, if it has one.
-pub async fn create(app: &App, on: On<'_>, owner: &UserId, new: CreateProject) -> Result<Project> {
+/// Creates a project; `on` is the transaction of the request's idempotency key, if it has one.
+pub async fn create(app: &App, on: Executor<'_>, user: &CurrentUser, new: CreateProject) -> Result<Project> {
     let now = app.clock.now();
     let project = Project {
         id: ProjectId::new(),
         name: new.name,
         description: new.description,
-        owner_id: owner.clone(),
+        owner_id: user.id.clone(),
         created_at: now,
         updated_at: now,
     };
@@ -34,106 +34,74 @@ pub async fn create(app: &App, on: On<'_>, owner: &UserId, new: CreateProject) -
     Ok(project)
 }
 
-pub async fn get(app: &App, owner: &UserId, id: &str) -> Result<Project> {
-    match ProjectId::parse(id) {
-        Some(known) => store::by_id(&app.db, owner, known).await?.ok_or_else(|| not_found(id)),
-        None => Err(not_found(id)),
-    }
+pub async fn get(app: &App, user: &CurrentUser, id: ProjectId) -> Result<Project> {
+    store::by_id(&app.db, &user.id, id).await?.ok_or_else(|| id.not_found())
 }
 
-pub async fn update(app: &App, owner: &UserId, id: &str, change: UpdateProject) -> Result<Project> {
+pub async fn update(app: &App, user: &CurrentUser, id: ProjectId, change: UpdateProject) -> Result<Project> {
     if change.name.is_none() && change.description.is_none() {
-        return get(app, owner, id).await;
+        return get(app, user, id).await;
     }
-    let known = ProjectId::parse(id).ok_or_else(|| not_found(id))?;
-    store::update(&app.db, owner, known, change, app.clock.now()).await?.ok_or_else(|| not_found(id))
+    store::update(&app.db, &user.id, id, &change, app.clock.now()).await?.ok_or_else(|| id.not_found())
 }
 
-pub async fn delete(app: &App, owner: &UserId, id: &str) -> Result<()> {
-    let known = ProjectId::parse(id).ok_or_else(|| not_found(id))?;
-    if store::delete(&app.db, owner, known, app.clock.now()).await? { Ok(()) } else { Err(not_found(id)) }
+pub async fn delete(app: &App, user: &CurrentUser, id: ProjectId) -> Result<()> {
+    if store::delete(&app.db, &user.id, id, app.clock.now()).await? { Ok(()) } else { Err(id.not_found()) }
 }
 
-/// Newest first, with the exact total.
-pub async fn page(app: &App, owner: &UserId, limit: i64, skip: i64) -> Result<(Vec<Project>, i64)> {
-    Ok(store::page(&app.db, owner, limit, skip).await?)
+/// The owner's projects, newest first.
+pub fn list(owner: &UserId) -> List<Project> {
+    store::list(owner)
 }
 
-/// Newest first after a position: one row more than `limit`, if there is one.
-pub async fn page_after(app: &App, owner: &UserId, position: Option<Position>, limit: i64) -> Result<Vec<Project>> {
-    let (created_at, id) = match &position {
-        Some(position) => (time_of(position)?, position.id.as_str()),
-        None => (end_of_time(), ""),
-    };
-    Ok(store::page_after(&app.db, owner, created_at, id, limit + 1).await?)
+/// The owner's projects whose name contains the text, by name.
+pub fn search(owner: &UserId, text: &str) -> List<ProjectWithSortKey> {
+    store::search(owner, like_contains(&fold(text)))
 }
 
-/// Those whose name contains the text, by name, with the exact total.
-pub async fn search(app: &App, owner: &UserId, text: &str, limit: i64, skip: i64) -> Result<(Vec<Project>, i64)> {
-    Ok(store::search(&app.db, owner, &like_contains(&fold(text)), limit, skip).await?)
-}
-
-/// As [`search`] after a position: one row more than `limit`, if there is one.
-pub async fn search_after(app: &App, owner: &UserId, text: &str, position: Option<Position>, limit: i64) -> Result<Vec<Found>> {
-    let position = position.unwrap_or(Position { key: String::new(), id: String::new() });
-    Ok(store::search_after(&app.db, owner, &like_contains(&fold(text)), &position.key, &position.id, limit + 1).await?)
-}
-
-/// Every live project of the owner, for their copy of it.
-pub async fn export(app: &App, owner: &str) -> Result<Map<String, Value>> {
+/// Returns every project of the owner for the data export.
+pub async fn export(app: &App, owner: &UserId) -> Result<Map<String, Value>> {
     let mut projects = Vec::new();
-    let Some(owner) = UserId::parse(owner) else { return Ok(Map::new()) };
-    let (mut created_at, mut id) = (end_of_time(), String::new());
-    loop {
-        let page = store::page_after(&app.db, &owner, created_at, &id, EXPORT_PAGE).await?;
-        let Some(last) = page.last() else { break };
-        (created_at, id) = (last.created_at, last.id.to_string());
-        for project in &page {
-            projects.push(serde_json::to_value(project).map_err(anyhow::Error::new)?);
-        }
-    }
-    Ok([("projects".to_owned(), Value::Array(projects))].into_iter().collect())
+    store::list(owner).for_each(&app.db, EXPORT_PAGE, |project| projects.push(ProjectRead::from(project))).await?;
+    let projects = serde_json::to_value(projects).map_err(anyhow::Error::new)?;
+    Ok([("projects".to_owned(), projects)].into_iter().collect())
 }
 
-/// A few projects for somebody who has none.
-pub async fn seed(app: &App, owner: &str) -> Result<Option<String>> {
+/// Creates a few projects for a user who has none.
+pub async fn seed(app: &App, user: &CurrentUser) -> Result<Option<String>> {
     const EXAMPLES: [(&str, Option<&str>); 4] = [
         ("Apollo", Some("To the moon and back")),
         ("Gemini", Some("Two people at once")),
         ("Mercury", None),
         ("Übergang", Some("Letters beyond ASCII, for the search")),
     ];
-    let Some(owner) = UserId::parse(owner) else { return Ok(None) };
-    if store::page(&app.db, &owner, 1, 0).await?.1 > 0 {
+    if store::list(&user.id).rows(&app.db, 1, 0).await?.1 > 0 {
         return Ok(None);
     }
     for (name, description) in EXAMPLES {
         let new = CreateProject { name: name.to_owned(), description: description.map(str::to_owned) };
-        create(app, (&app.db).into(), &owner, new).await?;
+        create(app, (&app.db).into(), user, new).await?;
     }
     Ok(Some(format!("{} projects", EXAMPLES.len())))
 }
 
-/// Removes projects for good that were deleted long enough ago, a bounded number at a time.
+/// Removes projects that were deleted long enough ago, a bounded number at a time.
 pub async fn purge_deleted(app: &App) -> Result<Removed> {
-    Ok(Removed { records: store::purge_deleted(&app.db, app.clock.now() - KEEP_DELETED).await?, bytes: 0 })
+    Ok(Removed::records(store::purge_deleted(&app.db, app.clock.now() - KEEP_DELETED).await?))
 }
 
-/// Fills the search form of names that another service wrote.
-pub async fn fold_names(db: Db) -> anyhow::Result<()> {
+/// Fills in the folded names of rows that another service wrote.
+pub async fn fold_names(db: &Db) -> anyhow::Result<()> {
     loop {
-        let rows = store::unfolded(&db).await?;
+        let rows = store::unfolded(db).await?;
         if rows.is_empty() {
             return Ok(());
         }
-        let mut tx = db.begin().await?;
-        for (id, name) in rows {
-            store::set_name_folded(&mut tx, id, fold(&name)).await?;
-        }
-        tx.commit().await?;
+        crate::transaction!(db, |tx| {
+            for (id, name) in &rows {
+                store::set_name_folded(&mut *tx, id, &fold(name)).await?;
+            }
+            Ok(())
+        })?;
     }
-}
-
-fn not_found(id: &str) -> Error {
-    Error::not_found("Project", id)
 }

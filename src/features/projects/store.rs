@@ -1,185 +1,139 @@
-//! SQL of `projects`. The owner stands in every WHERE: a stranger's row is simply not found.
+//! SQL of `projects`. The owner is in every WHERE: another user's row is simply not found.
 
 use chrono::{DateTime, Utc};
 
-use super::model::{Found, Project, ProjectId, UpdateProject};
-use crate::features::users::model::UserId;
-use crate::platform::db::{Db, On, q};
-use crate::platform::http::list::Counted;
+use super::model::{Project, ProjectId, ProjectWithSortKey, UpdateProject};
+use crate::platform::db::{Executor, query};
+use crate::platform::http::list::{Filter, List, ListSql};
+use crate::platform::id::UserId;
 use crate::platform::text;
 use crate::sql;
 
-pub async fn insert(on: impl Into<On<'_>>, project: &Project) -> sqlx::Result<()> {
-    let insert = q(
+/// The columns of a [`Project`].
+const PROJECT: &str = "id, name, description, owner_id, created_at, updated_at";
+/// The rows of an owner that exist for them.
+const OWN: &str = "owner_id = $1 AND deleted_at IS NULL";
+/// Those among them whose folded name matches.
+const FOUND: &str = r"owner_id = $1 AND deleted_at IS NULL AND name_folded LIKE $2 ESCAPE '\'";
+
+pub async fn insert(on: impl Into<Executor<'_>>, project: &Project) -> sqlx::Result<()> {
+    let insert = query(
         on,
         sql!(
             "INSERT INTO projects (id, name, name_folded, description, owner_id, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6)"
         ),
     );
-    let insert = insert.bind(project.id).bind(project.name.clone()).bind(text::fold(&project.name)).bind(project.description.clone());
-    insert.bind(project.owner_id.clone()).bind(project.created_at).exec().await?;
+    let insert = insert.bind(project.id).bind(&project.name).bind(text::fold(&project.name)).bind(&project.description);
+    insert.bind(&project.owner_id).bind(project.created_at).execute().await?;
     Ok(())
 }
 
-pub async fn by_id(on: impl Into<On<'_>>, owner: &UserId, id: ProjectId) -> sqlx::Result<Option<Project>> {
-    q(on, sql!("SELECT id, name, description, owner_id, created_at, updated_at FROM projects WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL"))
-        .bind(id)
-        .bind(owner.clone())
-        .opt()
-        .await
+pub async fn by_id(on: impl Into<Executor<'_>>, owner: &UserId, id: ProjectId) -> sqlx::Result<Option<Project>> {
+    let row = query(on, sql!("SELECT ", PROJECT, " FROM projects WHERE ", OWN, " AND id = $2"));
+    row.bind(owner).bind(id).fetch_optional().await
 }
 
 pub async fn update(
-    on: impl Into<On<'_>>,
+    on: impl Into<Executor<'_>>,
     owner: &UserId,
     id: ProjectId,
-    change: UpdateProject,
+    change: &UpdateProject,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Project>> {
-    let folded = change.name.as_deref().map(text::fold);
-    q(
+    let update = query(
         on,
         sql!(
             "UPDATE projects SET name = COALESCE($3, name), name_folded = COALESCE($4, name_folded),
              description = CASE WHEN $5 THEN $6 ELSE description END, updated_at = $7
-             WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL
-             RETURNING id, name, description, owner_id, created_at, updated_at"
-        ),
-    )
-    .bind(id)
-    .bind(owner.clone())
-    .bind(change.name)
-    .bind(folded)
-    .bind(change.description.is_some())
-    .bind(change.description.flatten())
-    .bind(now)
-    .opt()
-    .await
-}
-
-/// Marks the project as deleted; says whether there was one.
-pub async fn delete(on: impl Into<On<'_>>, owner: &UserId, id: ProjectId, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let delete = q(on, sql!("UPDATE projects SET deleted_at = $3, updated_at = $3 WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL"));
-    Ok(delete.bind(id).bind(owner.clone()).bind(now).exec().await? == 1)
-}
-
-/// A page, newest first, and how many there are. One statement, but for pages past the end.
-pub async fn page(db: &Db, owner: &UserId, limit: i64, skip: i64) -> sqlx::Result<(Vec<Project>, i64)> {
-    let rows = q(
-        db,
-        sql!(
-            "SELECT id, name, description, owner_id, created_at, updated_at,
-             (SELECT COUNT(*) FROM projects WHERE owner_id = $1 AND deleted_at IS NULL) AS total
-             FROM projects WHERE owner_id = $1 AND deleted_at IS NULL ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3"
+             WHERE ",
+            OWN,
+            " AND id = $2 RETURNING ",
+            PROJECT
         ),
     );
-    let rows: Vec<Counted<Project>> = rows.bind(owner.clone()).bind(limit).bind(skip).all().await?;
-    let total = match rows.first() {
-        Some(row) => row.total,
-        None if skip == 0 => 0,
-        None => count(db, owner).await?,
-    };
-    Ok((rows.into_iter().map(|counted| counted.row).collect(), total))
+    let update = update.bind(owner).bind(id).bind(&change.name).bind(change.name.as_deref().map(text::fold));
+    let update = update.bind(change.description.is_some()).bind(change.description.as_ref().and_then(Option::as_ref));
+    update.bind(now).fetch_optional().await
 }
 
-async fn count(on: impl Into<On<'_>>, owner: &UserId) -> sqlx::Result<i64> {
-    let (total,): (i64,) =
-        q(on, sql!("SELECT COUNT(*) FROM projects WHERE owner_id = $1 AND deleted_at IS NULL")).bind(owner.clone()).one().await?;
-    Ok(total)
+/// Marks the project as deleted; returns whether there was one.
+pub async fn delete(on: impl Into<Executor<'_>>, owner: &UserId, id: ProjectId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let delete = query(on, sql!("UPDATE projects SET deleted_at = $3, updated_at = $3 WHERE ", OWN, " AND id = $2"));
+    Ok(delete.bind(owner).bind(id).bind(now).execute().await? == 1)
 }
 
-/// Projects older than the given one, newest first.
-pub async fn page_after(
-    on: impl Into<On<'_>>,
-    owner: &UserId,
-    created_at: DateTime<Utc>,
-    id: &str,
-    limit: i64,
-) -> sqlx::Result<Vec<Project>> {
-    q(
-        on,
-        sql!(
-            "SELECT id, name, description, owner_id, created_at, updated_at FROM projects
-             WHERE owner_id = $1 AND deleted_at IS NULL AND (created_at, id) < ($2, $3) ORDER BY created_at DESC, id DESC LIMIT $4"
+/// The owner's projects, newest first.
+pub fn list(owner: &UserId) -> List<Project> {
+    let sql = ListSql {
+        page: sql!(
+            "SELECT ",
+            PROJECT,
+            ", (SELECT COUNT(*) FROM projects WHERE ",
+            OWN,
+            ") AS total
+             FROM projects WHERE ",
+            OWN,
+            " ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3"
         ),
-    )
-    .bind(owner.clone())
-    .bind(created_at)
-    .bind(id.to_owned())
-    .bind(limit)
-    .all()
-    .await
-}
-
-/// A page of those whose folded name is like the pattern, by name, and how many there are.
-pub async fn search(db: &Db, owner: &UserId, pattern: &str, limit: i64, skip: i64) -> sqlx::Result<(Vec<Project>, i64)> {
-    let rows = q(
-        db,
-        sql!(
-            r"SELECT id, name, description, owner_id, created_at, updated_at,
-             (SELECT COUNT(*) FROM projects WHERE owner_id = $1 AND deleted_at IS NULL AND name_folded LIKE $2 ESCAPE '\') AS total
-             FROM projects WHERE owner_id = $1 AND deleted_at IS NULL AND name_folded LIKE $2 ESCAPE '\'
-             ORDER BY name_folded, id LIMIT $3 OFFSET $4"
+        count: sql!("SELECT COUNT(*) FROM projects WHERE ", OWN),
+        after: sql!(
+            "SELECT ",
+            PROJECT,
+            " FROM projects WHERE ",
+            OWN,
+            " AND (created_at, id) < ($2, $3)
+             ORDER BY created_at DESC, id DESC LIMIT $4"
         ),
-    );
-    let rows: Vec<Counted<Project>> = rows.bind(owner.clone()).bind(pattern.to_owned()).bind(limit).bind(skip).all().await?;
-    let total = match rows.first() {
-        Some(row) => row.total,
-        None if skip == 0 => 0,
-        None => count_found(db, owner, pattern).await?,
     };
-    Ok((rows.into_iter().map(|counted| counted.row).collect(), total))
+    List::newest_first("projects", sql).filter(owner.into())
 }
 
-async fn count_found(on: impl Into<On<'_>>, owner: &UserId, pattern: &str) -> sqlx::Result<i64> {
-    let count = q(on, sql!(r"SELECT COUNT(*) FROM projects WHERE owner_id = $1 AND deleted_at IS NULL AND name_folded LIKE $2 ESCAPE '\'"));
-    let (total,): (i64,) = count.bind(owner.clone()).bind(pattern.to_owned()).one().await?;
-    Ok(total)
-}
-
-/// Found projects after the given one, by name.
-pub async fn search_after(
-    on: impl Into<On<'_>>,
-    owner: &UserId,
-    pattern: &str,
-    name_folded: &str,
-    id: &str,
-    limit: i64,
-) -> sqlx::Result<Vec<Found>> {
-    q(
-        on,
-        sql!(
-            r"SELECT id, name, description, owner_id, created_at, updated_at, name_folded FROM projects
-             WHERE owner_id = $1 AND deleted_at IS NULL AND name_folded LIKE $2 ESCAPE '\' AND (name_folded, id) > ($3, $4)
+/// The owner's projects whose folded name is like the pattern, by name.
+pub fn search(owner: &UserId, pattern: String) -> List<ProjectWithSortKey> {
+    let sql = ListSql {
+        page: sql!(
+            "SELECT ",
+            PROJECT,
+            ", name_folded, (SELECT COUNT(*) FROM projects WHERE ",
+            FOUND,
+            ") AS total
+             FROM projects WHERE ",
+            FOUND,
+            " ORDER BY name_folded, id LIMIT $3 OFFSET $4"
+        ),
+        count: sql!("SELECT COUNT(*) FROM projects WHERE ", FOUND),
+        after: sql!(
+            "SELECT ",
+            PROJECT,
+            ", name_folded FROM projects WHERE ",
+            FOUND,
+            " AND (name_folded, id) > ($3, $4)
              ORDER BY name_folded, id LIMIT $5"
         ),
-    )
-    .bind(owner.clone())
-    .bind(pattern.to_owned())
-    .bind(name_folded.to_owned())
-    .bind(id.to_owned())
-    .bind(limit)
-    .all()
-    .await
+    };
+    List::by_text("projects", sql).filter(owner.into()).filter(Filter::Text(pattern))
 }
 
-/// Some projects whose search form another service left empty: id and name. A partial index holds only those. In order,
-/// so that two instances that fill at once cannot lock each other out.
-pub async fn unfolded(on: impl Into<On<'_>>) -> sqlx::Result<Vec<(String, String)>> {
-    q(on, sql!("SELECT id, name FROM projects WHERE name_folded = '' AND name <> '' ORDER BY id LIMIT 500")).all().await
+/// Returns id and name of some projects whose folded name another service left empty. A partial index holds only those rows.
+/// In order, so that two instances that fill them in at once cannot deadlock.
+pub async fn unfolded(on: impl Into<Executor<'_>>) -> sqlx::Result<Vec<(String, String)>> {
+    query(on, sql!("SELECT id, name FROM projects WHERE name_folded = '' AND name <> '' ORDER BY id LIMIT 500")).fetch_all().await
 }
 
-/// Unless somebody has renamed the project meanwhile.
-pub async fn set_name_folded(on: impl Into<On<'_>>, id: String, folded: String) -> sqlx::Result<u64> {
-    q(on, sql!("UPDATE projects SET name_folded = $2 WHERE id = $1 AND name_folded = ''")).bind(id).bind(folded).exec().await
+/// Sets the folded name, unless the project was renamed meanwhile.
+pub async fn set_name_folded(on: impl Into<Executor<'_>>, id: &str, folded: &str) -> sqlx::Result<u64> {
+    query(on, sql!("UPDATE projects SET name_folded = $2 WHERE id = $1 AND name_folded = ''")).bind(id).bind(folded).execute().await
 }
 
-/// A thousand at a time: the writer of SQLite is everybody's.
-pub async fn purge_deleted(on: impl Into<On<'_>>, before: DateTime<Utc>) -> sqlx::Result<u64> {
-    q(on, sql!("DELETE FROM projects WHERE id IN (SELECT id FROM projects WHERE deleted_at < $1 LIMIT 1000)")).bind(before).exec().await
+/// Removes up to 1000 rows. Batched, because SQLite has a single writer.
+pub async fn purge_deleted(on: impl Into<Executor<'_>>, before: DateTime<Utc>) -> sqlx::Result<u64> {
+    query(on, sql!("DELETE FROM projects WHERE id IN (SELECT id FROM projects WHERE deleted_at < $1 LIMIT 1000)"))
+        .bind(before)
+        .execute()
+        .await
 }
 
-/// Everything of the owner's, deleted or not.
-pub async fn erase(on: impl Into<On<'_>>, owner: &str) -> sqlx::Result<u64> {
-    q(on, sql!("DELETE FROM projects WHERE owner_id = $1")).bind(owner.to_owned()).exec().await
+/// Removes every row of the owner, deleted or not.
+pub async fn erase(on: impl Into<Executor<'_>>, owner: &UserId) -> sqlx::Result<u64> {
+    query(on, sql!("DELETE FROM projects WHERE owner_id = $1")).bind(owner).execute().await
 }

@@ -10,7 +10,7 @@ use crate::features::users;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct GenerateDailyReport {}
 
-impl Job for GenerateDailyReport {
+impl Job<App> for GenerateDailyReport {
     const NAME: &'static str = "generate_daily_report";
 
     async fn run(self, app: App, _: Run) -> Result<Value, Fail> {

@@ -1,12 +1,23 @@
-//! The daily report: how many people there are, came, and joined. No tables, no routes. Function
-//! `generate_daily_report`, at 09:00 UTC.
+//! The daily report: numbers of users. No tables, no routes. Function `generate_daily_report`, at 09:00 UTC.
 
 mod jobs;
 
+use crate::app::App;
 use crate::app::feature::Feature;
+use crate::app::jobs::{Registry, Schedules};
 
-pub const FEATURE: Feature = Feature {
-    jobs: |registry| registry.add::<jobs::GenerateDailyReport>(),
-    cron: |schedules| schedules.add::<jobs::GenerateDailyReport>("0 9 * * *"),
-    ..Feature::new("reports")
-};
+pub struct Reports;
+
+impl Feature<App> for Reports {
+    fn name(&self) -> &'static str {
+        "reports"
+    }
+
+    fn jobs(&self, registry: &mut Registry<App>) {
+        registry.add::<jobs::GenerateDailyReport>();
+    }
+
+    fn schedules(&self, schedules: &mut Schedules<App>) {
+        schedules.add::<jobs::GenerateDailyReport>("0 9 * * *");
+    }
+}

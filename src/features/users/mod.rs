@@ -1,20 +1,56 @@
-//! The user record: made at first sight of a verified token, shown and changed by its owner, run by administrators.
+//! The user record: made when a verified token is first seen, shown and changed by its owner, managed by administrators.
 //!
-//! Table `users`. Routes `/app/users/me` and `/admin/users…`. Nearly every feature stands on this one, so it
-//! cannot be removed; own profile fields go into `model.rs` and a migration.
+//! Table `users`. Routes `/app/users/me` and `/admin/users…`. Nearly every feature stands on this one, so it cannot be removed;
+//! own profile fields go into `model.rs` and a migration.
 
-pub mod extract;
 pub mod model;
+mod presence;
 mod routes;
 pub mod service;
+mod state;
 mod store;
 
-use crate::app::feature::Feature;
+use async_trait::async_trait;
+use serde_json::{Map, Value};
 
-pub const FEATURE: Feature = Feature {
-    app: routes::me::app,
-    admin: routes::admin::admin,
-    export: |app, id| Box::pin(async move { service::export(&app, &id).await }),
-    erase: |app, tx, id| Box::pin(service::erase(app, tx, id)),
-    ..Feature::new("users")
-};
+use crate::app::App;
+use crate::app::feature::{Feature, Setup};
+use crate::platform::db::Tx;
+use crate::platform::error::Result;
+use crate::platform::http::Endpoints;
+use crate::platform::id::UserId;
+use state::State;
+
+pub struct Users;
+
+#[async_trait]
+impl Feature<App> for Users {
+    fn name(&self) -> &'static str {
+        "users"
+    }
+
+    fn tags(&self) -> &'static [(&'static str, &'static str)] {
+        &[("users", "The current user"), ("admin", "For administrators")]
+    }
+
+    fn setup(&self, setup: &mut Setup<'_>) -> anyhow::Result<()> {
+        setup.keep(State::new(setup));
+        Ok(())
+    }
+
+    fn endpoints(&self) -> Endpoints<App> {
+        routes::endpoints()
+    }
+
+    async fn refresh_metrics(&self, app: &App) -> Result<()> {
+        service::refresh_metrics(app).await
+    }
+
+    async fn export(&self, app: &App, user: &UserId) -> Result<Map<String, Value>> {
+        service::export(app, user).await
+    }
+
+    async fn erase(&self, app: &App, tx: &mut Tx, user: &UserId) -> Result<u64> {
+        service::erase(app, tx, user).await
+    }
+}

@@ -5,25 +5,20 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::platform::auth::Role;
+use crate::platform::cache::Cached;
+use crate::platform::http::list::{Listed, SortKey};
 use crate::platform::http::present;
+use crate::platform::id::UserId;
 
-/// A user's id: the token's `sub`, any text of up to 255 characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, sqlx::Type, ToSchema)]
-#[serde(transparent)]
-#[sqlx(transparent)]
-pub struct UserId(String);
-
-impl UserId {
-    /// Nothing that a token could hold is refused; what it could not names nobody.
-    pub fn parse(text: &str) -> Option<Self> {
-        let sane = !text.is_empty() && text.chars().count() <= 255 && !crate::platform::text::has_control(text);
-        sane.then(|| Self(text.to_owned()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// Cached authorization state of a user. May be a few seconds old; never returned to clients.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Identity {
+    pub role: Role,
+    pub is_active: bool,
+    pub last_login_at: Option<DateTime<Utc>>,
 }
+
+impl Cached for Identity {}
 
 /// A row of `users`.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -34,6 +29,7 @@ pub struct User {
     pub avatar_url: Option<String>,
     pub role: Role,
     pub is_active: bool,
+    /// The vendors' ids and the plan are a copy: the features that sell plans write them, in the transaction of their own rows.
     pub stripe_customer_id: Option<String>,
     pub subscription_status: Option<String>,
     pub subscription_plan: Option<String>,
@@ -45,8 +41,18 @@ pub struct User {
     pub updated_at: DateTime<Utc>,
 }
 
+impl Listed for User {
+    fn sort_key(&self) -> SortKey {
+        SortKey::Time(self.created_at)
+    }
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
 /// A user as they see themselves.
-#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
+#[derive(Debug, Clone, Serialize, sqlx::FromRow, ToSchema)]
 #[schema(example = json!({
     "id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "email": "ada@example.com", "full_name": "Ada Lovelace", "avatar_url": "https://example.com/ada.png",
     "role": "user", "is_active": true, "subscription_plan": null, "subscription_status": null, "created_at": "2026-01-10T12:00:00.123456Z"
@@ -64,6 +70,10 @@ pub struct UserRead {
     pub subscription_status: Option<String>,
     pub created_at: DateTime<Utc>,
 }
+
+/// The caller's row, if it was read while the request was authenticated: then the request need not read it again.
+#[derive(Debug, Clone)]
+pub struct LoadedUser(pub UserRead);
 
 /// A user as administrators see them.
 #[derive(Debug, Serialize, ToSchema)]
@@ -86,35 +96,35 @@ pub struct UserReadAdmin {
 
 impl From<User> for UserRead {
     fn from(user: User) -> Self {
-        Self {
-            id: user.id,
-            email: user.email,
-            full_name: user.full_name,
-            avatar_url: user.avatar_url,
-            role: user.role,
-            is_active: user.is_active,
-            subscription_plan: user.subscription_plan,
-            subscription_status: user.subscription_status,
-            created_at: user.created_at,
-        }
+        UserReadAdmin::from(user).user
     }
 }
 
 impl From<User> for UserReadAdmin {
     fn from(user: User) -> Self {
         Self {
-            stripe_customer_id: user.stripe_customer_id.clone(),
-            apple_original_transaction_id: user.apple_original_transaction_id.clone(),
-            google_purchase_token: user.google_purchase_token.clone(),
+            user: UserRead {
+                id: user.id,
+                email: user.email,
+                full_name: user.full_name,
+                avatar_url: user.avatar_url,
+                role: user.role,
+                is_active: user.is_active,
+                subscription_plan: user.subscription_plan,
+                subscription_status: user.subscription_status,
+                created_at: user.created_at,
+            },
+            stripe_customer_id: user.stripe_customer_id,
+            apple_original_transaction_id: user.apple_original_transaction_id,
+            google_purchase_token: user.google_purchase_token,
             last_login_at: user.last_login_at,
             login_count: user.login_count,
             updated_at: user.updated_at,
-            user: user.into(),
         }
     }
 }
 
-/// What a user may change of themselves; absent members stay, `null` clears.
+/// The members of their profile that users can change; absent members stay, `null` clears.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(example = json!({"full_name": "Ada Lovelace", "avatar_url": "https://example.com/ada.png"}))]
 pub struct UpdateMe {
@@ -126,7 +136,7 @@ pub struct UpdateMe {
     pub avatar_url: Option<Option<String>>,
 }
 
-/// What an administrator may change of a user; absent members stay, `null` clears where it may.
+/// The members of a user that administrators can change; absent members stay, `null` clears a profile member.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[schema(example = json!({"role": "admin", "is_active": true}))]
 pub struct UpdateUser {
@@ -148,7 +158,7 @@ impl From<UpdateMe> for UpdateUser {
     }
 }
 
-/// Which users an administrator wants to see.
+/// Filter of the list of users.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct UserFilter {

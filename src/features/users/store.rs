@@ -2,13 +2,20 @@
 
 use chrono::{DateTime, Utc};
 
-use super::model::{UpdateUser, User, UserId, UserRead};
-use crate::platform::auth::{Identity, Role};
-use crate::platform::db::{Db, On, Tx, q};
-use crate::platform::http::list::Counted;
+use super::model::{Identity, UpdateUser, User, UserRead};
+use crate::platform::auth::Role;
+use crate::platform::db::{Db, Executor, Tx, query};
+use crate::platform::http::list::{Filter, List, ListSql};
+use crate::platform::id::UserId;
 use crate::sql;
 
-/// A user about to be made.
+/// The columns of a [`User`].
+const USER: &str = "id, email, full_name, avatar_url, role, is_active, stripe_customer_id, subscription_status, subscription_plan,
+    apple_original_transaction_id, google_purchase_token, last_login_at, login_count, created_at, updated_at";
+/// The columns of a [`UserRead`].
+const USER_READ: &str = "id, email, full_name, avatar_url, role, is_active, subscription_plan, subscription_status, created_at";
+
+/// A user about to be inserted.
 #[derive(Debug, Clone)]
 pub struct NewUser {
     pub id: UserId,
@@ -20,89 +27,74 @@ pub struct NewUser {
     pub login_count: i32,
 }
 
-/// Makes the user unless id or e-mail are taken; says whether it did.
-pub async fn insert(on: impl Into<On<'_>>, user: NewUser, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let made = q(
+/// Inserts the user unless id or e-mail address are taken; returns whether it did.
+pub async fn insert(on: impl Into<Executor<'_>>, user: &NewUser, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let made = query(
         on,
         sql!(
             "INSERT INTO users (id, email, full_name, avatar_url, role, is_active, last_login_at, login_count, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, TRUE, $6, $7, $8, $8) ON CONFLICT DO NOTHING"
         ),
     );
-    let made = made.bind(user.id).bind(user.email).bind(user.full_name).bind(user.avatar_url).bind(user.role);
-    Ok(made.bind(user.last_login_at).bind(user.login_count).bind(now).exec().await? == 1)
+    let made = made.bind(&user.id).bind(&user.email).bind(&user.full_name).bind(&user.avatar_url).bind(user.role);
+    Ok(made.bind(user.last_login_at).bind(user.login_count).bind(now).execute().await? == 1)
 }
 
-pub async fn identity(on: impl Into<On<'_>>, id: UserId) -> sqlx::Result<Option<Identity>> {
-    q(on, sql!("SELECT role, is_active, last_login_at FROM users WHERE id = $1")).bind(id).opt().await
+/// Whether there is such a user, and what authorization needs to know of them.
+pub async fn identity(on: impl Into<Executor<'_>>, id: &UserId) -> sqlx::Result<Option<Identity>> {
+    query(on, sql!("SELECT role, is_active, last_login_at FROM users WHERE id = $1")).bind(id).fetch_optional().await
 }
 
-pub async fn by_id(on: impl Into<On<'_>>, id: UserId) -> sqlx::Result<Option<User>> {
-    q(
-        on,
-        sql!(
-            "SELECT id, email, full_name, avatar_url, role, is_active, stripe_customer_id, subscription_status, subscription_plan,
-             apple_original_transaction_id, google_purchase_token, last_login_at, login_count, created_at, updated_at
-             FROM users WHERE id = $1"
-        ),
-    )
-    .bind(id)
-    .opt()
-    .await
+/// A user's own view together with their last login: one statement for authentication and answer.
+#[derive(sqlx::FromRow)]
+pub struct OwnRow {
+    #[sqlx(flatten)]
+    pub user: UserRead,
+    pub last_login_at: Option<DateTime<Utc>>,
 }
 
-pub async fn by_email(on: impl Into<On<'_>>, email: &str) -> sqlx::Result<Option<User>> {
-    q(
-        on,
-        sql!(
-            "SELECT id, email, full_name, avatar_url, role, is_active, stripe_customer_id, subscription_status, subscription_plan,
-             apple_original_transaction_id, google_purchase_token, last_login_at, login_count, created_at, updated_at
-             FROM users WHERE email = $1"
-        ),
-    )
-    .bind(email.to_owned())
-    .opt()
-    .await
+/// Reads the row that authenticates a user and answers `GET /app/users/me`.
+pub async fn own_row(on: impl Into<Executor<'_>>, id: &UserId) -> sqlx::Result<Option<OwnRow>> {
+    query(on, sql!("SELECT ", USER_READ, ", last_login_at FROM users WHERE id = $1")).bind(id).fetch_optional().await
 }
 
-/// The columns that a user sees of themselves, on the most asked route of all.
-pub async fn own_view(on: impl Into<On<'_>>, id: UserId) -> sqlx::Result<Option<UserRead>> {
-    q(
-        on,
-        sql!(
-            "SELECT id, email, full_name, avatar_url, role, is_active, subscription_plan, subscription_status, created_at
-             FROM users WHERE id = $1"
-        ),
-    )
-    .bind(id)
-    .opt()
-    .await
+pub async fn by_id(on: impl Into<Executor<'_>>, id: &UserId) -> sqlx::Result<Option<User>> {
+    query(on, sql!("SELECT ", USER, " FROM users WHERE id = $1")).bind(id).fetch_optional().await
 }
 
-/// The row as it is until the transaction ends: nobody else changes it meanwhile.
-pub async fn lock(db: &Db, tx: &mut Tx, id: UserId) -> sqlx::Result<Option<Identity>> {
+pub async fn by_email(on: impl Into<Executor<'_>>, email: &str) -> sqlx::Result<Option<User>> {
+    query(on, sql!("SELECT ", USER, " FROM users WHERE email = $1")).bind(email).fetch_optional().await
+}
+
+/// The columns that users see of themselves.
+pub async fn own_view(on: impl Into<Executor<'_>>, id: &UserId) -> sqlx::Result<Option<UserRead>> {
+    query(on, sql!("SELECT ", USER_READ, " FROM users WHERE id = $1")).bind(id).fetch_optional().await
+}
+
+/// Locks the row until the transaction ends.
+pub async fn lock(db: &Db, tx: &mut Tx, id: &UserId) -> sqlx::Result<Option<Identity>> {
     // SQLite's writing transaction has the whole file to itself, and knows no FOR UPDATE.
     let text = db.pick(
         sql!(pg: "SELECT role, is_active, last_login_at FROM users WHERE id = $1 FOR UPDATE"),
         sql!(lite: "SELECT role, is_active, last_login_at FROM users WHERE id = $1"),
     );
-    q(tx, text).bind(id).opt().await
+    query(tx, text).bind(id).fetch_optional().await
 }
 
-pub async fn id_of_email(on: impl Into<On<'_>>, email: &str) -> sqlx::Result<Option<UserId>> {
-    let row: Option<(UserId,)> = q(on, sql!("SELECT id FROM users WHERE email = $1")).bind(email.to_owned()).opt().await?;
+pub async fn id_of_email(on: impl Into<Executor<'_>>, email: &str) -> sqlx::Result<Option<UserId>> {
+    let row: Option<(UserId,)> = query(on, sql!("SELECT id FROM users WHERE email = $1")).bind(email).fetch_optional().await?;
     Ok(row.map(|(id,)| id))
 }
 
 /// Counts a login, unless another request has counted it meanwhile.
 pub async fn count_login(
-    on: impl Into<On<'_>>,
-    id: UserId,
+    on: impl Into<Executor<'_>>,
+    id: &UserId,
     at: DateTime<Utc>,
     only_after: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    q(
+    query(
         on,
         sql!(
             "UPDATE users SET login_count = login_count + 1, last_login_at = $2, updated_at = $4
@@ -113,21 +105,21 @@ pub async fn count_login(
     .bind(at)
     .bind(only_after)
     .bind(now)
-    .exec()
+    .execute()
     .await
 }
 
-/// Counts a login of an active user, whose row nobody changes until the transaction ends; says whether there is one.
-pub async fn count_own_login(on: impl Into<On<'_>>, id: UserId, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let count = q(
+/// Counts a login of an active user and locks the row until the transaction ends; returns whether there is such a user.
+pub async fn count_own_login(on: impl Into<Executor<'_>>, id: &UserId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let count = query(
         on,
         sql!("UPDATE users SET login_count = login_count + 1, last_login_at = $2, updated_at = $2 WHERE id = $1 AND is_active = TRUE"),
     );
-    Ok(count.bind(id).bind(now).exec().await? == 1)
+    Ok(count.bind(id).bind(now).execute().await? == 1)
 }
 
-pub async fn update(on: impl Into<On<'_>>, id: UserId, change: UpdateUser, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    q(
+pub async fn update(on: impl Into<Executor<'_>>, id: &UserId, change: &UpdateUser, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    query(
         on,
         sql!(
             "UPDATE users SET full_name = CASE WHEN $2 THEN $3 ELSE full_name END, avatar_url = CASE WHEN $4 THEN $5 ELSE avatar_url END,
@@ -136,97 +128,68 @@ pub async fn update(on: impl Into<On<'_>>, id: UserId, change: UpdateUser, now: 
     )
     .bind(id)
     .bind(change.full_name.is_some())
-    .bind(change.full_name.flatten())
+    .bind(change.full_name.as_ref().and_then(Option::as_ref))
     .bind(change.avatar_url.is_some())
-    .bind(change.avatar_url.flatten())
+    .bind(change.avatar_url.as_ref().and_then(Option::as_ref))
     .bind(change.role)
     .bind(change.is_active)
     .bind(now)
-    .exec()
+    .execute()
     .await
 }
 
-/// A page of all users, newest first, and how many there are.
-pub async fn page(db: &Db, active: Option<bool>, limit: i64, skip: i64) -> sqlx::Result<(Vec<User>, i64)> {
-    let rows = q(
-        db,
-        sql!(
-            "SELECT id, email, full_name, avatar_url, role, is_active, stripe_customer_id, subscription_status, subscription_plan,
-             apple_original_transaction_id, google_purchase_token, last_login_at, login_count, created_at, updated_at,
-             (SELECT COUNT(*) FROM users WHERE is_active = $1 OR $1 IS NULL) AS total
+/// All users, newest first; only active or only deactivated ones with `active`.
+pub fn list(active: Option<bool>) -> List<User> {
+    let sql = ListSql {
+        page: sql!(
+            "SELECT ",
+            USER,
+            ", (SELECT COUNT(*) FROM users WHERE is_active = $1 OR $1 IS NULL) AS total
              FROM users WHERE is_active = $1 OR $1 IS NULL ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3"
         ),
-    );
-    let rows: Vec<Counted<User>> = rows.bind(active).bind(limit).bind(skip).all().await?;
-    let total = match rows.first() {
-        Some(row) => row.total,
-        None if skip == 0 => 0,
-        None => count(db, active).await?,
-    };
-    Ok((rows.into_iter().map(|counted| counted.row).collect(), total))
-}
-
-async fn count(on: impl Into<On<'_>>, active: Option<bool>) -> sqlx::Result<i64> {
-    let (total,): (i64,) = q(on, sql!("SELECT COUNT(*) FROM users WHERE is_active = $1 OR $1 IS NULL")).bind(active).one().await?;
-    Ok(total)
-}
-
-/// Users older than the given one, newest first.
-pub async fn page_after(
-    on: impl Into<On<'_>>,
-    active: Option<bool>,
-    created_at: DateTime<Utc>,
-    id: &str,
-    limit: i64,
-) -> sqlx::Result<Vec<User>> {
-    q(
-        on,
-        sql!(
-            "SELECT id, email, full_name, avatar_url, role, is_active, stripe_customer_id, subscription_status, subscription_plan,
-             apple_original_transaction_id, google_purchase_token, last_login_at, login_count, created_at, updated_at
-             FROM users WHERE (is_active = $1 OR $1 IS NULL) AND (created_at, id) < ($2, $3) ORDER BY created_at DESC, id DESC LIMIT $4"
+        count: sql!("SELECT COUNT(*) FROM users WHERE is_active = $1 OR $1 IS NULL"),
+        after: sql!(
+            "SELECT ",
+            USER,
+            " FROM users WHERE (is_active = $1 OR $1 IS NULL) AND (created_at, id) < ($2, $3)
+             ORDER BY created_at DESC, id DESC LIMIT $4"
         ),
-    )
-    .bind(active)
-    .bind(created_at)
-    .bind(id.to_owned())
-    .bind(limit)
-    .all()
-    .await
+    };
+    List::newest_first("users", sql).filter(Filter::OptionalFlag(active))
 }
 
-/// Users by whether they are active.
-pub async fn count_by_status(on: impl Into<On<'_>>) -> sqlx::Result<Vec<(bool, i64)>> {
-    q(on, sql!("SELECT is_active, COUNT(*) FROM users GROUP BY is_active")).all().await
+/// The numbers of active and of deactivated users.
+pub async fn count_by_status(on: impl Into<Executor<'_>>) -> sqlx::Result<Vec<(bool, i64)>> {
+    query(on, sql!("SELECT is_active, COUNT(*) FROM users GROUP BY is_active")).fetch_all().await
 }
 
-/// Active subscriptions by plan.
-pub async fn count_by_plan(on: impl Into<On<'_>>) -> sqlx::Result<Vec<(String, i64)>> {
-    q(
+/// The numbers of active subscriptions by plan.
+pub async fn count_by_plan(on: impl Into<Executor<'_>>) -> sqlx::Result<Vec<(String, i64)>> {
+    query(
         on,
         sql!(
             "SELECT COALESCE(subscription_plan, 'free'), COUNT(*) FROM users
              WHERE subscription_status IN ('active', 'trialing') GROUP BY COALESCE(subscription_plan, 'free')"
         ),
     )
-    .all()
+    .fetch_all()
     .await
 }
 
-/// Whether there is any user at all.
-pub async fn any(on: impl Into<On<'_>>) -> sqlx::Result<bool> {
-    Ok(q(on, sql!("SELECT id FROM users LIMIT 1")).opt::<(UserId,)>().await?.is_some())
+/// Whether there is any user.
+pub async fn any(on: impl Into<Executor<'_>>) -> sqlx::Result<bool> {
+    Ok(query(on, sql!("SELECT id FROM users LIMIT 1")).fetch_optional::<(UserId,)>().await?.is_some())
 }
 
-/// Users in all, those who have logged in since one time, those who are new since another.
-pub async fn figures(on: impl Into<On<'_>>, active_since: DateTime<Utc>, new_since: DateTime<Utc>) -> sqlx::Result<(i64, i64, i64)> {
-    let counts = q(
+/// The numbers of all users, of those who logged in since `active_since`, and of those made since `new_since`.
+pub async fn figures(on: impl Into<Executor<'_>>, active_since: DateTime<Utc>, new_since: DateTime<Utc>) -> sqlx::Result<(i64, i64, i64)> {
+    let counts = query(
         on,
         sql!("SELECT COUNT(*), COUNT(CASE WHEN last_login_at >= $1 THEN 1 END), COUNT(CASE WHEN created_at >= $2 THEN 1 END) FROM users"),
     );
-    counts.bind(active_since).bind(new_since).one().await
+    counts.bind(active_since).bind(new_since).fetch_one().await
 }
 
-pub async fn erase(on: impl Into<On<'_>>, id: &str) -> sqlx::Result<u64> {
-    q(on, sql!("DELETE FROM users WHERE id = $1")).bind(id.to_owned()).exec().await
+pub async fn erase(on: impl Into<Executor<'_>>, id: &UserId) -> sqlx::Result<u64> {
+    query(on, sql!("DELETE FROM users WHERE id = $1")).bind(id).execute().await
 }

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Provider, Refusal};
+use super::config::Provider;
+use super::refusal::Refusal;
+use crate::platform::id::UserId;
 use crate::platform::text;
 
 /// What a user may do; a later one includes the earlier ones.
@@ -34,19 +35,10 @@ impl Role {
     }
 }
 
-/// The little that authorisation needs of a users row. May be a few seconds old: never answer from it.
-#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
-pub struct Identity {
-    pub role: Role,
-    pub is_active: bool,
-    pub last_login_at: Option<DateTime<Utc>>,
-}
-
 /// The believed part of a verified token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
-    /// The user's id: not empty, at most 255 characters, no control characters.
-    pub subject: Arc<str>,
+    pub subject: UserId,
     /// Trimmed and lower-cased.
     pub email: Option<String>,
     pub full_name: Option<String>,
@@ -63,9 +55,7 @@ pub struct Claims {
 impl Claims {
     pub(super) fn read(payload: &Map<String, Value>, provider: Provider) -> Result<Self, Refusal> {
         let subject = payload.get("sub").and_then(Value::as_str).ok_or(Refusal::Invalid("no subject"))?;
-        if subject.is_empty() || subject.chars().count() > 255 || text::has_control(subject) {
-            return Err(Refusal::Invalid("subject is out of bounds"));
-        }
+        let subject = UserId::parse(subject).ok_or(Refusal::Invalid("subject is out of bounds"))?;
         let session = match provider {
             Provider::Local => Some(payload.get("sid").and_then(Value::as_str).ok_or(Refusal::Invalid("no session"))?.into()),
             _ => None,
@@ -75,23 +65,16 @@ impl Claims {
         let full_name = first(&[&["name"], &["full_name"], &["user_metadata", "full_name"], &["user_metadata", "name"]]);
         let avatar_url = first(&[&["picture"], &["avatar_url"], &["user_metadata", "avatar_url"], &["user_metadata", "picture"]]);
         Ok(Self {
-            subject: subject.into(),
+            subject,
             email: email.map(text::fold_email).filter(|email| email.chars().count() <= 320),
             full_name: full_name.map(|name| text::cut(name, 255).to_owned()),
-            avatar_url: avatar_url.filter(|url| is_web_url(url)).map(str::to_owned),
+            avatar_url: avatar_url.filter(|url| text::is_web_url(url)).map(str::to_owned),
             role: trusted_role(payload, provider),
             session,
             issued_at: seconds(payload, "iat"),
             expires_at: seconds(payload, "exp").ok_or(Refusal::Invalid("no expiry"))?,
         })
     }
-}
-
-/// An absolute http or https URL of at most 2048 characters.
-pub fn is_web_url(text: &str) -> bool {
-    text.chars().count() <= 2048
-        && !text::has_control(text)
-        && url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// A numeric date (RFC 7519 §2) in whole seconds.

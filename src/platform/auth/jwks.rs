@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,8 +12,8 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::Refusal;
-use crate::platform::telemetry::metrics::METRICS;
+use super::refusal::Refusal;
+use crate::platform::outgoing::{Limits, Service};
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_DOCUMENT: usize = 1024 * 1024;
@@ -29,7 +29,7 @@ const MAX_BACKOFF: TimeDelta = TimeDelta::seconds(30);
 pub(super) struct KeySet {
     url: Url,
     life: TimeDelta,
-    http: reqwest::Client,
+    http: Service,
     state: RwLock<State>,
     fetching: Mutex<()>,
 }
@@ -50,7 +50,7 @@ struct Keys {
 }
 
 impl KeySet {
-    pub fn new(url: Url, life: Duration, http: reqwest::Client) -> Self {
+    pub fn new(url: Url, life: Duration, http: Service) -> Self {
         let life = TimeDelta::from_std(life).unwrap_or(TimeDelta::hours(1));
         Self { url, life, http, state: RwLock::default(), fetching: Mutex::new(()) }
     }
@@ -109,9 +109,7 @@ impl KeySet {
         if wait.is_some_and(|until| now < until) {
             return None;
         }
-        let started = Instant::now();
         let fetched = self.fetch().await;
-        METRICS.external("jwks", "fetch", fetched.is_ok(), started.elapsed().as_secs_f64());
         match fetched {
             Ok(keys) => {
                 let keys = Arc::new(keys);
@@ -130,14 +128,10 @@ impl KeySet {
     }
 
     async fn fetch(&self) -> anyhow::Result<Keys> {
-        let request = self.http.get(self.url.clone()).timeout(FETCH_TIMEOUT);
-        let mut response = request.send().await?.error_for_status()?;
-        let mut document = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            anyhow::ensure!(document.len() + chunk.len() <= MAX_DOCUMENT, "the key document is too large");
-            document.extend_from_slice(&chunk);
-        }
-        let document: serde_json::Value = serde_json::from_slice(&document).context("the key document is not JSON")?;
+        let limits = Limits { head: FETCH_TIMEOUT, silence: FETCH_TIMEOUT, total: FETCH_TIMEOUT, bytes: MAX_DOCUMENT };
+        let answer = self.http.send("fetch", limits, self.http.client().get(self.url.clone())).await?;
+        anyhow::ensure!(answer.status.is_success(), "the key document is answered with {}", answer.status.as_u16());
+        let document: serde_json::Value = serde_json::from_slice(&answer.body).context("the key document is not JSON")?;
         let keys = document.get("keys").and_then(|keys| keys.as_array()).context("the key document has no keys")?;
         // A key of a kind that we do not know is no reason to lose the others.
         let usable = keys.iter().take(MAX_KEYS).filter_map(|key| usable(serde_json::from_value(key.clone()).ok()?));

@@ -8,9 +8,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::{Config, KeySource};
+use super::config::{Config, KeySource};
 use crate::platform::config::Choice;
 use crate::platform::crypto::Keys;
+use crate::platform::id::UserId;
 
 pub const ISSUER: &str = "omnistack";
 pub const AUDIENCE: &str = "omnistack";
@@ -19,19 +20,12 @@ pub const TYPE: &str = "at+jwt";
 
 const PURPOSE: &str = "access-token";
 
-/// What a request needs to know of the open session that its token belongs to. May be a few seconds old.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct OpenSession {
-    pub user_id: String,
-    pub expires_at: DateTime<Utc>,
-}
-
 pub(super) fn verification_key(keys: &Keys) -> DecodingKey {
     DecodingKey::from_secret(&keys.derive(PURPOSE))
 }
 
 /// An access token of the service's own accounts: of an existing user, in one of their sessions.
-pub fn mint(keys: &Keys, subject: &str, email: &str, session: &str, now: DateTime<Utc>, life: Duration) -> anyhow::Result<String> {
+pub fn mint(keys: &Keys, subject: &UserId, email: &str, session: &str, now: DateTime<Utc>, life: Duration) -> anyhow::Result<String> {
     let header = Header { typ: Some(TYPE.to_owned()), ..Header::new(Algorithm::HS256) };
     let claims = json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "email": email, "sid": session, "jti": uuid::Uuid::now_v7().to_string(),
@@ -46,7 +40,7 @@ pub fn can_mint_for_issuer(config: &Config) -> bool {
 }
 
 /// A token as the configured issuer would sign it, for development: only where its secret is configured.
-pub fn mint_for_issuer(config: &Config, subject: &str, email: &str, now: DateTime<Utc>) -> anyhow::Result<String> {
+pub fn mint_for_issuer(config: &Config, subject: &UserId, email: &str, now: DateTime<Utc>) -> anyhow::Result<String> {
     let Some(KeySource::Hs256(secret)) = &config.keys else {
         anyhow::bail!("tokens come from the issuer ({}); only it holds the signing key", config.provider.name());
     };

@@ -1,5 +1,5 @@
-//! The one door to environment variables. Every component reads its section through [`Env`], which notes
-//! each variable it was asked for and collects *all* problems before the start fails.
+//! Environment variables. Every component reads its section through [`Env`], which notes each variable it was asked for and
+//! collects *all* problems before the start fails.
 //!
 //! From the notes come `.env.example`, `docs/configuration.md`, `omnistack config` and `omnistack doctor`,
 //! so none of them can name a variable that the code does not read.
@@ -101,11 +101,11 @@ impl Env {
         self.vars.contains_key(name)
     }
 
-    /// Records a problem unless the variable is set, for the choice made by `chooser` cannot do without it. Set, but broken, it is a
+    /// Records a problem unless the variable is set, because the choice made by `chooser` needs it. Set but broken, it is a
     /// problem already.
-    pub fn require(&mut self, variable: &str, chooser: &str, choice: impl Choice) {
+    pub fn require(&mut self, variable: &str, chooser: &str, choice: &str) {
         if !self.is_set(variable) {
-            let reason = format!("is required with {chooser}={}", choice.name());
+            let reason = format!("is required with {chooser}={choice}");
             self.problem(variable, reason, format!("Set it, or choose another {chooser}"));
         }
     }
@@ -131,7 +131,7 @@ impl Env {
     }
 }
 
-/// What reading the configuration brought to light.
+/// Everything that reading the configuration found.
 pub struct Findings {
     pub notes: Vec<Note>,
     pub problems: Vec<Problem>,
@@ -162,6 +162,18 @@ impl Var<'_> {
     pub fn checked<T: Value>(self, default: T, rule: impl Fn(&T) -> bool, wants: &str) -> T {
         let shown = self.shown_default.map_or_else(|| default.show(), str::to_owned);
         self.take(shown, rule, wants).unwrap_or(default)
+    }
+
+    /// One of these names; the first is the default.
+    pub fn one_of(mut self, names: &[&'static str]) -> &'static str {
+        let (given, default) = (self.env.vars.get(self.name).cloned(), names.first().copied().unwrap_or_default());
+        let known = given.as_deref().and_then(|given| names.iter().copied().find(|name| *name == given.trim()));
+        self.note(default.to_owned(), known.map(str::to_owned), false);
+        if given.is_some() && known.is_none() {
+            let remedy = format!("Correct it, or leave it unset for {default}");
+            self.env.problem(self.name, format!("must be one of {}", names.join(", ")), remedy);
+        }
+        known.unwrap_or(default)
     }
 
     /// The parsed value, or `None` where it is unset.
@@ -218,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_reported_and_no_value_is_told() {
+    fn problems_are_all_reported_without_values() {
         let mut env = env(&[("PORT", "eighty"), ("LIMIT", "0"), ("KEY", "hunter2")]);
         assert_eq!(env.var("PORT", "port").or(8000_u16), 8000);
         assert_eq!(env.var("LIMIT", "limit").checked(5_u32, |n| *n > 0, "at least 1"), 5);
@@ -230,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_value_counts_as_unset() {
+    fn empty_value_counts_as_unset() {
         let mut env = env(&[("PORT", "  ")]);
         assert_eq!(env.var("PORT", "port").or(8000_u16), 8000);
         assert!(env.finish().problems.is_empty());

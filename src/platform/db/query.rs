@@ -1,6 +1,5 @@
-//! One query: a registered text, its binds, where it runs, and how its rows come back.
+//! One query: a registered text, its arguments, where it runs, and how its rows come back.
 
-use std::sync::OnceLock;
 use std::time::Instant;
 
 use sqlx::Arguments as _;
@@ -9,79 +8,33 @@ use sqlx::postgres::{PgArguments, PgRow, Postgres};
 #[cfg(feature = "sqlite")]
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 
+use super::executor::{Executor, Target};
 #[cfg(feature = "postgres")]
-use super::is_contended;
-use super::stats::Stats;
-use super::tx::To;
-use super::{Db, On};
-
-/// Which engines a text is meant for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Only {
-    Both,
-    Pg,
-    Lite,
-}
-
-/// A registered SQL text; made by [`sql!`](crate::sql) only.
-pub struct Sql {
-    pub text: &'static str,
-    pub only: Only,
-    /// Where it stands in the source, for the test that prepares every text.
-    pub place: (&'static str, u32),
-    pub(super) stats: OnceLock<Stats>,
-}
-
-impl Sql {
-    pub const fn new(only: Only, text: &'static str, file: &'static str, line: u32) -> Self {
-        Self { text, only, place: (file, line), stats: OnceLock::new() }
-    }
-
-    pub(super) fn reads(&self) -> bool {
-        self.text.starts_with("SELECT")
-    }
-}
-
-/// The register of all texts.
-pub struct Registered(pub &'static Sql);
-
-inventory::collect!(Registered);
-
-/// Registers a text and gives a reference to it: `sql!("…")` for both engines, `sql!(pg: "…")` and
-/// `sql!(lite: "…")` for one.
-#[macro_export]
-macro_rules! sql {
-    ($text:literal) => { $crate::sql!(@ Both, $text) };
-    (pg: $text:literal) => { $crate::sql!(@ Pg, $text) };
-    (lite: $text:literal) => { $crate::sql!(@ Lite, $text) };
-    (@ $only:ident, $text:literal) => {{
-        static SQL: $crate::platform::db::Sql = $crate::platform::db::Sql::new($crate::platform::db::Only::$only, $text, file!(), line!());
-        ::inventory::submit! { $crate::platform::db::Registered(&SQL) }
-        &SQL
-    }};
-}
+use super::failure::is_contended;
+use super::pool::Pools;
+use super::sql::Sql;
 
 #[cfg(feature = "postgres")]
-pub trait PgBind: for<'q> sqlx::Encode<'q, Postgres> + sqlx::Type<Postgres> {}
+pub trait PgBind<'q>: sqlx::Encode<'q, Postgres> + sqlx::Type<Postgres> {}
 #[cfg(feature = "postgres")]
-impl<T: for<'q> sqlx::Encode<'q, Postgres> + sqlx::Type<Postgres>> PgBind for T {}
+impl<'q, T: sqlx::Encode<'q, Postgres> + sqlx::Type<Postgres>> PgBind<'q> for T {}
 #[cfg(not(feature = "postgres"))]
-pub trait PgBind {}
+pub trait PgBind<'q> {}
 #[cfg(not(feature = "postgres"))]
-impl<T> PgBind for T {}
+impl<T> PgBind<'_> for T {}
 
 #[cfg(feature = "sqlite")]
-pub trait LiteBind: for<'q> sqlx::Encode<'q, Sqlite> + sqlx::Type<Sqlite> {}
+pub trait SqliteBind<'q>: sqlx::Encode<'q, Sqlite> + sqlx::Type<Sqlite> {}
 #[cfg(feature = "sqlite")]
-impl<T: for<'q> sqlx::Encode<'q, Sqlite> + sqlx::Type<Sqlite>> LiteBind for T {}
+impl<'q, T: sqlx::Encode<'q, Sqlite> + sqlx::Type<Sqlite>> SqliteBind<'q> for T {}
 #[cfg(not(feature = "sqlite"))]
-pub trait LiteBind {}
+pub trait SqliteBind<'q> {}
 #[cfg(not(feature = "sqlite"))]
-impl<T> LiteBind for T {}
+impl<T> SqliteBind<'_> for T {}
 
-/// A value that every engine of this build takes.
-pub trait Bind: PgBind + LiteBind + Send {}
-impl<T: PgBind + LiteBind + Send> Bind for T {}
+/// A value that every engine of this build takes. References are fine: arguments are encoded when they are bound.
+pub trait Bind<'q>: PgBind<'q> + SqliteBind<'q> + Send {}
+impl<'q, T: PgBind<'q> + SqliteBind<'q> + Send> Bind<'q> for T {}
 
 #[cfg(feature = "postgres")]
 pub trait PgFromRow: for<'r> sqlx::FromRow<'r, PgRow> {}
@@ -93,48 +46,55 @@ pub trait PgFromRow {}
 impl<T> PgFromRow for T {}
 
 #[cfg(feature = "sqlite")]
-pub trait LiteFromRow: for<'r> sqlx::FromRow<'r, SqliteRow> {}
+pub trait SqliteFromRow: for<'r> sqlx::FromRow<'r, SqliteRow> {}
 #[cfg(feature = "sqlite")]
-impl<T: for<'r> sqlx::FromRow<'r, SqliteRow>> LiteFromRow for T {}
+impl<T: for<'r> sqlx::FromRow<'r, SqliteRow>> SqliteFromRow for T {}
 #[cfg(not(feature = "sqlite"))]
-pub trait LiteFromRow {}
+pub trait SqliteFromRow {}
 #[cfg(not(feature = "sqlite"))]
-impl<T> LiteFromRow for T {}
+impl<T> SqliteFromRow for T {}
 
 /// A row type that every engine of this build can fill: a tuple, or a struct with `derive(sqlx::FromRow)`.
-pub trait Row: PgFromRow + LiteFromRow + Send + Unpin {}
-impl<T: PgFromRow + LiteFromRow + Send + Unpin> Row for T {}
+pub trait Row: PgFromRow + SqliteFromRow + Send + Unpin {}
+impl<T: PgFromRow + SqliteFromRow + Send + Unpin> Row for T {}
 
 #[derive(Clone)]
 enum Args {
     #[cfg(feature = "postgres")]
-    Pg(PgArguments),
+    Postgres(PgArguments),
     #[cfg(feature = "sqlite")]
-    Lite(SqliteArguments),
+    Sqlite(SqliteArguments),
 }
 
-/// A query being put together; [`Q::all`], [`Q::opt`], [`Q::one`] and [`Q::exec`] run it.
-pub struct Q<'c> {
-    to: To<'c>,
+/// A query being put together; [`Query::fetch_all`], [`Query::fetch_optional`], [`Query::fetch_one`] and
+/// [`Query::execute`] run it.
+pub struct Query<'c> {
+    target: Target<'c>,
     sql: &'static Sql,
     args: Args,
     error: Option<sqlx::Error>,
 }
 
 /// Starts a query on the database or on an open transaction.
-pub fn q<'c>(on: impl Into<On<'c>>, sql: &'static Sql) -> Q<'c> {
-    let to = on.into().to;
-    let args = match &to {
+pub fn query<'c>(on: impl Into<Executor<'c>>, sql: &'static Sql) -> Query<'c> {
+    let target = on.into().target;
+    let args = match &target {
         #[cfg(feature = "postgres")]
-        To::Db(Db::Pg(_)) | To::Pg(_) => Args::Pg(PgArguments::default()),
+        Target::Postgres(..) => Args::Postgres(PgArguments::default()),
         #[cfg(feature = "sqlite")]
-        To::Db(Db::Lite { .. }) | To::Lite(_) => Args::Lite(SqliteArguments::default()),
+        Target::Sqlite(..) => Args::Sqlite(SqliteArguments::default()),
+        Target::Db(db) => match &db.pools {
+            #[cfg(feature = "postgres")]
+            Pools::Postgres(_) => Args::Postgres(PgArguments::default()),
+            #[cfg(feature = "sqlite")]
+            Pools::Sqlite { .. } => Args::Sqlite(SqliteArguments::default()),
+        },
     };
-    Q { to, sql, args, error: None }
+    Query { target, sql, args, error: None }
 }
 
-/// Sends the query where it belongs. A statement that starts with SELECT goes to SQLite's readers, all
-/// others to its writer. A single statement that lost against another transaction is run once more.
+/// Sends the query to its engine. A statement that starts with SELECT goes to SQLite's readers, all others to its writer.
+/// A single statement that lost against another transaction is run once more.
 macro_rules! run {
     ($q:ident, $query:path, $method:ident, $map:expr) => {{
         if let Some(error) = $q.error {
@@ -142,38 +102,45 @@ macro_rules! run {
         }
         let sql = $q.sql;
         let started = Instant::now();
-        let result = match ($q.to, $q.args) {
+        let (db, result) = match ($q.target, $q.args) {
+            (Target::Db(db), args) => (
+                db,
+                match (&db.pools, args) {
+                    #[cfg(feature = "postgres")]
+                    (Pools::Postgres(pool), Args::Postgres(args)) if sql.reads() => $query(sql.text, args).$method(pool).await.map($map),
+                    #[cfg(feature = "postgres")]
+                    (Pools::Postgres(pool), Args::Postgres(args)) => match $query(sql.text, args.clone()).$method(pool).await {
+                        Err(error) if is_contended(&error) => $query(sql.text, args).$method(pool).await.map($map),
+                        other => other.map($map),
+                    },
+                    #[cfg(feature = "sqlite")]
+                    (Pools::Sqlite { read, write }, Args::Sqlite(args)) => {
+                        $query(sql.text, args).$method(if sql.reads() { read } else { write }).await.map($map)
+                    }
+                    #[cfg(all(feature = "postgres", feature = "sqlite"))]
+                    _ => unreachable!("`query` pairs them"),
+                },
+            ),
             #[cfg(feature = "postgres")]
-            (To::Db(Db::Pg(pool)), Args::Pg(args)) if sql.reads() => $query(sql.text, args).$method(pool).await.map($map),
-            #[cfg(feature = "postgres")]
-            (To::Db(Db::Pg(pool)), Args::Pg(args)) => match $query(sql.text, args.clone()).$method(pool).await {
-                Err(error) if is_contended(&error) => $query(sql.text, args).$method(pool).await.map($map),
-                other => other.map($map),
-            },
-            #[cfg(feature = "postgres")]
-            (To::Pg(connection), Args::Pg(args)) => $query(sql.text, args).$method(connection).await.map($map),
+            (Target::Postgres(connection, db), Args::Postgres(args)) => (db, $query(sql.text, args).$method(connection).await.map($map)),
             #[cfg(feature = "sqlite")]
-            (To::Db(Db::Lite { read, write }), Args::Lite(args)) => {
-                $query(sql.text, args).$method(if sql.reads() { read } else { write }).await.map($map)
-            }
-            #[cfg(feature = "sqlite")]
-            (To::Lite(connection), Args::Lite(args)) => $query(sql.text, args).$method(connection).await.map($map),
+            (Target::Sqlite(connection, db), Args::Sqlite(args)) => (db, $query(sql.text, args).$method(connection).await.map($map)),
             #[cfg(all(feature = "postgres", feature = "sqlite"))]
-            _ => unreachable!("`q` pairs them"),
+            _ => unreachable!("`query` pairs them"),
         };
-        Stats::of(sql).observe(sql, started.elapsed(), result.as_ref().err());
+        db.stats.observe(sql, started.elapsed(), result.as_ref().err());
         result
     }};
 }
 
-impl Q<'_> {
+impl Query<'_> {
     /// Binds the next argument: the first call fills `$1`.
-    pub fn bind(mut self, value: impl Bind) -> Self {
+    pub fn bind<'q>(mut self, value: impl Bind<'q>) -> Self {
         let added = match &mut self.args {
             #[cfg(feature = "postgres")]
-            Args::Pg(args) => args.add(value),
+            Args::Postgres(args) => args.add(value),
             #[cfg(feature = "sqlite")]
-            Args::Lite(args) => args.add(value),
+            Args::Sqlite(args) => args.add(value),
         };
         if let Err(error) = added {
             self.error = Some(sqlx::Error::Encode(error));
@@ -181,25 +148,25 @@ impl Q<'_> {
         self
     }
 
-    /// Every row. The only way to read, also for one: sqlx' `fetch_one` and `fetch_optional` on SQLite stop
-    /// after the first row and miss an error at the statement's end, so that an `INSERT … RETURNING` whose
-    /// commit fails would look well.
-    pub async fn all<T: Row>(self) -> sqlx::Result<Vec<T>> {
+    /// Returns every row. The only way to read, also for one row: sqlx' `fetch_one` and `fetch_optional` on SQLite stop after
+    /// the first row and miss an error at the statement's end, so an `INSERT … RETURNING` whose commit fails would look
+    /// successful.
+    pub async fn fetch_all<T: Row>(self) -> sqlx::Result<Vec<T>> {
         run!(self, sqlx::query_as_with, fetch_all, std::convert::identity)
     }
 
-    /// The first row, if there is one.
-    pub async fn opt<T: Row>(self) -> sqlx::Result<Option<T>> {
-        Ok(self.all().await?.into_iter().next())
+    /// Returns the first row, if there is one.
+    pub async fn fetch_optional<T: Row>(self) -> sqlx::Result<Option<T>> {
+        Ok(self.fetch_all().await?.into_iter().next())
     }
 
-    /// The row that must be there.
-    pub async fn one<T: Row>(self) -> sqlx::Result<T> {
-        self.opt().await?.ok_or(sqlx::Error::RowNotFound)
+    /// Returns the first row; no row is an error.
+    pub async fn fetch_one<T: Row>(self) -> sqlx::Result<T> {
+        self.fetch_optional().await?.ok_or(sqlx::Error::RowNotFound)
     }
 
-    /// How many rows were changed.
-    pub async fn exec(self) -> sqlx::Result<u64> {
+    /// Returns the number of changed rows.
+    pub async fn execute(self) -> sqlx::Result<u64> {
         run!(self, sqlx::query_with, execute, |done| done.rows_affected())
     }
 }

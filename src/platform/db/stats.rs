@@ -1,18 +1,29 @@
-//! What is measured of every query: count, duration, errors, and a line in the log for slow ones.
+//! What is measured of every query: count, duration, errors, and a log line for slow ones.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 
-use super::Sql;
-use crate::platform::telemetry::metrics::METRICS;
+use super::failure::{is_contended, is_temporary};
+use super::sql::{self, Sql};
+use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::telemetry::millis;
 
 /// Longer queries are logged.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// The metric handles of one text, looked up once.
+const BUCKETS: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+
+/// The metric families of one database, and the handles of each text, looked up once.
 pub(super) struct Stats {
+    queries: IntCounterVec,
+    duration: HistogramVec,
+    errors: IntCounterVec,
+    handles: Box<[OnceLock<Handles>]>,
+}
+
+struct Handles {
     operation: &'static str,
     table: &'static str,
     count: IntCounter,
@@ -20,32 +31,40 @@ pub(super) struct Stats {
 }
 
 impl Stats {
-    pub fn of(sql: &'static Sql) -> &'static Self {
-        sql.stats.get_or_init(|| {
-            let (operation, table) = labels(sql.text);
-            Self {
-                operation,
-                table,
-                count: METRICS.db_queries.with_label_values(&[operation, table]),
-                duration: METRICS.db_query_duration.with_label_values(&[operation, table]),
-            }
-        })
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            queries: metrics.counter("db_queries_total", "Database queries", &["operation", "table"]),
+            duration: metrics.histogram("db_query_duration_seconds", "Duration of database queries", &["operation", "table"], BUCKETS),
+            errors: metrics.counter("db_errors_total", "Failed database queries by kind", &["error_type"]),
+            handles: (0..sql::count()).map(|_| OnceLock::new()).collect(),
+        }
     }
 
-    pub fn observe(&self, sql: &Sql, took: Duration, error: Option<&sqlx::Error>) {
-        self.count.inc();
-        self.duration.observe(took.as_secs_f64());
+    /// Records one query that has ended. The place for a query's trace span, too.
+    pub fn observe(&self, sql: &'static Sql, took: Duration, error: Option<&sqlx::Error>) {
+        let Some(handles) = self.handles.get(sql.index()) else { return };
+        let handles = handles.get_or_init(|| {
+            let (operation, table) = labels(sql.text);
+            Handles {
+                operation,
+                table,
+                count: self.queries.with_label_values(&[operation, table]),
+                duration: self.duration.with_label_values(&[operation, table]),
+            }
+        });
+        handles.count.inc();
+        handles.duration.observe(took.as_secs_f64());
         if let Some(error) = error {
-            METRICS.db_errors.with_label_values(&[kind(error)]).inc();
+            self.errors.with_label_values(&[kind(error)]).inc();
         }
         if took > SLOW {
-            tracing::warn!(operation = self.operation, table = self.table, duration_ms = millis(took), "slow query");
+            tracing::warn!(operation = handles.operation, table = handles.table, duration_ms = millis(took), "slow query");
         }
         tracing::debug!(sql = sql.text, duration_ms = millis(took), "query");
     }
 }
 
-/// Operation and first table of a text of ours: `SELECT … FROM users …` is (`SELECT`, `users`).
+/// Operation and first table of a text: `SELECT … FROM users …` is (`SELECT`, `users`).
 fn labels(text: &'static str) -> (&'static str, &'static str) {
     let mut words = text.split_whitespace();
     let operation = words.next().unwrap_or("OTHER");
@@ -64,8 +83,8 @@ fn kind(error: &sqlx::Error) -> &'static str {
         sqlx::Error::PoolClosed => "pool_closed",
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) => "connection",
         sqlx::Error::Database(db) if db.is_unique_violation() => "unique_violation",
-        sqlx::Error::Database(_) if super::is_contended(error) => "contended",
-        sqlx::Error::Database(_) if super::is_temporary(error) => "temporary",
+        sqlx::Error::Database(_) if is_contended(error) => "contended",
+        sqlx::Error::Database(_) if is_temporary(error) => "temporary",
         sqlx::Error::Database(_) => "database",
         _ => "other",
     }
@@ -76,10 +95,10 @@ mod tests {
     use super::labels;
 
     #[test]
-    fn operation_and_table_come_from_the_text() {
-        assert_eq!(labels("SELECT id FROM users WHERE id = $1"), ("SELECT", "users"));
-        assert_eq!(labels("INSERT INTO projects (id) VALUES ($1)"), ("INSERT", "projects"));
-        assert_eq!(labels("UPDATE users SET role = $1"), ("UPDATE", "users"));
+    fn labels_come_from_the_text() {
+        assert_eq!(labels("SELECT id FROM shelves WHERE id = $1"), ("SELECT", "shelves"));
+        assert_eq!(labels("INSERT INTO books (id) VALUES ($1)"), ("INSERT", "books"));
+        assert_eq!(labels("UPDATE shelves SET width = $1"), ("UPDATE", "shelves"));
         assert_eq!(labels("SELECT 1"), ("SELECT", "none"));
     }
 }

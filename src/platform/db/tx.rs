@@ -1,121 +1,100 @@
-//! Transactions, and what a query may run on: the database or an open transaction.
+//! Transactions: all of their changes become durable together, or none does.
 
-use super::Db;
-use crate::platform::error::Error;
+use super::executor::{Executor, Hook, Target};
+use super::pool::{Db, Pools};
 
-type Hook = Box<dyn FnOnce() + Send>;
-
-/// An open transaction. Dropped without [`Tx::commit`] it is rolled back and its hooks never run.
+/// An open transaction. Dropped without [`Tx::commit`] it is rolled back, and its hooks never run.
 pub struct Tx {
-    pub(super) connection: Connection,
+    connection: Connection,
+    db: Db,
     hooks: Vec<Hook>,
 }
 
-pub(super) enum Connection {
+enum Connection {
     #[cfg(feature = "postgres")]
-    Pg(sqlx::Transaction<'static, sqlx::Postgres>),
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
     #[cfg(feature = "sqlite")]
-    Lite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
 }
 
 impl Db {
-    /// A transaction that may write.
+    /// Opens a transaction that may write. For work that cannot run twice; all other code uses
+    /// [`transaction!`](crate::transaction).
     pub async fn begin(&self) -> sqlx::Result<Tx> {
-        let connection = match self {
+        let connection = match &self.pools {
             #[cfg(feature = "postgres")]
-            Self::Pg(pool) => Connection::Pg(pool.begin().await?),
+            Pools::Postgres(pool) => Connection::Postgres(pool.begin().await?),
             // IMMEDIATE: a deferred transaction that first reads fails with SQLITE_BUSY when it turns to write.
             #[cfg(feature = "sqlite")]
-            Self::Lite { write, .. } => Connection::Lite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Sqlite { write, .. } => Connection::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
         };
-        Ok(Tx { connection, hooks: Vec::new() })
+        Ok(Tx { connection, db: self.clone(), hooks: Vec::new() })
     }
 }
 
 impl Tx {
-    /// Makes the changes durable, then runs what waited for that.
+    /// Makes the changes durable, then runs the hooks.
     pub async fn commit(self) -> sqlx::Result<()> {
         match self.connection {
             #[cfg(feature = "postgres")]
-            Connection::Pg(transaction) => transaction.commit().await?,
+            Connection::Postgres(transaction) => transaction.commit().await?,
             #[cfg(feature = "sqlite")]
-            Connection::Lite(transaction) => transaction.commit().await?,
+            Connection::Sqlite(transaction) => transaction.commit().await?,
         }
         self.hooks.into_iter().for_each(|hook| hook());
         Ok(())
     }
 
-    /// Runs `hook` once the changes are durable: a cache drop, a publish, a wake-up.
+    /// Runs `hook` once the changes are durable: a cache invalidation, a publish, a wake-up.
     pub fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
         self.hooks.push(Box::new(hook));
     }
 }
 
-/// What a query runs on. Functions of a store take `impl Into<On<'_>>`: `&app.db` or `&mut tx`.
-pub struct On<'c> {
-    pub(super) to: To<'c>,
-    hooks: Option<&'c mut Vec<Hook>>,
-}
-
-/// What is to happen once a change is durable: after the commit of its transaction, else at once.
-pub struct AfterCommit<'c>(Option<&'c mut Vec<Hook>>);
-
-impl AfterCommit<'_> {
-    pub fn run(self, hook: impl FnOnce() + Send + 'static) {
-        match self.0 {
-            Some(hooks) => hooks.push(Box::new(hook)),
-            None => hook(),
-        }
-    }
-}
-
-impl<'c> On<'c> {
-    /// For a store whose change must be followed by something; to be run after its query succeeded.
-    pub fn after_commit(&mut self) -> AfterCommit<'c> {
-        AfterCommit(self.hooks.take())
-    }
-
-    pub fn is_postgres(&self) -> bool {
-        match &self.to {
-            To::Db(db) => db.is_postgres(),
-            #[cfg(feature = "postgres")]
-            To::Pg(_) => true,
-            #[cfg(feature = "sqlite")]
-            To::Lite(_) => false,
-        }
-    }
-}
-
-pub(super) enum To<'c> {
-    Db(&'c Db),
-    #[cfg(feature = "postgres")]
-    Pg(&'c mut sqlx::PgConnection),
-    #[cfg(feature = "sqlite")]
-    Lite(&'c mut sqlx::SqliteConnection),
-}
-
-impl<'c> From<&'c Db> for On<'c> {
-    fn from(db: &'c Db) -> Self {
-        Self { to: To::Db(db), hooks: None }
-    }
-}
-
-impl<'c> From<&'c mut Tx> for On<'c> {
+impl<'c> From<&'c mut Tx> for Executor<'c> {
     fn from(tx: &'c mut Tx) -> Self {
-        let to = match &mut tx.connection {
+        let target = match &mut tx.connection {
             #[cfg(feature = "postgres")]
-            Connection::Pg(transaction) => To::Pg(transaction),
+            Connection::Postgres(transaction) => Target::Postgres(transaction, &tx.db),
             #[cfg(feature = "sqlite")]
-            Connection::Lite(transaction) => To::Lite(transaction),
+            Connection::Sqlite(transaction) => Target::Sqlite(transaction, &tx.db),
         };
-        Self { to, hooks: Some(&mut tx.hooks) }
+        Self { target, hooks: Some(&mut tx.hooks) }
     }
 }
 
-/// Runs a whole transaction, and once more if it lost against another one.
-pub async fn retry_contended<T, F: Future<Output = Result<T, Error>>>(run: impl Fn() -> F) -> Result<T, Error> {
-    match run().await {
-        Err(Error::Contended) => run().await,
-        other => other,
-    }
+/// Runs a block in a transaction that may write: commits on `Ok`, rolls back on `Err`, and evaluates to the block's `Result`.
+///
+/// A transaction that lost against another one is run once more, so the block must have no effect outside of the transaction;
+/// [`Tx::after_commit`] is for those. `return` and `?` leave the block only.
+///
+/// ```ignore
+/// let user = transaction!(app.db, |tx| {
+///     let user = store::lock(tx, id).await?.ok_or_else(|| id.not_found())?;
+///     store::update(tx, id, &change).await?;
+///     Ok(user)
+/// })?;
+/// ```
+// A macro, because the future of an async closure that borrows its surroundings is not provably `Send` (rust-lang/rust#110338).
+#[macro_export]
+macro_rules! transaction {
+    ($db:expr, |$tx:ident| $work:block) => {{
+        let db: &$crate::platform::db::Db = &$db;
+        let mut last = false;
+        loop {
+            let outcome: $crate::platform::error::Result<_> = async {
+                let mut open = db.begin().await?;
+                let $tx = &mut open;
+                let worked: $crate::platform::error::Result<_> = async { $work }.await;
+                let value = worked?;
+                open.commit().await?;
+                Ok(value)
+            }
+            .await;
+            match outcome {
+                Err($crate::platform::error::Error::Contended) if !last => last = true,
+                outcome => break outcome,
+            }
+        }
+    }};
 }

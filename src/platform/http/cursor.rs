@@ -1,4 +1,4 @@
-//! Opaque positions in a list: the sort key of the last row seen, signed for exactly this list, caller and filter.
+//! Cursors: opaque positions in a list. The sort key of the last row seen, signed for exactly this list, caller and filter.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use crate::platform::error::{Error, Result};
 
 const MAC: usize = 16;
 
-/// Where a page starts: after the row with this main key and this id.
+/// Where a page starts: after the row with this sort key and this id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     pub key: String,
@@ -24,16 +24,16 @@ impl Cursors {
         Self(keys.derive("cursor"))
     }
 
-    /// `scope` names the list, whose it is and how it is filtered.
-    pub fn encode(&self, scope: &[&str], position: &Position) -> String {
+    /// `scope` is the list's name, then its filters.
+    pub fn encode(&self, scope: &[String], position: &Position) -> String {
         let body = format!("{}\n{}", position.id, position.key);
         let mut bytes = self.mac(scope, body.as_bytes()).to_vec();
         bytes.extend_from_slice(body.as_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// A cursor that is broken, forged or from another list is invalid.
-    pub fn decode(&self, scope: &[&str], cursor: &str) -> Result<Position> {
+    /// Fails for a cursor that is broken, forged or from another list.
+    pub fn decode(&self, scope: &[String], cursor: &str) -> Result<Position> {
         let read = || {
             let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
             let (mac, body) = bytes.split_at_checked(MAC)?;
@@ -43,8 +43,8 @@ impl Cursors {
         read().ok_or_else(|| Error::invalid("cursor", "cursor", "Not a cursor of this list"))
     }
 
-    fn mac(&self, scope: &[&str], body: &[u8]) -> [u8; MAC] {
-        let mut parts: Vec<&[u8]> = scope.iter().map(|part| part.as_bytes()).collect();
+    fn mac(&self, scope: &[String], body: &[u8]) -> [u8; MAC] {
+        let mut parts: Vec<&[u8]> = scope.iter().map(std::string::String::as_bytes).collect();
         parts.push(body);
         let mut short = [0; MAC];
         short.copy_from_slice(&crypto::mac(&self.0, &parts)[..MAC]);
@@ -63,19 +63,23 @@ mod tests {
         Cursors::new(&Keys::new(&SecretString::from("x".repeat(32))))
     }
 
+    fn scope(parts: &[&str]) -> Vec<String> {
+        parts.iter().map(|part| (*part).to_owned()).collect()
+    }
+
     proptest! {
         #[test]
-        fn a_cursor_reads_back_in_its_own_list_only(key in "\\PC*", id in "[a-z0-9|:-]{1,40}", user in "\\PC{1,20}", other in "\\PC{1,20}") {
+        fn cursor_is_valid_in_its_own_list_only(key in "\\PC*", id in "[a-z0-9|:-]{1,40}", user in "\\PC{1,20}", other in "\\PC{1,20}") {
             let position = Position { key, id };
-            let text = cursors().encode(&["projects", &user], &position);
-            prop_assert_eq!(cursors().decode(&["projects", &user], &text).ok(), Some(position));
-            prop_assert!(user == other || cursors().decode(&["projects", &other], &text).is_err());
-            prop_assert!(cursors().decode(&["files", &user], &text).is_err());
+            let text = cursors().encode(&scope(&["projects", &user]), &position);
+            prop_assert_eq!(cursors().decode(&scope(&["projects", &user]), &text).ok(), Some(position));
+            prop_assert!(user == other || cursors().decode(&scope(&["projects", &other]), &text).is_err());
+            prop_assert!(cursors().decode(&scope(&["files", &user]), &text).is_err());
         }
 
         #[test]
-        fn noise_is_no_cursor(text in "\\PC*") {
-            prop_assert!(cursors().decode(&["projects", "u"], &text).is_err());
+        fn noise_is_refused(text in "\\PC*") {
+            prop_assert!(cursors().decode(&scope(&["projects", "u"]), &text).is_err());
         }
     }
 }

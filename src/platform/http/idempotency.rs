@@ -1,14 +1,8 @@
-//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a repeated request gets the first answer
-//! again, and nothing is done twice.
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a repeated request gets the first answer again, and
+//! nothing is done twice.
 //!
-//! For requests that touch nothing but the database: key, answer and change are one transaction, and a
-//! parallel twin waits for it. Only successful answers are kept. A handler needs three lines:
-//!
-//! ```text
-//! let mut once = match Once::begin(&app.db, &app.keys, user.id(), body.key, now).await? { Start::Replay(answer) => return Ok(answer), Start::Run(once) => once };
-//! let project = service::create(&app, once.on(), ..).await?;
-//! once.finish(StatusCode::CREATED, &project).await
-//! ```
+//! For requests that change nothing but the database: key, answer and change are one transaction, and a parallel twin waits
+//! for it. Only successful answers are kept. A handler wraps its work in [`idempotent`].
 
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,15 +11,16 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 use crate::platform::crypto::{self, Keys};
-use crate::platform::db::{Db, On, Tx, q};
+use crate::platform::db::{Db, Executor, Tx, query};
 use crate::platform::error::{Error, Result};
+use crate::platform::id::UserId;
 use crate::sql;
 
 /// How long an answer is kept.
-const LIFE: TimeDelta = TimeDelta::hours(24);
+const TTL: TimeDelta = TimeDelta::hours(24);
 const PURPOSE: &str = "idempotency-answer";
 
-/// The key of a request, and what the request was.
+/// The key of a request, and a fingerprint of the request.
 #[derive(Debug, Clone)]
 pub struct Key {
     key: String,
@@ -34,7 +29,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// `None` without the header; invalid unless it is 1 to 255 visible ASCII characters.
+    /// Reads the header; `None` without it. Fails unless it is 1 to 255 visible ASCII characters.
     pub fn read(parts: &Parts, body: &[u8]) -> Result<Option<Self>> {
         let Some(value) = parts.headers.get("idempotency-key") else { return Ok(None) };
         let key = value.to_str().ok().filter(|key| (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()));
@@ -47,26 +42,83 @@ impl Key {
     }
 }
 
-/// What to do with a request.
-pub enum Start {
-    /// It was done before: this is the first answer.
-    Replay(Response),
-    Run(Once),
+/// What answers of repeated requests need: where they are kept, and how they are encrypted.
+#[derive(Clone, Copy)]
+pub struct Store<'a> {
+    pub db: &'a Db,
+    pub keys: &'a Keys,
+    pub now: DateTime<Utc>,
 }
 
-/// A request about to do its work, in a transaction if it carries a key.
-pub struct Once(Work);
+/// The answer of a request that created something.
+pub struct Created<T> {
+    pub body: T,
+    /// The path of what was created.
+    pub location: Option<String>,
+}
 
-#[expect(clippy::large_enum_variant, reason = "lives on the stack of one request")]
-enum Work {
-    /// Without a key: single statements, no transaction.
-    Plain(Db),
-    Keyed {
-        tx: Tx,
-        user: String,
-        key: Key,
-        keys: Keys,
-    },
+/// Runs `work` once for each key of a user and answers 201, or answers again what the first request with this key got.
+///
+/// With a key, `work` runs in a transaction together with the key and its answer; without one it runs on the database itself,
+/// so that a single statement needs no transaction.
+pub async fn idempotent<T: Serialize>(
+    store: Store<'_>,
+    user: &UserId,
+    key: Option<Key>,
+    work: impl AsyncFnOnce(Executor<'_>) -> Result<Created<T>>,
+) -> Result<Response> {
+    let Some(key) = key else { return Answer::of(&work(Executor::from(store.db)).await?)?.into_response() };
+    let mut tx = match claim(store, user, &key).await? {
+        Claim::Answered(answer) => return answer.into_replay(),
+        Claim::Free(tx) => tx,
+    };
+    let created = work(Executor::from(&mut tx)).await?;
+    let answer = Answer::of(&created)?;
+    let plain = serde_json::to_vec(&answer).map_err(anyhow::Error::from)?;
+    let sealed = crypto::seal(&store.keys.derive(PURPOSE), context(user, &key).as_bytes(), &plain)?;
+    let keep = query(&mut tx, sql!("UPDATE idempotency_keys SET answer = $1 WHERE user_id = $2 AND key = $3"));
+    keep.bind(sealed).bind(user).bind(&key.key).execute().await?;
+    tx.commit().await?;
+    answer.into_response()
+}
+
+enum Claim {
+    Answered(Answer),
+    Free(Tx),
+}
+
+/// Looks the key up. A parallel twin waits here until the first request has committed or given up.
+async fn claim(store: Store<'_>, user: &UserId, key: &Key) -> Result<Claim> {
+    let mut tx = store.db.begin().await?;
+    let claim = query(
+        &mut tx,
+        sql!(
+            "INSERT INTO idempotency_keys (user_id, key, fingerprint, answer, created_at, expires_at) VALUES ($1, $2, $3, NULL, $4, $5)
+             ON CONFLICT (user_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, answer = NULL, created_at = excluded.created_at, expires_at = excluded.expires_at
+             WHERE idempotency_keys.expires_at <= excluded.created_at"
+        ),
+    );
+    let claimed = claim.bind(user).bind(&key.key).bind(&key.fingerprint).bind(store.now).bind(store.now + TTL).execute().await?;
+    if claimed == 1 {
+        return Ok(Claim::Free(tx));
+    }
+    let kept: Option<(String, Option<Vec<u8>>)> =
+        query(&mut tx, sql!("SELECT fingerprint, answer FROM idempotency_keys WHERE user_id = $1 AND key = $2"))
+            .bind(user)
+            .bind(&key.key)
+            .fetch_optional()
+            .await?;
+    match kept {
+        Some((fingerprint, _)) if fingerprint != key.fingerprint => {
+            Err(Error::invalid("Idempotency-Key", "reused", "This key was used for another request"))
+        }
+        Some((_, Some(sealed))) => {
+            let plain = crypto::open(&store.keys.derive(PURPOSE), context(user, key).as_bytes(), &sealed)?;
+            Ok(Claim::Answered(serde_json::from_slice(&plain).map_err(anyhow::Error::from)?))
+        }
+        // The key expired or was given back between the two statements; the client's next try finds it free.
+        _ => Err(Error::Contended),
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,67 +128,12 @@ struct Answer {
     body: String,
 }
 
-impl Once {
-    /// Looks the key up. A parallel twin waits here until the first one has committed or given up.
-    pub async fn begin(db: &Db, keys: &Keys, user: &str, key: Option<Key>, now: DateTime<Utc>) -> Result<Start> {
-        let Some(key) = key else { return Ok(Start::Run(Self(Work::Plain(db.clone())))) };
-        let mut tx = db.begin().await?;
-        let claimed = q(
-            &mut tx,
-            sql!(
-                "INSERT INTO idempotency_keys (user_id, key, fingerprint, answer, created_at, expires_at) VALUES ($1, $2, $3, NULL, $4, $5)
-                 ON CONFLICT (user_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, answer = NULL, created_at = excluded.created_at, expires_at = excluded.expires_at
-                 WHERE idempotency_keys.expires_at <= excluded.created_at"
-            ),
-        );
-        let claimed =
-            claimed.bind(user.to_owned()).bind(key.key.clone()).bind(key.fingerprint.clone()).bind(now).bind(now + LIFE).exec().await?;
-        if claimed == 1 {
-            return Ok(Start::Run(Self(Work::Keyed { tx, user: user.to_owned(), key, keys: keys.clone() })));
-        }
-        let kept: Option<(String, Option<Vec<u8>>)> =
-            q(&mut tx, sql!("SELECT fingerprint, answer FROM idempotency_keys WHERE user_id = $1 AND key = $2"))
-                .bind(user.to_owned())
-                .bind(key.key.clone())
-                .opt()
-                .await?;
-        match kept {
-            Some((fingerprint, _)) if fingerprint != key.fingerprint => {
-                Err(Error::invalid("Idempotency-Key", "reused", "This key was used for another request"))
-            }
-            Some((_, Some(sealed))) => {
-                let plain = crypto::open(&keys.derive(PURPOSE), context(user, &key).as_bytes(), &sealed)?;
-                let answer: Answer = serde_json::from_slice(&plain).map_err(anyhow::Error::from)?;
-                Ok(Start::Replay(answer.into_replay()?))
-            }
-            // The key expired or was given back between the two statements; the client's next try finds it free.
-            _ => Err(Error::Contended),
-        }
-    }
-
-    /// What the work's statements run on.
-    pub fn on(&mut self) -> On<'_> {
-        match &mut self.0 {
-            Work::Plain(db) => On::from(&*db),
-            Work::Keyed { tx, .. } => On::from(tx),
-        }
-    }
-
-    /// Keeps the answer with the change, commits both, and gives the answer.
-    pub async fn finish<T: Serialize>(self, status: StatusCode, location: Option<String>, body: &T) -> Result<Response> {
-        let answer = Answer { status: status.as_u16(), location, body: serde_json::to_string(body).map_err(anyhow::Error::from)? };
-        if let Work::Keyed { mut tx, user, key, keys } = self.0 {
-            let plain = serde_json::to_vec(&answer).map_err(anyhow::Error::from)?;
-            let sealed = crypto::seal(&keys.derive(PURPOSE), context(&user, &key).as_bytes(), &plain)?;
-            let kept = q(&mut tx, sql!("UPDATE idempotency_keys SET answer = $1 WHERE user_id = $2 AND key = $3"));
-            kept.bind(sealed).bind(user).bind(key.key).exec().await?;
-            tx.commit().await?;
-        }
-        answer.into_response()
-    }
-}
-
 impl Answer {
+    fn of<T: Serialize>(created: &Created<T>) -> Result<Self> {
+        let body = serde_json::to_string(&created.body).map_err(anyhow::Error::from)?;
+        Ok(Self { status: StatusCode::CREATED.as_u16(), location: created.location.clone(), body })
+    }
+
     fn into_response(self) -> Result<Response> {
         let status = StatusCode::from_u16(self.status).map_err(anyhow::Error::from)?;
         let mut response = (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], self.body).into_response();
@@ -154,13 +151,13 @@ impl Answer {
 }
 
 /// Binds a sealed answer to its row.
-fn context(user: &str, key: &Key) -> String {
+fn context(user: &UserId, key: &Key) -> String {
     format!("{user}\n{}\n{}", key.key, key.fingerprint)
 }
 
-/// Removes a bounded number of expired keys; says how many.
+/// Removes a bounded number of expired keys; returns how many.
 pub async fn sweep(db: &Db, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    q(
+    query(
         db,
         sql!(
             "DELETE FROM idempotency_keys WHERE (user_id, key) IN
@@ -168,11 +165,11 @@ pub async fn sweep(db: &Db, now: DateTime<Utc>) -> sqlx::Result<u64> {
         ),
     )
     .bind(now)
-    .exec()
+    .execute()
     .await
 }
 
 /// Removes every key of a user, with its answers.
-pub async fn erase(on: impl Into<On<'_>>, user: &str) -> sqlx::Result<u64> {
-    q(on, sql!("DELETE FROM idempotency_keys WHERE user_id = $1")).bind(user.to_owned()).exec().await
+pub async fn erase(on: impl Into<Executor<'_>>, user: &UserId) -> sqlx::Result<u64> {
+    query(on, sql!("DELETE FROM idempotency_keys WHERE user_id = $1")).bind(user).execute().await
 }

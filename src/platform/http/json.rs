@@ -1,5 +1,9 @@
-//! JSON bodies: read under the route's limit, parsed, held against their schema, and only then given to a handler.
+//! Request bodies: read under the route's limit. JSON is parsed and validated against its schema before a handler gets it;
+//! [`RawBody`] keeps the exact bytes, for signatures over them.
 
+use std::sync::Arc;
+
+use axum::RequestExt;
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
@@ -11,13 +15,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use super::context::RequestContext;
 use super::idempotency;
+use super::path::Path;
 use super::shape::Shape;
 use crate::platform::error::{Error, Result};
-
-/// Bytes that the route's body may have; put there by the gate.
-#[derive(Debug, Clone, Copy)]
-pub struct BodyLimit(pub usize);
+use crate::platform::id::PathId;
 
 /// A JSON request body, or a JSON answer.
 pub struct Json<T>(pub T);
@@ -26,6 +29,22 @@ pub struct Json<T>(pub T);
 pub struct KeyedJson<T> {
     pub value: T,
     pub key: Option<idempotency::Key>,
+}
+
+/// A JSON request body for the record that the path names. The body is judged first: what is wrong with it is 422, even
+/// where the id is none.
+pub struct JsonAt<I, T>(pub I, pub T);
+
+/// The exact bytes of a request's body.
+pub struct RawBody(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        let (parts, body) = request.into_parts();
+        read(&parts, body).await.map(Self)
+    }
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {
@@ -44,6 +63,22 @@ impl<S: Send + Sync, T: DeserializeOwned + ToSchema + 'static> FromRequest<S> fo
     }
 }
 
+impl<S, I, T> FromRequest<S> for JsonAt<I, T>
+where
+    S: Send + Sync,
+    I: PathId + Send + 'static,
+    T: DeserializeOwned + ToSchema + 'static,
+{
+    type Rejection = Error;
+
+    async fn from_request(mut request: Request, state: &S) -> Result<Self> {
+        let path = request.extract_parts_with_state::<Path<I>, S>(state).await;
+        let Json(value) = Json::from_request(request, state).await?;
+        let Path(id) = path?;
+        Ok(Self(id, value))
+    }
+}
+
 impl<S: Send + Sync, T: DeserializeOwned + ToSchema + 'static> FromRequest<S> for KeyedJson<T> {
     type Rejection = Error;
 
@@ -56,8 +91,8 @@ impl<S: Send + Sync, T: DeserializeOwned + ToSchema + 'static> FromRequest<S> fo
     }
 }
 
-/// `application/json` or any `…+json`, with or without parameters. A request that neither has a body nor
-/// claims a type is not of the wrong type: what it lacks is the body.
+/// Accepts `application/json` and any `…+json`, with or without parameters. A request with neither a body nor a content type
+/// is reported as lacking the body.
 fn check_content_type(request: &Request) -> Result<()> {
     let headers = request.headers();
     if !headers.contains_key(header::CONTENT_TYPE) && request.body().is_end_stream() {
@@ -69,9 +104,9 @@ fn check_content_type(request: &Request) -> Result<()> {
     if json { Ok(()) } else { Err(Error::UnsupportedMediaType) }
 }
 
-/// The whole body, as long as it keeps within the route's limit.
+/// Reads the whole body; fails above the route's limit.
 async fn read(parts: &Parts, body: Body) -> Result<Bytes> {
-    let limit = parts.extensions.get::<BodyLimit>().map_or(0, |limit| limit.0);
+    let limit = parts.extensions.get::<Arc<RequestContext>>().map_or(0, |context| context.body_limit);
     match Limited::new(body, limit).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge { limit }),
@@ -87,8 +122,8 @@ fn parse<T: DeserializeOwned + ToSchema + 'static>(bytes: &[u8]) -> Result<T> {
     if !problems.is_empty() {
         return Err(Error::Invalid(problems));
     }
-    // The schema knows everything that serde asks for; a difference between them is still the body's fault to the client.
-    serde_json::from_value(value).map_err(|_| Error::invalid("body", "type", "The body is not as it must be"))
+    // The schema covers everything that serde asks for; should they differ, the client still gets a 422.
+    serde_json::from_value(value).map_err(|_| Error::invalid("body", "type", "The body does not match the schema"))
 }
 
 /// For members of a PATCH body that may be cleared: absent is `None`, `null` is `Some(None)`.

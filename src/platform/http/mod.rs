@@ -1,15 +1,22 @@
-//! HTTP as our handlers speak it: route records, extractors with our errors, lists, cursors, repeated requests.
+//! HTTP as handlers use it: endpoint policies, extractors with our errors, lists, cursors, idempotency, event streams.
 
+pub mod context;
 pub mod cursor;
+pub mod endpoints;
 pub mod idempotency;
 mod json;
 pub mod list;
 mod path;
+pub mod policy;
 mod query;
-pub mod route;
+pub mod recorder;
 pub mod shape;
+pub mod sse;
 
-pub use json::{BodyLimit, Json, KeyedJson, present};
-pub use path::PathParam;
+pub use context::RequestContext;
+pub use endpoints::{Endpoints, Route};
+pub use json::{Json, JsonAt, KeyedJson, RawBody, present};
+pub use list::{ListParams, Page};
+pub use path::{Path, PathParam};
+pub use policy::Policy;
 pub use query::Query;
-pub use route::{Route, Routes, Zone};

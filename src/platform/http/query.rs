@@ -1,4 +1,4 @@
-//! Query parameters, held against the very parameters that OpenAPI shows.
+//! Query parameters, validated against the parameters of the OpenAPI document.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -30,6 +30,6 @@ impl<S: Send + Sync, T: DeserializeOwned + IntoParams + 'static> FromRequestPart
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
-        serde_json::from_value(values).map(Self).map_err(|_| Error::invalid("query", "type", "The query is not as it must be"))
+        serde_json::from_value(values).map(Self).map_err(|_| Error::invalid("query", "type", "The query does not match the schema"))
     }
 }

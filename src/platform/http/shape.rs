@@ -1,11 +1,10 @@
-//! Validation from the documentation: a request is held against the very schema that OpenAPI shows, so
-//! that a bound is written once (`#[schema(max_length = 255)]`) and the document cannot promise what the
-//! code does not check. Every problem of a request is reported, not only the first.
+//! Validation by the OpenAPI schema: a request is validated against the schema that the document shows, so a bound is written
+//! once (`#[schema(max_length = 255)]`) and the document cannot promise what the code does not check. Every problem of a
+//! request is reported, not only the first.
 //!
-//! Understood: the types, `minimum`, `maximum`, `minLength`, `maxLength` (in code points), `minItems`,
+//! Supported: the types, `minimum`, `maximum`, `minLength`, `maxLength` (in code points), `minItems`,
 //! `maxItems`, `enum`, `format: uri` (absolute http or https), `format: email`, and the pattern `\S` (not only white space);
-//! `format: password` asks for nothing.
-//! Anything else in a schema is a mistake that [`Shape::of_body`] reports.
+//! `format: password` has no rule. Anything else in a schema is a programming error that [`Shape::of_body`] reports.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -16,9 +15,8 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::ParameterIn;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::platform::auth::is_web_url;
 use crate::platform::error::FieldError;
-use crate::platform::text::{fold_email, is_email};
+use crate::platform::text::{fold_email, is_email, is_web_url};
 
 /// What a JSON value must look like.
 #[derive(Debug, Clone)]

@@ -1,26 +1,35 @@
-//! Which answers are compressed: those of some size, on routes that allow it. Never streams of events, and
-//! never files, which would lose their `Content-Length`.
+//! Compression of answers: those above some size, on routes that allow it, for clients that accept it.
 
-use axum::body::HttpBody;
-use tower_http::compression::CompressionLayer;
+use std::convert::Infallible;
+use std::future::ready;
+
+use axum::body::{Body, HttpBody};
+use axum::response::Response;
+use http::{HeaderValue, Request, header};
+use tower::ServiceExt;
+use tower_http::compression::Compression;
 use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
 
 /// Below this many bytes compression costs more than it saves.
 const SMALLEST: u64 = 1024;
 
-/// Marks an answer that must go out as it is.
-#[derive(Debug, Clone, Copy)]
-pub struct Uncompressed;
-
-#[derive(Debug, Clone, Copy)]
-pub struct WhereAllowed;
-
-impl Predicate for WhereAllowed {
-    fn should_compress<B: HttpBody>(&self, response: &http::Response<B>) -> bool {
-        response.extensions().get::<Uncompressed>().is_none()
+/// Compresses the answer if it is large enough and the client accepts it.
+///
+/// tower-http's service does the work, around an answer that is there already: so small answers, which are most, pay nothing
+/// for it.
+pub async fn compress(accept_encoding: Option<HeaderValue>, response: Response) -> Response {
+    if response.body().size_hint().exact().is_some_and(|size| size < SMALLEST) {
+        return response;
     }
+    let mut request = Request::new(Body::empty());
+    if let Some(accepted) = accept_encoding {
+        request.headers_mut().insert(header::ACCEPT_ENCODING, accepted);
+    }
+    let mut response = Some(response);
+    let inner = tower::service_fn(move |_: Request<Body>| ready(Ok::<_, Infallible>(response.take().unwrap_or_default())));
+    for_large(Compression::new(inner)).oneshot(request).await.map_or_else(|never| match never {}, |response| response.map(Body::new))
 }
 
-pub fn layer() -> CompressionLayer<And<And<SizeAbove, NotForContentType>, WhereAllowed>> {
-    CompressionLayer::new().compress_when(SizeAbove::new(SMALLEST).and(NotForContentType::SSE).and(WhereAllowed))
+fn for_large<S>(service: Compression<S>) -> Compression<S, And<SizeAbove, NotForContentType>> {
+    service.compress_when(SizeAbove::new(SMALLEST).and(NotForContentType::SSE))
 }

@@ -1,19 +1,20 @@
 //! Cross-origin requests (the Fetch standard's CORS protocol) from the configured origins.
 //!
-//! Our own, because the stock layer answers every OPTIONS request as a preflight, where ours must be a 405
-//! with `Allow`, and sends the credentials header to strangers as well.
+//! Our own code, because the stock layer answers every OPTIONS request as a preflight, where ours must be a 405 with `Allow`,
+//! and sends the credentials header to other origins as well.
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 
 use crate::platform::config::Origin;
 
-const EXPOSED: &str = "X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After";
-const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-const MAX_AGE: &str = "600";
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+const TRUE: HeaderValue = HeaderValue::from_static("true");
+const VARY: HeaderValue = HeaderValue::from_static("Origin");
 
 /// The origins whose pages may call us, with credentials.
 #[derive(Clone)]
@@ -24,42 +25,43 @@ impl Cors {
         Self(origins.into())
     }
 
-    /// The request's origin, if it is allowed.
-    fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+    /// Returns the request's origin, if it is allowed.
+    pub fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         self.0.iter().any(|allowed| allowed.0 == "*" || allowed.0.as_bytes() == origin.as_bytes()).then(|| origin.clone())
     }
 }
 
-/// Answers preflights, and lets the browser show every other answer, errors too, to an allowed origin.
-pub async fn cors(State(cors): State<Cors>, request: Request, next: Next) -> Response {
-    let allowed = cors.allowed(request.headers());
-    let preflight = request.method() == Method::OPTIONS
+/// Returns whether a browser asks if it may send another request.
+pub fn is_preflight<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ORIGIN)
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if preflight {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        if allowed.is_some() {
-            let headers = response.headers_mut();
-            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
-            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE));
-            if let Some(asked) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
-            }
-        }
-        response
-    } else {
-        next.run(request).await
-    };
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Answers a preflight.
+pub fn preflight(request_headers: &HeaderMap, allowed: Option<&HeaderValue>) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    if let Some(origin) = allowed {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        if !preflight {
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    set_headers(headers, allowed);
+    if allowed.is_some() {
+        headers.remove(header::ACCESS_CONTROL_EXPOSE_HEADERS);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        if let Some(asked) = request_headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
         }
     }
     response
+}
+
+/// Lets the browser show an answer, errors too, to an allowed origin.
+pub fn set_headers(headers: &mut HeaderMap, allowed: Option<&HeaderValue>) {
+    headers.append(header::VARY, VARY);
+    if let Some(origin) = allowed {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    }
 }

@@ -1,9 +1,12 @@
-//! The middleware that knows nothing of users: from the outermost layer to the gate. `boot::router` puts
-//! them in order and says why in that order.
+//! The parts of the middleware stack that know nothing of users. `boot::pipeline` puts them in order.
 
-pub mod catch_panic;
+pub mod body;
+pub mod client_ip;
 pub mod compress;
 pub mod cors;
+pub mod csrf;
 pub mod errors;
 pub mod headers;
-pub mod observe;
+pub mod panics;
+pub mod places;
+pub mod request_id;

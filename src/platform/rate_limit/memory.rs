@@ -1,4 +1,4 @@
-//! The counters of one process: a bounded number of callers, 60 counters each.
+//! The counters of one process: a bounded number of callers, each with a short list of sub-window counts.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,10 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use super::{Caller, Class, Decision, Rate, SLOT_COUNT, SLOTS};
+use super::budget::{Caller, Decision, Limit, Rate, SLOTS};
 
 const SHARDS: usize = 16;
-/// Callers remembered per shard: about 65,000 in all, some 20 MiB at the very most.
+/// Callers remembered per shard: about 65,000 in all, some 8 MiB where each of them has made a few requests.
 const SHARD_CAPACITY: usize = 4096;
 
 pub(super) struct Counters {
@@ -18,16 +18,20 @@ pub(super) struct Counters {
     shards: Vec<Mutex<Shard>>,
 }
 
+type Key = (&'static str, Caller);
+
 #[derive(Default)]
 struct Shard {
-    windows: HashMap<(Class, Caller), Counts>,
+    windows: HashMap<Key, Counts>,
     swept: i64,
 }
 
+/// The counts of one caller. Most callers have made a few requests, so only sub-windows that are not empty are kept.
 struct Counts {
     newest: u64,
-    slots: [u32; SLOT_COUNT],
-    /// When the last counted request has left its window.
+    /// The low bits of a sub-window's number, and its count; oldest first, at most [`SLOTS`].
+    slots: Vec<(u32, u32)>,
+    /// Unix seconds at which the last counted request has left the window.
     idle_at: i64,
 }
 
@@ -38,32 +42,32 @@ impl Default for Counters {
 }
 
 impl Counters {
-    pub fn count(&self, rate: Rate, class: Class, caller: Caller, by: u32, now: DateTime<Utc>) -> Decision {
-        let key = (class, caller);
+    pub fn count(&self, limit: &Limit, caller: &Caller, by: u32, now: DateTime<Utc>) -> Decision {
+        let key = (limit.name, caller.clone());
         let mut shard = self.shard(&key);
         if shard.windows.len() >= SHARD_CAPACITY && !shard.windows.contains_key(&key) {
             shard.make_room(now.timestamp());
         }
         let counts = match shard.windows.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Counts { newest: rate.window.index(now), slots: [0; SLOT_COUNT], idle_at: 0 }),
+            Entry::Vacant(entry) => entry.insert(Counts { newest: limit.rate.window.index(now), slots: Vec::new(), idle_at: 0 }),
         };
-        counts.count(rate, by, now)
+        counts.count(limit.rate, by, now)
     }
 
-    pub fn forget(&self, class: Class, caller: Caller) {
-        let key = (class, caller);
+    pub fn forget(&self, limit: &Limit, caller: &Caller) {
+        let key = (limit.name, caller.clone());
         self.shard(&key).windows.remove(&key);
     }
 
-    fn shard(&self, key: &(Class, Caller)) -> MutexGuard<'_, Shard> {
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
         let shard = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shard {
-    /// Drops callers that are idle, at most once a second; else any one, so that the bound holds.
+    /// Drops idle callers, at most once a second; else any one, so that the bound holds.
     fn make_room(&mut self, now: i64) {
         if self.swept != now {
             self.swept = now;
@@ -78,34 +82,35 @@ impl Shard {
 }
 
 impl Counts {
+    #[expect(clippy::cast_possible_truncation, reason = "low bits are enough to tell the sub-windows of one window apart")]
     fn count(&mut self, rate: Rate, by: u32, now: DateTime<Utc>) -> Decision {
         let index = rate.window.index(now).max(self.newest);
-        for passed in 0..(index - self.newest).min(SLOTS) {
-            self.slots[slot(index - passed)] = 0;
+        if index - self.newest >= SLOTS {
+            self.slots.clear();
         }
         self.newest = index;
-        let mut total: u64 = self.slots.iter().map(|n| u64::from(*n)).sum();
+        let low = index as u32;
+        self.slots.retain(|(slot, _)| u64::from(low.wrapping_sub(*slot)) < SLOTS);
+        let mut total: u64 = self.slots.iter().map(|(_, count)| u64::from(*count)).sum();
         let allowed = total < u64::from(rate.limit);
         if allowed && by > 0 {
-            self.slots[slot(index)] += by;
+            match self.slots.last_mut() {
+                Some((slot, count)) if *slot == low => *count += by,
+                _ => self.slots.push((low, by)),
+            }
             total += u64::from(by);
             self.idle_at = rate.window.leaves(index) / 1_000_000 + 1;
         }
-        let first = index.saturating_sub(SLOTS - 1);
-        let oldest = (first..=index).find(|i| self.slots[slot(*i)] > 0).unwrap_or(index);
+        let oldest = self.slots.first().map_or(index, |(slot, _)| index - u64::from(low.wrapping_sub(*slot)));
         Decision::new(rate, allowed, total, oldest, now)
     }
-}
-
-fn slot(index: u64) -> usize {
-    usize::try_from(index % SLOTS).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
 
-    use super::super::Window;
+    use super::super::budget::{KeyedBy, Window};
     use super::*;
     use crate::platform::clock::Clock;
 
@@ -113,10 +118,14 @@ mod tests {
         Caller::address(std::net::Ipv4Addr::from_bits(n).into())
     }
 
+    fn limit(limit: u32, window: Window) -> Limit {
+        Limit { name: "test", rate: Rate { limit, window }, keyed_by: KeyedBy::Caller }
+    }
+
     #[test]
-    fn a_full_budget_comes_back_piece_by_piece() {
-        let (counters, clock, rate) = (Counters::default(), Clock::manual(), Rate { limit: 2, window: Window::MINUTE });
-        let hit = || counters.count(rate, Class::Default, caller(1), 1, clock.now());
+    fn full_budget_returns_piece_by_piece() {
+        let (counters, clock, limit) = (Counters::default(), Clock::manual(), limit(2, Window::MINUTE));
+        let hit = || counters.count(&limit, &caller(1), 1, clock.now());
         assert_eq!(hit().remaining, 1);
         clock.advance(TimeDelta::seconds(30));
         assert_eq!(hit().remaining, 0);
@@ -129,9 +138,9 @@ mod tests {
     }
 
     #[test]
-    fn knocking_on_does_not_prolong_the_wait() {
-        let (counters, clock, rate) = (Counters::default(), Clock::manual(), Rate { limit: 1, window: Window::SECOND });
-        let hit = || counters.count(rate, Class::Default, caller(1), 1, clock.now());
+    fn refused_requests_do_not_prolong_the_wait() {
+        let (counters, clock, limit) = (Counters::default(), Clock::manual(), limit(1, Window::SECOND));
+        let hit = || counters.count(&limit, &caller(1), 1, clock.now());
         assert!(hit().allowed);
         for _ in 0..50 {
             clock.advance(TimeDelta::milliseconds(10));
@@ -142,20 +151,20 @@ mod tests {
     }
 
     #[test]
-    fn looking_counts_nothing_and_what_is_forgotten_is_gone() {
-        let (counters, clock, rate) = (Counters::default(), Clock::manual(), Rate { limit: 1, window: Window::QUARTER_HOUR });
-        let count = |by| counters.count(rate, Class::Guess, caller(1), by, clock.now()).allowed;
+    fn peek_counts_nothing_and_forget_resets() {
+        let (counters, clock, limit) = (Counters::default(), Clock::manual(), limit(1, Window::QUARTER_HOUR));
+        let count = |by| counters.count(&limit, &caller(1), by, clock.now()).allowed;
         assert!(count(0) && count(0) && count(1));
         assert!(!count(0) && !count(1));
-        counters.forget(Class::Guess, caller(1));
+        counters.forget(&limit, &caller(1));
         assert!(count(0));
     }
 
     #[test]
-    fn the_number_of_callers_is_bounded() {
-        let (counters, clock, rate) = (Counters::default(), Clock::manual(), Rate { limit: 1, window: Window::DAY });
+    fn number_of_callers_is_bounded() {
+        let (counters, clock, limit) = (Counters::default(), Clock::manual(), limit(1, Window::DAY));
         for n in 0..100_000 {
-            counters.count(rate, Class::Default, caller(n), 1, clock.now());
+            counters.count(&limit, &caller(n), 1, clock.now());
         }
         let kept: usize = counters.shards.iter().map(|shard| shard.lock().unwrap().windows.len()).sum();
         assert!(kept <= SHARDS * SHARD_CAPACITY, "{kept}");

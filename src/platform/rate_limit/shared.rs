@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use deadpool_redis::redis::{AsyncCommands, Script};
 
-use super::{Caller, Class, Decision, Rate, SLOTS};
+use super::budget::{Caller, Decision, Limit, SLOTS};
 use crate::platform::crypto;
 use crate::platform::redis::Redis;
 
@@ -40,25 +40,26 @@ impl Counters {
     }
 
     /// `None` while Redis is down.
-    pub async fn count(&self, rate: Rate, class: Class, caller: &Caller, by: u32, now: DateTime<Utc>) -> Option<Decision> {
-        let mut call = self.script.key(self.key(class, caller));
+    pub async fn count(&self, limit: &Limit, caller: &Caller, by: u32, now: DateTime<Utc>) -> Option<Decision> {
+        let rate = limit.rate;
+        let mut call = self.script.key(self.key(limit, caller));
         let life = rate.window.micros() / 1000 + 1000;
         call.arg(rate.window.index(now)).arg(rate.limit).arg(SLOTS).arg(life).arg(by);
         let answer = self.redis.call(async |connection| call.invoke_async::<(u8, u64, u64)>(connection).await).await;
         answer.map(|(allowed, total, oldest)| Decision::new(rate, allowed == 1, total, oldest, now))
     }
 
-    pub async fn forget(&self, class: Class, caller: &Caller) {
-        let key = self.key(class, caller);
+    pub async fn forget(&self, limit: &Limit, caller: &Caller) {
+        let key = self.key(limit, caller);
         self.redis.call(async |connection| connection.del::<_, ()>(key).await).await;
     }
 
-    fn key(&self, class: Class, caller: &Caller) -> String {
-        let class = class.name();
+    fn key(&self, limit: &Limit, caller: &Caller) -> String {
+        let name = limit.name;
         self.redis.key(&match caller {
-            Caller::User(id) => format!("rate:{class}:user:{id}"),
-            Caller::Address(address) => format!("rate:{class}:ip:{address}"),
-            Caller::Attempt(hash) => format!("rate:{class}:{}", crypto::hex(hash)),
+            Caller::User(id) => format!("rate:{name}:user:{id}"),
+            Caller::Address(address) => format!("rate:{name}:ip:{address}"),
+            Caller::Hashed(hash) => format!("rate:{name}:{}", crypto::hex(hash)),
         })
     }
 }

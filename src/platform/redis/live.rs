@@ -1,44 +1,50 @@
-//! The pool, its up-or-down state, and the channel on which instances tell each other what to forget.
+//! The shared connection, its up-or-down state, and the channel on which instances tell each other what to invalidate.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use deadpool_redis::redis::{AsyncCommands, Client, RedisResult};
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{AsyncCommands, Client, RedisResult, cmd};
 use deadpool_redis::{Connection, Pool, PoolConfig, Runtime, Timeouts};
 use futures_util::StreamExt;
 use secrecy::ExposeSecret;
+use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::{Config, Health};
 
-/// Redis answers within this, or the work is done in memory.
-const CALL: Duration = Duration::from_millis(500);
-/// How often a lost Redis is tried again.
+/// Time-out of one call. Without an answer by then the work is done in memory.
+const CALL_TIMEOUT: Duration = Duration::from_millis(500);
+/// Interval at which a lost Redis is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-const POOL_SIZE: usize = 16;
 
-/// A configured Redis, up or down; cheap to clone.
+/// A configured Redis, up or down. Cheap to clone (`Arc`).
 #[derive(Clone)]
 pub struct Redis(Arc<Inner>);
 
 struct Inner {
+    /// Opens connections; none stays in it.
     pool: Pool,
     client: Client,
     prefix: String,
     up: AtomicBool,
+    /// One connection serves all requests: what they send at the same time leaves in one write, and no call waits for a
+    /// check-out or a ping.
+    shared: RwLock<Option<MultiplexedConnection>>,
+    connecting: Mutex<()>,
     /// Messages on their way.
     sending: TaskTracker,
 }
 
 impl Redis {
-    /// Prepares the pool; nothing is connected yet. `None` where no URL is configured.
+    /// Prepares the client; nothing is connected yet. `None` where no URL is configured.
     pub fn connect(config: &Config) -> anyhow::Result<Option<Self>> {
         let Some(url) = &config.url else { return Ok(None) };
         let url = url.expose_secret();
-        let mut pool_config = PoolConfig::new(POOL_SIZE);
-        pool_config.timeouts = Timeouts { wait: Some(CALL), create: Some(CALL), recycle: Some(CALL) };
+        let mut pool_config = PoolConfig::new(1);
+        pool_config.timeouts = Timeouts { wait: Some(CALL_TIMEOUT), create: Some(CALL_TIMEOUT), recycle: Some(CALL_TIMEOUT) };
         let pool = deadpool_redis::Config::from_url(url)
             .builder()
             .context("REDIS_URL")?
@@ -52,6 +58,8 @@ impl Redis {
             client,
             prefix: config.prefix.clone(),
             up: AtomicBool::new(true),
+            shared: RwLock::new(None),
+            connecting: Mutex::new(()),
             sending: TaskTracker::new(),
         }))))
     }
@@ -61,12 +69,14 @@ impl Redis {
         format!("{}{name}", self.0.prefix)
     }
 
+    /// The number of open connections for commands.
     pub fn connections(&self) -> usize {
-        self.0.pool.status().size
+        self.shared().is_some().into()
     }
 
-    /// Runs `call` on a connection. `None` where Redis is down, slow or refuses: do without.
-    pub async fn call<T>(&self, call: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>) -> Option<T> {
+    /// Runs `call` on the shared connection. `None` if Redis is down, slow or answers with an error: the caller then works
+    /// without it.
+    pub async fn call<T>(&self, call: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>) -> Option<T> {
         if !self.0.up.load(Ordering::Relaxed) {
             return None;
         }
@@ -79,18 +89,39 @@ impl Redis {
         }
     }
 
-    async fn attempt<T>(&self, call: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>) -> anyhow::Result<T> {
-        let mut connection = self.0.pool.get().await.context("no Redis connection")?;
-        let answer = tokio::time::timeout(CALL, call(&mut connection)).await;
-        if !matches!(answer, Ok(Ok(_))) {
-            // It may still hold half an answer: never back into the pool.
-            drop(Connection::take(connection));
+    async fn attempt<T>(&self, call: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>) -> anyhow::Result<T> {
+        let mut connection = match self.shared() {
+            Some(connection) => connection,
+            None => self.open().await?,
+        };
+        match call(&mut connection).await {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                // It may be half dead: the next call opens another one.
+                *self.0.shared.write().unwrap_or_else(PoisonError::into_inner) = None;
+                Err(error.into())
+            }
         }
-        Ok(answer.context("Redis took too long")??)
+    }
+
+    fn shared(&self) -> Option<MultiplexedConnection> {
+        self.0.shared.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens the shared connection; of several callers at once one does.
+    async fn open(&self) -> anyhow::Result<MultiplexedConnection> {
+        let _turn = self.0.connecting.lock().await;
+        if let Some(connection) = self.shared() {
+            return Ok(connection);
+        }
+        let mut connection = Connection::take(self.0.pool.get().await.context("no Redis connection")?);
+        connection.set_response_timeout(CALL_TIMEOUT);
+        *self.0.shared.write().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
+        Ok(connection)
     }
 
     async fn ping(&self) -> anyhow::Result<()> {
-        self.attempt(async |connection| deadpool_redis::redis::cmd("PING").query_async::<()>(connection).await).await
+        self.attempt(async |connection| cmd("PING").query_async::<()>(connection).await).await
     }
 
     fn went_down(&self, error: &anyhow::Error) {
@@ -111,7 +142,7 @@ impl Redis {
         });
     }
 
-    /// Asks Redis itself, whatever was last known of it.
+    /// Asks Redis itself, whatever its last known state.
     pub async fn health(redis: Option<&Self>) -> Health {
         match redis {
             None => Health::NotConfigured,
@@ -133,15 +164,15 @@ impl Redis {
         });
     }
 
-    /// Waits until every message is sent: for a process that is about to end.
+    /// Waits until every message is sent. For a process that is about to end.
     pub async fn flush(&self) {
         self.0.sending.close();
         self.0.sending.wait().await;
     }
 
-    /// Listens on a channel for as long as the process lives. `connected` runs at each (re)connection:
-    /// what was sent before may have been missed.
-    pub fn listen(&self, channel: &str, connected: impl Fn() + Send + Sync + 'static, heard: impl Fn(String) + Send + Sync + 'static) {
+    /// Listens on a channel for as long as the process lives. `connected` runs at each (re)connection, because messages sent
+    /// before it may have been missed.
+    pub fn listen(&self, channel: &str, connected: impl Fn() + Send + Sync + 'static, received: impl Fn(String) + Send + Sync + 'static) {
         let (client, channel) = (self.0.client.clone(), self.key(channel));
         tokio::spawn(async move {
             loop {
@@ -155,7 +186,7 @@ impl Redis {
                     let mut messages = subscription.into_on_message();
                     while let Some(message) = messages.next().await {
                         if let Ok(text) = message.get_payload() {
-                            heard(text);
+                            received(text);
                         }
                     }
                 }

@@ -1,55 +1,14 @@
-//! The request or the job that the present task works for, so that each log line can name it whatever its level.
-//!
-//! A task-local rather than a tracing span: a span below the log level is switched off together with its
-//! fields, and the warnings inside it would then name no request.
+//! The job that the present task runs, so that each log line can name it, whatever its level.
 
-use std::sync::{Arc, OnceLock};
-
-/// Who is being served.
-#[derive(Debug)]
-pub struct RequestContext {
-    pub request_id: String,
-    user_id: OnceLock<Arc<str>>,
-}
-
-tokio::task_local! {
-    static CURRENT: Arc<RequestContext>;
-}
-
-impl RequestContext {
-    pub fn new(request_id: String) -> Arc<Self> {
-        Arc::new(Self { request_id, user_id: OnceLock::new() })
-    }
-
-    /// The verified caller, once known.
-    pub fn user_id(&self) -> Option<&Arc<str>> {
-        self.user_id.get()
-    }
-
-    /// Names the verified caller; the first one stays.
-    pub fn set_user_id(&self, id: Arc<str>) {
-        // A second call changes nothing: one request has one caller.
-        let _ = self.user_id.set(id);
-    }
-
-    /// Runs `future` as part of this request.
-    pub async fn scope<F: Future>(self: Arc<Self>, future: F) -> F::Output {
-        CURRENT.scope(self, future).await
-    }
-
-    /// The context of the running task, if it serves a request.
-    pub fn current() -> Option<Arc<Self>> {
-        CURRENT.try_with(Arc::clone).ok()
-    }
-}
-
-/// The job that the present task runs.
+/// What a log line says of a job.
 #[derive(Debug, Clone)]
 pub struct JobContext {
     pub job_id: String,
     pub function: &'static str,
     /// 1 for the first.
     pub attempt: i32,
+    /// The request that enqueued it.
+    pub request_id: Option<String>,
 }
 
 tokio::task_local! {

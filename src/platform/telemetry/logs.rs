@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -18,8 +19,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Level;
-use super::context::{JobContext, RequestContext};
+use super::context::JobContext;
 use crate::platform::clock::Clock;
+use crate::platform::http::RequestContext;
 
 /// What every line says about the process.
 #[derive(Debug, Clone)]
@@ -41,9 +43,10 @@ pub fn init(service: Service, level: Level, debug: bool) -> WorkerGuard {
     };
     // Libraries speak from WARN on: their lower levels may hold what we never log.
     let filter = Targets::new().with_default(level.min(tracing::Level::WARN)).with_target("omnistack", level);
-    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer).event_format(Lines { service });
+    // The filter belongs to this layer alone: another one, such as an exporter of spans, filters by rules of its own.
+    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer).event_format(Lines { service }).with_filter(filter);
     // Fails only where a test has installed a subscriber already.
-    let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
+    let _ = tracing_subscriber::registry().with(layer).try_init();
     guard
 }
 
@@ -62,12 +65,15 @@ where
         if let Some(context) = RequestContext::current() {
             fields.rest.entry("request_id").or_insert_with(|| context.request_id.as_str().into());
             if let Some(user) = context.user_id() {
-                fields.rest.entry("user_id").or_insert_with(|| user.as_ref().into());
+                fields.rest.entry("user_id").or_insert_with(|| user.as_str().into());
             }
         }
         if let Some(job) = JobContext::current() {
             fields.rest.entry("job_id").or_insert_with(|| job.job_id.into());
             fields.rest.entry("function").or_insert_with(|| job.function.into());
+            if let Some(request_id) = job.request_id {
+                fields.rest.entry("request_id").or_insert_with(|| request_id.into());
+            }
         }
         let text = if self.service.json { self.json(event, fields) } else { readable(event, &fields) };
         writeln!(out, "{text}")
@@ -210,6 +216,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::platform::id::UserId;
 
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -245,8 +252,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_names_its_request_and_its_cause() {
-        let context = RequestContext::new("abc".into());
-        context.set_user_id("u1".into());
+        let context = Arc::new(RequestContext {
+            request_id: "abc".to_owned(),
+            client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
+            route: None,
+            body_limit: 0,
+            user_id: UserId::parse("u1").unwrap().into(),
+            observation: None,
+            place: None,
+        });
         let text = context
             .scope(async {
                 logged(true, || {

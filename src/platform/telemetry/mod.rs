@@ -26,7 +26,7 @@ impl Section for Config {
             level: env.var("LOG_LEVEL", "`DEBUG`, `INFO`, `WARNING` or `ERROR`").or(Level::Info),
             debug: env.var("DEBUG", "More detail in logs (SQL texts without values); never in production").or(false),
             metrics_token: env
-                .var("METRICS_TOKEN", "Bearer token that `/api/v1/public/metrics` asks for; without it the page is 404 in production")
+                .var("METRICS_TOKEN", "Bearer token that the metrics page asks for; without it the page is 404 in production")
                 .secret(1),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::platform::text::{cut, has_control, mask_email};
 use crate::providers::ProviderError;
-use crate::providers::email::Sender;
+use crate::providers::email::message::Sender;
 
 /// Characters of a vendor's own words that are told.
 const MAX_WORDS: usize = 200;

@@ -1,27 +1,32 @@
-//! What mail vendors with an HTTP API have in common: a key and a place, and what their answers mean.
+//! What mail vendors with an HTTP API have in common: a key, an address, and the meaning of their answers.
 
-use reqwest::RequestBuilder;
+use std::sync::Arc;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
-use super::TIMEOUT;
-use super::config::Vendor;
+use super::provider::{EmailProvider, TIMEOUT};
 use crate::platform::config::Env;
+use crate::platform::outgoing::{Answer, Limits, Service};
 use crate::providers::ProviderError;
-use crate::providers::http::{self, Answer};
+use crate::providers::vendor::{Outside, VendorSettings};
 
-/// A vendor's API, and the variables that say how to reach it, each with its help.
+/// A vendor's API, and the variables that configure it, each with its help.
 #[derive(Debug)]
 pub struct Api {
     pub name: &'static str,
     pub key: (&'static str, &'static str),
     pub base_url: (&'static str, &'static str),
-    /// Where it is unless the variable says otherwise.
+    /// The address unless the variable changes it.
     pub home: &'static str,
+    /// The path that mails are posted to.
+    pub path: &'static str,
+    /// Makes the provider.
+    pub provider: fn(Endpoint) -> Arc<dyn EmailProvider>,
 }
 
-/// How to reach an API.
+/// The settings of an API.
 #[derive(Debug, Clone)]
 pub struct Settings {
     api: &'static Api,
@@ -37,40 +42,47 @@ impl Settings {
             base_url: env.var(api.base_url.0, api.base_url.1).shown_default(api.home).optional(),
         }
     }
+}
 
-    pub(super) fn check(&self, env: &mut Env, vendor: Vendor) {
-        env.require(self.api.key.0, "EMAIL_PROVIDER", vendor);
+impl VendorSettings<dyn EmailProvider> for Settings {
+    fn check(&self, env: &mut Env) {
+        env.require(self.api.key.0, "EMAIL_PROVIDER", self.api.name);
     }
 
-    pub(super) fn endpoint(&self, path: &str, client: reqwest::Client) -> Result<Endpoint, ProviderError> {
+    fn connect(&self, outside: &Outside) -> Result<Arc<dyn EmailProvider>, ProviderError> {
         let key = self.key.clone().ok_or(ProviderError::NotConfigured(self.api.name))?;
         let base = self.base_url.as_ref().map_or(self.api.home, Url::as_str);
-        Ok(Endpoint { name: self.api.name, url: format!("{}{path}", base.trim_end_matches('/')), key, client })
+        let url = format!("{}{}", base.trim_end_matches('/'), self.api.path);
+        Ok((self.api.provider)(Endpoint { url, key, service: outside.service_with_breaker(self.api.name) }))
     }
 }
 
-/// The one address of a vendor that mails are posted to.
+/// The address of a vendor that mails are posted to.
 pub struct Endpoint {
-    pub name: &'static str,
     url: String,
     key: SecretString,
-    client: reqwest::Client,
+    service: Service,
 }
 
 impl Endpoint {
-    pub fn post(&self, body: &Value) -> RequestBuilder {
-        self.client.post(&self.url).bearer_auth(self.key.expose_secret()).json(body)
+    pub fn name(&self) -> &'static str {
+        self.service.name()
     }
-}
 
-/// Sends the request once; anything but 2xx is an error. `busy` tells of the vendor's own errors after which another try
-/// may help.
-pub async fn send(vendor: &str, request: RequestBuilder, busy: fn(&Answer) -> bool) -> Result<Answer, ProviderError> {
-    let answer = http::send(vendor, request.timeout(TIMEOUT)).await?;
-    if answer.status.is_success() {
-        return Ok(answer);
+    /// Posts a mail once; any status but 2xx is an error. `busy` recognises the vendor's own errors after which another try may
+    /// succeed.
+    pub async fn post(&self, body: &Value, idempotency_key: Option<&str>, busy: fn(&Answer) -> bool) -> Result<Answer, ProviderError> {
+        let mut request = self.service.client().post(&self.url).bearer_auth(self.key.expose_secret()).json(body);
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let limits = Limits { total: TIMEOUT, ..Limits::default() };
+        let answer = self.service.send("post", limits, request).await?;
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        Err(ProviderError::of_answer(self.name(), &answer, &words(&answer.json()), busy(&answer)))
     }
-    Err(answer.refused(vendor, &words(&answer.body), busy(&answer)))
 }
 
 /// The vendor's own words, where it has some.
@@ -84,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_a_vendor_are_found() {
+    fn vendor_words_are_found() {
         assert_eq!(words(&serde_json::json!({"message": "no"})), "no");
         assert_eq!(words(&serde_json::json!({"errors": [{"message": "bad"}]})), "bad");
         assert_eq!(words(&serde_json::json!(["x"])), "");

@@ -1,75 +1,35 @@
-//! Who delivers mail, and from whom it is. What belongs to one vendor is read in the vendor's own file.
+//! Settings of e-mail. Those of one vendor are read in the vendor's own file.
 
-use super::address;
-use crate::platform::config::{Choice, Env, Environment, Section};
+use std::sync::Arc;
 
-/// Who delivers; the first is the default.
-#[rustfmt::skip] // A line each, here and below: a vendor goes with its lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Vendor {
-    /// Nobody: mails are shown to the developer.
-    Console,
-    Resend,
-    Sendgrid,
-    Smtp,
-}
+use super::provider::EmailProvider;
+use super::{VENDORS, address};
+use crate::platform::config::{Env, Environment, Section};
+use crate::providers::vendor::{self, VendorSettings};
 
-impl Choice for Vendor {
-    #[rustfmt::skip]
-    const NAMES: &'static [(&'static str, Self)] = &[
-        ("console", Self::Console),
-        ("resend", Self::Resend),
-        ("sendgrid", Self::Sendgrid),
-        ("smtp", Self::Smtp),
-    ];
-}
-
-/// Everything about e-mail that can be set.
+/// The settings of e-mail.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub vendor: Vendor,
+    /// The chosen vendor's.
+    pub vendor: Arc<dyn VendorSettings<dyn EmailProvider>>,
     pub from_address: String,
     pub from_name: String,
     /// With ENVIRONMENT=local: every mail is kept for the developer to see.
     pub local: bool,
-    pub resend: super::resend::Settings,
-    pub sendgrid: super::sendgrid::Settings,
-    pub smtp: super::smtp::Settings,
 }
 
 impl Section for Config {
     fn read(env: &mut Env) -> Self {
         env.section("E-mail");
-        let vendor =
-            env.var("EMAIL_PROVIDER", "Who delivers mail: `console` (nobody), `resend`, `sendgrid` or `smtp`").or(Vendor::NAMES[0].1);
         let from_address = env.var("EMAIL_FROM_ADDRESS", "The address that mail is from").checked(
             "hello@example.com".to_owned(),
             |address: &String| address::check("sender", address).is_ok(),
             "one e-mail address",
         );
         let from_name = env.var("EMAIL_FROM_NAME", "The name that mail is from").or("My App".to_owned());
-        let config = Self {
-            vendor,
-            from_address,
-            from_name,
-            local: env.environment() == Environment::Local,
-            resend: super::resend::read(env),
-            sendgrid: super::sendgrid::read(env),
-            smtp: super::smtp::Settings::read(env),
-        };
-        config.check(env);
-        config
-    }
-}
-
-impl Config {
-    fn check(&self, env: &mut Env) {
-        match self.vendor {
-            Vendor::Console => super::console::check(env),
-            Vendor::Resend => self.resend.check(env, Vendor::Resend),
-            Vendor::Sendgrid => self.sendgrid.check(env, Vendor::Sendgrid),
-            Vendor::Smtp => super::smtp::check(env),
-        }
+        let help = "The vendor that delivers mail: `console` (none: mails are shown to the developer), `resend`, `sendgrid` or `smtp`";
+        let (_, vendor) = vendor::choose(env, "EMAIL_PROVIDER", help, VENDORS);
+        Self { vendor, from_address, from_name, local: env.environment() == Environment::Local }
     }
 }
 
@@ -94,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chosen_vendor_has_its_variables() {
+    fn chosen_vendor_requires_its_variables() {
         assert!(problems(&[]).is_empty());
         assert_eq!(problems(&[("EMAIL_PROVIDER", "resend")]), ["RESEND_API_KEY"]);
         assert!(problems(&[("EMAIL_PROVIDER", "resend"), ("RESEND_API_KEY", "re_1")]).is_empty());
@@ -107,7 +67,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "smtp")]
-    fn the_url_of_a_mail_server_is_read_at_the_start() {
+    fn smtp_url_is_checked_at_start() {
         assert_eq!(problems(&[("EMAIL_PROVIDER", "smtp")]), ["SMTP_URL"]);
         for good in ["smtp://localhost:1025", "smtps://ada%40example.com:hunter2@mail.example.com", "smtp://[::1]:25"] {
             assert!(problems(&[("EMAIL_PROVIDER", "smtp"), ("SMTP_URL", good)]).is_empty(), "{good}");
@@ -119,7 +79,7 @@ mod tests {
 
     #[test]
     #[cfg(not(feature = "smtp"))]
-    fn a_build_without_smtp_says_so() {
+    fn build_without_smtp_reports_it() {
         assert_eq!(problems(&[("EMAIL_PROVIDER", "smtp"), ("SMTP_URL", "smtp://localhost")]), ["EMAIL_PROVIDER"]);
     }
 }

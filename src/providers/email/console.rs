@@ -1,25 +1,39 @@
-//! For development: nobody gets anything. On a laptop the mail is printed; elsewhere only the log says that there was one.
+//! For development: no mail is delivered. On a laptop it is printed; elsewhere only the log mentions it.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Email, EmailProvider, Sent};
-use crate::platform::config::Env;
+use super::message::{Email, Sent};
+use super::provider::EmailProvider;
+use crate::platform::config::{Env, Environment};
 use crate::platform::crypto;
 use crate::platform::text::{cut, mask_email};
 use crate::providers::ProviderError;
 use crate::providers::email::address;
+use crate::providers::vendor::{Outside, Vendor, VendorSettings};
 
 /// Characters of the text that are printed.
 const SHOWN: usize = 500;
 
-pub(super) fn check(env: &mut Env) {
-    if env.environment().is_production() {
-        env.warning("EMAIL_PROVIDER", "is console: nobody gets any mail", "Choose who delivers it");
-    }
+pub(super) static VENDOR: Vendor<dyn EmailProvider> =
+    Vendor { name: "console", read: |env| Arc::new(Console { local: env.environment() == Environment::Local }) };
+
+#[derive(Debug, Clone)]
+struct Console {
+    local: bool,
 }
 
-pub struct Console {
-    pub local: bool,
+impl VendorSettings<dyn EmailProvider> for Console {
+    fn check(&self, env: &mut Env) {
+        if env.environment().is_production() {
+            env.warning("EMAIL_PROVIDER", "is console: no mail is delivered", "Choose a vendor that delivers it");
+        }
+    }
+
+    fn connect(&self, _: &Outside) -> Result<Arc<dyn EmailProvider>, ProviderError> {
+        Ok(Arc::new(self.clone()))
+    }
 }
 
 #[async_trait]
@@ -39,7 +53,7 @@ impl EmailProvider for Console {
     }
 }
 
-/// In one piece, so that two mails at a time are not mixed. A closed standard output is nobody's trouble.
+/// In one piece, so that two mails at a time are not mixed. A closed standard output is ignored.
 fn print(mail: &Email) {
     use std::io::Write as _;
     let _ = std::io::stdout().lock().write_all(page(mail).as_bytes());
@@ -57,7 +71,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::providers::email::Sender;
+    use crate::providers::email::message::Sender;
 
     fn mail() -> Email {
         Email {

@@ -1,4 +1,4 @@
-//! Sending mail, as the rest of the server sees it.
+//! Sends mail: composes it from a template, keeps a copy for developers, hands it to the vendor.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,16 +8,21 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
 
-use super::{Config, Email, EmailProvider, Sender, Sent, deliver, provider};
+use super::config::Config;
+use super::deliver::deliver;
+use super::mailbox_store::Mailbox;
+use super::message::{Email, Sender, Sent};
+use super::provider::EmailProvider;
+use super::{address, template, text};
 use crate::platform::crypto;
+use crate::platform::telemetry::metrics::Metrics;
 use crate::providers::ProviderError;
-use crate::providers::email::kept::Mailbox;
-use crate::providers::email::{address, template, text};
+use crate::providers::vendor::Outside;
 
 /// Mails of one bulk that are on their way at a time.
 const IN_FLIGHT: usize = 4;
 
-/// Sends mail through the configured vendor; a clone is one counter.
+/// Sends mail through the configured vendor. Cheap to clone (`Arc`).
 #[derive(Clone)]
 pub struct Mailer(Arc<Inner>);
 
@@ -26,6 +31,7 @@ struct Inner {
     sender: Sender,
     app_name: String,
     mailbox: Option<Mailbox>,
+    metrics: Metrics,
 }
 
 /// A mail to be made and sent.
@@ -70,12 +76,13 @@ pub struct Recipient {
 
 impl Mailer {
     /// With ENVIRONMENT=local every mail is also kept below the folder.
-    pub fn new(config: &Config, app_name: &str, data_dir: &Path, client: &reqwest::Client) -> Result<Self, ProviderError> {
+    pub fn new(config: &Config, app_name: &str, data_dir: &Path, outside: &Outside) -> Result<Self, ProviderError> {
         Ok(Self(Arc::new(Inner {
-            provider: RwLock::new(provider(config, client)?),
+            provider: RwLock::new(config.vendor.connect(outside)?),
             sender: Sender { name: config.from_name.clone(), address: config.from_address.clone() },
             app_name: app_name.to_owned(),
             mailbox: config.local.then(|| Mailbox::new(data_dir.join("mailbox"))),
+            metrics: outside.metrics.clone(),
         })))
     }
 
@@ -98,9 +105,9 @@ impl Mailer {
     pub async fn send(&self, mail: Outgoing, now: DateTime<Utc>) -> Result<Sent, ProviderError> {
         let mail = self.compose(mail, now)?;
         let provider = self.0.provider.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(mailbox) = &self.0.mailbox else { return deliver(provider.as_ref(), &mail).await };
+        let Some(mailbox) = &self.0.mailbox else { return deliver(provider.as_ref(), &mail, &self.0.metrics).await };
         let kept = mailbox.keep(&mail, now, provider.name()).await;
-        let sent = deliver(provider.as_ref(), &mail).await;
+        let sent = deliver(provider.as_ref(), &mail, &self.0.metrics).await;
         if let Some(kept) = kept {
             mailbox.note(kept, &sent).await;
         }

@@ -5,34 +5,30 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 
-pub use super::api::Settings;
-use super::{Email, EmailProvider, Sent};
-use crate::platform::config::Env;
+use super::api::{Api, Endpoint, Settings};
+use super::message::{Email, Sent};
+use super::provider::EmailProvider;
 use crate::providers::ProviderError;
 use crate::providers::email::address;
-use crate::providers::email::api::{self as vendor, Api, Endpoint};
+use crate::providers::vendor::Vendor;
 
 static API: Api = Api {
     name: "sendgrid",
-    key: ("SENDGRID_API_KEY", "sendgrid: the key of its API"),
-    base_url: ("SENDGRID_BASE_URL", "sendgrid: another place for its API, for tests and gateways"),
+    key: ("SENDGRID_API_KEY", "sendgrid: the API key"),
+    base_url: ("SENDGRID_BASE_URL", "sendgrid: another address of its API, for tests and gateways"),
     home: "https://api.sendgrid.com/",
+    path: "/v3/mail/send",
+    provider: |endpoint| Arc::new(Sendgrid(endpoint)),
 };
 
-pub(super) fn read(env: &mut Env) -> Settings {
-    Settings::read(env, &API)
-}
-
-pub(super) fn provider(settings: &Settings, client: reqwest::Client) -> Result<Arc<dyn EmailProvider>, ProviderError> {
-    Ok(Arc::new(Sendgrid(settings.endpoint("/v3/mail/send", client)?)))
-}
+pub(super) static VENDOR: Vendor<dyn EmailProvider> = Vendor { name: API.name, read: |env| Arc::new(Settings::read(env, &API)) };
 
 struct Sendgrid(Endpoint);
 
 #[async_trait]
 impl EmailProvider for Sendgrid {
     fn name(&self) -> &'static str {
-        self.0.name
+        self.0.name()
     }
 
     async fn send(&self, mail: &Email) -> Result<Sent, ProviderError> {
@@ -53,7 +49,7 @@ impl EmailProvider for Sendgrid {
             // Its order is fixed: plain text first.
             "content": [{"type": "text/plain", "value": mail.text}, {"type": "text/html", "value": mail.html}],
         });
-        let answer = vendor::send(self.0.name, self.0.post(&body), |_| false).await?;
+        let answer = self.0.post(&body, None, |_| false).await?;
         let id = answer.headers.get("x-message-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
         Ok(Sent { message_id: id.to_owned() })
     }

@@ -1,4 +1,4 @@
-//! What S3 and R2 have in common: a bucket behind the S3 API, reached through the AWS SDK. They differ in how clients upload.
+//! A bucket behind the S3 API, reached through the AWS SDK: what S3 and R2 have in common. They differ in how clients upload.
 
 use std::marker::PhantomData;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::disposition::attachment;
-use super::{KeptObject, Moment, NewObject, PERMISSION, StorageProvider, Upload};
+use super::object::{NewObject, PRESIGN_TTL, SigningContext, StoredObject, Upload};
+use super::provider::StorageProvider;
 use crate::providers::ProviderError;
 
 /// Where a bucket is, and who may use it.
@@ -32,7 +33,7 @@ pub struct Place {
 /// How a vendor lets clients upload.
 #[async_trait]
 pub trait Uploads: Send + Sync + Sized + 'static {
-    async fn permit(bucket: &Bucket<Self>, object: &NewObject, at: Moment<'_>) -> Result<Upload, ProviderError>;
+    async fn presign(bucket: &Bucket<Self>, object: &NewObject, context: SigningContext<'_>) -> Result<Upload, ProviderError>;
 }
 
 pub struct Bucket<U> {
@@ -59,9 +60,9 @@ impl<U: Uploads> Bucket<U> {
         Self { client: Client::from_conf(config.build()), place, uploads: PhantomData }
     }
 
-    pub fn signing(&self, at: Moment<'_>) -> Result<PresigningConfig, ProviderError> {
-        let life = PERMISSION.to_std().unwrap_or_default();
-        let config = PresigningConfig::builder().start_time(SystemTime::from(at.now)).expires_in(life).build();
+    pub fn signing(&self, context: SigningContext<'_>) -> Result<PresigningConfig, ProviderError> {
+        let life = PRESIGN_TTL.to_std().unwrap_or_default();
+        let config = PresigningConfig::builder().start_time(SystemTime::from(context.now)).expires_in(life).build();
         config.map_err(|_| self.rejected("a permission cannot be signed"))
     }
 
@@ -96,14 +97,14 @@ impl<U: Uploads> StorageProvider for Bucket<U> {
         self.place.vendor
     }
 
-    async fn permit_upload(&self, object: &NewObject, at: Moment<'_>) -> Result<Upload, ProviderError> {
-        U::permit(self, object, at).await
+    async fn presign_upload(&self, object: &NewObject, context: SigningContext<'_>) -> Result<Upload, ProviderError> {
+        U::presign(self, object, context).await
     }
 
-    async fn permit_download(&self, object: &KeptObject, at: Moment<'_>) -> Result<String, ProviderError> {
+    async fn presign_download(&self, object: &StoredObject, context: SigningContext<'_>) -> Result<String, ProviderError> {
         let get = self.client.get_object().bucket(&self.place.bucket).key(&object.key);
         let get = get.response_content_disposition(attachment(&object.filename)).response_content_type(&object.content_type);
-        let signed = get.presigned(self.signing(at)?).await.map_err(|error| self.failed("sign", &error))?;
+        let signed = get.presigned(self.signing(context)?).await.map_err(|error| self.failed("sign", &error))?;
         Ok(signed.uri().to_owned())
     }
 
@@ -115,7 +116,7 @@ impl<U: Uploads> StorageProvider for Bucket<U> {
         }
     }
 
-    async fn start(&self, key: &str, bytes: usize) -> Result<Vec<u8>, ProviderError> {
+    async fn read_prefix(&self, key: &str, bytes: usize) -> Result<Vec<u8>, ProviderError> {
         let range = format!("bytes=0-{}", bytes.saturating_sub(1));
         let got = self.client.get_object().bucket(&self.place.bucket).key(key).range(range).send().await;
         let mut body = got.map_err(|error| self.failed("read an object", &error))?.body;

@@ -11,28 +11,32 @@ use async_trait::async_trait;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
-use reqwest::RequestBuilder;
+use reqwest::{Client, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::config::Vendor;
-use super::{KeptObject, Method, Moment, NewObject, StorageProvider, Upload};
+use super::object::{Method, NewObject, SigningContext, StoredObject, Upload};
+use super::provider::StorageProvider;
 use crate::platform::clock::Clock;
 use crate::platform::config::Env;
 use crate::platform::crypto;
+use crate::platform::outgoing::{Answer, Limits, Service};
 use crate::providers::ProviderError;
-use crate::providers::http::{self as vendor, Answer};
+use crate::providers::vendor::{Outside, Vendor, VendorSettings};
 
 const NAME: &str = "cloudinary";
 const API: &str = "https://api.cloudinary.com/";
 const DELIVERY: &str = "https://res.cloudinary.com/";
 
+pub(super) static VENDOR: Vendor<dyn StorageProvider> = Vendor { name: NAME, read: |env| Arc::new(Settings::read(env)) };
+
 #[derive(Debug, Clone)]
-pub struct Settings {
+struct Settings {
     cloud: Option<String>,
     key: Option<SecretString>,
     secret: Option<SecretString>,
@@ -41,7 +45,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn read(env: &mut Env) -> Self {
+    fn read(env: &mut Env) -> Self {
         let harmless = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         Self {
             cloud: env
@@ -59,8 +63,16 @@ impl Settings {
                 .optional(),
         }
     }
+}
 
-    pub fn provider(&self, client: reqwest::Client) -> Result<Arc<dyn StorageProvider>, ProviderError> {
+impl VendorSettings<dyn StorageProvider> for Settings {
+    fn check(&self, env: &mut Env) {
+        for variable in ["CLOUDINARY_CLOUD_NAME", "CLOUDINARY_API_KEY", "CLOUDINARY_API_SECRET"] {
+            env.require(variable, "STORAGE_PROVIDER", NAME);
+        }
+    }
+
+    fn connect(&self, outside: &Outside) -> Result<Arc<dyn StorageProvider>, ProviderError> {
         let missing = || ProviderError::NotConfigured(NAME);
         let cloud = self.cloud.as_ref().ok_or_else(missing)?;
         let place = |url: &Option<Url>, home: &str| url.as_ref().map_or(home, Url::as_str).trim_end_matches('/').to_owned();
@@ -69,14 +81,8 @@ impl Settings {
             delivery: format!("{}/{cloud}", place(&self.delivery_base_url, DELIVERY)),
             key: self.key.clone().ok_or_else(missing)?,
             secret: self.secret.clone().ok_or_else(missing)?,
-            client,
+            service: outside.service(NAME),
         }))
-    }
-}
-
-pub(super) fn check(env: &mut Env) {
-    for variable in ["CLOUDINARY_CLOUD_NAME", "CLOUDINARY_API_KEY", "CLOUDINARY_API_SECRET"] {
-        env.require(variable, "STORAGE_PROVIDER", Vendor::Cloudinary);
     }
 }
 
@@ -85,7 +91,7 @@ struct Cloudinary {
     delivery: String,
     key: SecretString,
     secret: SecretString,
-    client: reqwest::Client,
+    service: Service,
 }
 
 /// A resource, as the admin API tells of it.
@@ -112,22 +118,24 @@ impl Cloudinary {
         fields
     }
 
-    fn post(&self, path: &str, fields: &BTreeMap<String, String>) -> RequestBuilder {
+    fn post(&self, client: &Client, path: &str, fields: &BTreeMap<String, String>) -> RequestBuilder {
         let form = Serializer::new(String::new()).extend_pairs(fields).finish();
-        let request = self.client.post(format!("{}/{path}", self.api));
+        let request = client.post(format!("{}/{path}", self.api));
         request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
     }
 
     /// The resource of this key; of several kinds, the likeliest for its name.
     async fn find(&self, key: &str) -> Result<Option<Resource>, ProviderError> {
         for kind in kinds(key) {
-            let request = self.client.get(format!("{}/resources/{kind}/upload/{key}", self.api));
-            let request = request.basic_auth(self.key.expose_secret(), Some(self.secret.expose_secret()));
-            let answer = vendor::send(NAME, request).await?;
+            let request = |client: &Client| {
+                let request = client.get(format!("{}/resources/{kind}/upload/{key}", self.api));
+                request.basic_auth(self.key.expose_secret(), Some(self.secret.expose_secret()))
+            };
+            let answer = self.service.send_repeatable("find", Limits::default(), request).await?;
             if answer.status == StatusCode::NOT_FOUND {
                 continue;
             }
-            let body = &taken(&answer)?.body;
+            let body = taken(&answer)?;
             // What is left of a deleted resource that had a backup.
             if body["placeholder"] == true {
                 continue;
@@ -157,9 +165,9 @@ fn harmless(part: &str) -> bool {
 }
 
 /// A good answer; of a bad one no words are told, for they may name keys.
-fn taken(answer: &Answer) -> Result<&Answer, ProviderError> {
+fn taken(answer: &Answer) -> Result<Value, ProviderError> {
     // 420 is its own form of 429.
-    if answer.status.is_success() { Ok(answer) } else { Err(answer.refused(NAME, "", answer.status == 420)) }
+    if answer.status.is_success() { Ok(answer.json()) } else { Err(ProviderError::of_answer(NAME, answer, "", answer.status == 420)) }
 }
 
 /// The kinds of a resource, the likeliest one for this name first: each is a question of its own.
@@ -187,12 +195,12 @@ impl StorageProvider for Cloudinary {
         NAME
     }
 
-    async fn permit_upload(&self, object: &NewObject, at: Moment<'_>) -> Result<Upload, ProviderError> {
-        let fields = Some(self.signed([("public_id", &object.key)], at.now));
+    async fn presign_upload(&self, object: &NewObject, context: SigningContext<'_>) -> Result<Upload, ProviderError> {
+        let fields = Some(self.signed([("public_id", &object.key)], context.now));
         Ok(Upload { url: format!("{}/auto/upload", self.api), method: Method::Post, fields })
     }
 
-    async fn permit_download(&self, object: &KeptObject, _at: Moment<'_>) -> Result<String, ProviderError> {
+    async fn presign_download(&self, object: &StoredObject, _: SigningContext<'_>) -> Result<String, ProviderError> {
         let resource = self.existing(&object.key).await?;
         Ok(self.address(&object.key, &resource, &attachment(&resource, &object.filename)))
     }
@@ -201,20 +209,21 @@ impl StorageProvider for Cloudinary {
         Ok(self.find(key).await?.map(|resource| resource.bytes))
     }
 
-    async fn start(&self, key: &str, bytes: usize) -> Result<Vec<u8>, ProviderError> {
+    async fn read_prefix(&self, key: &str, bytes: usize) -> Result<Vec<u8>, ProviderError> {
         let resource = self.existing(key).await?;
-        let request = self.client.get(self.address(key, &resource, ""));
+        let request = self.service.client().get(self.address(key, &resource, ""));
         let request = request.header(header::RANGE, format!("bytes=0-{}", bytes.saturating_sub(1)));
-        let mut response = request.send().await.map_err(|error| vendor::unreachable(NAME, &error))?;
-        if !response.status().is_success() {
-            let answer = Answer { status: response.status(), headers: response.headers().clone(), body: Value::Null };
-            return Err(answer.refused(NAME, "the object cannot be fetched", false));
+        // A cache that knows no ranges sends everything: no more of it is read than was asked for.
+        let limits = Limits { bytes: usize::MAX, ..Limits::default() };
+        let mut answer = self.service.stream("read", limits, request).await?;
+        if !answer.status().is_success() {
+            let answer = Answer { status: answer.status(), headers: answer.headers().clone(), body: Bytes::new() };
+            return Err(ProviderError::of_answer(NAME, &answer, "the object cannot be fetched", false));
         }
         let mut start = Vec::new();
-        // A cache that knows no ranges sends everything: no more of it is read than was asked for.
         while start.len() < bytes {
-            let Some(chunk) = response.chunk().await.map_err(|error| vendor::unreachable(NAME, &error))? else { break };
-            start.extend_from_slice(&chunk);
+            let Some(piece) = answer.next().await? else { break };
+            start.extend_from_slice(&piece);
         }
         start.truncate(bytes);
         Ok(start)
@@ -223,7 +232,8 @@ impl StorageProvider for Cloudinary {
     async fn put(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<(), ProviderError> {
         let mut fields = self.signed([("public_id", key)], Clock::System.now());
         fields.insert("file".to_owned(), format!("data:{content_type};base64,{}", STANDARD.encode(bytes)));
-        taken(&vendor::send(NAME, self.post("auto/upload", &fields)).await?)?;
+        let request = self.post(self.service.client(), "auto/upload", &fields);
+        taken(&self.service.send("put", Limits::default(), request).await?)?;
         Ok(())
     }
 
@@ -231,8 +241,9 @@ impl StorageProvider for Cloudinary {
         // Whatever came under this name, of any kind; caches forget it too.
         for kind in kinds(key) {
             let fields = self.signed([("invalidate", "true"), ("public_id", key)], Clock::System.now());
-            let answer = vendor::send(NAME, self.post(&format!("{kind}/destroy"), &fields)).await?;
-            if !matches!(taken(&answer)?.body["result"].as_str(), Some("ok" | "not found")) {
+            let request = |client: &Client| self.post(client, &format!("{kind}/destroy"), &fields);
+            let answer = self.service.send_repeatable("delete", Limits::default(), request).await?;
+            if !matches!(taken(&answer)?["result"].as_str(), Some("ok" | "not found")) {
                 return Err(ProviderError::Transient { message: format!("{NAME}: did not delete the object"), retry_after: None });
             }
         }

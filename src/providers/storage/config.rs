@@ -1,30 +1,14 @@
-//! Where files are kept, and which ones may be. What belongs to one vendor is read in the vendor's own file.
+//! Settings of storage. Those of one vendor are read in the vendor's own file.
 
-use crate::platform::config::{Choice, Env, List, Section, Value};
+use std::sync::Arc;
 
-/// The largest file that any vendor is asked to take.
+use super::VENDORS;
+use super::provider::StorageProvider;
+use crate::platform::config::{Env, List, Section, Value};
+use crate::providers::vendor::{self, VendorSettings};
+
+/// The largest file that any vendor is asked to take, in bytes.
 const LARGEST: u64 = 100 << 20;
-
-/// Who keeps them; the first is the default.
-#[rustfmt::skip] // A line each, here and below: a vendor goes with its lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Vendor {
-    /// A folder of this machine.
-    Local,
-    S3,
-    R2,
-    Cloudinary,
-}
-
-impl Choice for Vendor {
-    #[rustfmt::skip]
-    const NAMES: &'static [(&'static str, Self)] = &[
-        ("local", Self::Local),
-        ("s3", Self::S3),
-        ("r2", Self::R2),
-        ("cloudinary", Self::Cloudinary),
-    ];
-}
 
 /// A media type, or all of one kind: `image/*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,67 +37,39 @@ impl Value for TypePattern {
     }
 }
 
-/// Everything about storage that can be set.
+/// The settings of storage.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub vendor: Vendor,
+    /// The chosen vendor's.
+    pub vendor: Arc<dyn VendorSettings<dyn StorageProvider>>,
     /// Empty: any.
     pub allowed_types: Vec<TypePattern>,
     pub max_bytes: u64,
-    pub local: super::local::Settings,
-    pub s3: super::s3::Settings,
-    pub r2: super::r2::Settings,
-    pub cloudinary: super::cloudinary::Settings,
 }
 
 impl Section for Config {
     fn read(env: &mut Env) -> Self {
         env.section("Storage");
-        let vendor =
-            env.var("STORAGE_PROVIDER", "Where files are kept: `local` (a folder), `s3`, `r2` or `cloudinary`").or(Vendor::NAMES[0].1);
-        let config = Self {
-            vendor,
-            allowed_types: env
-                .var("STORAGE_ALLOWED_TYPES", "Media types that may be uploaded, separated by commas; `image/*` is all of a kind")
-                .shown_default("`any`")
-                .optional::<List<TypePattern>>()
-                .map(|list| list.0)
-                .unwrap_or_default(),
-            max_bytes: env.var("STORAGE_MAX_BYTES", "Bytes of the largest file that may be uploaded").checked(
-                LARGEST,
-                |n| (1..=LARGEST).contains(n),
-                "from 1 to 104857600",
-            ),
-            local: super::local::Settings::read(env),
-            s3: super::s3::Settings::read(env),
-            r2: super::r2::Settings::read(env),
-            cloudinary: super::cloudinary::Settings::read(env),
-        };
-        config.check(env);
-        config
+        let help = "Where files are kept: `local` (a folder), `s3`, `r2` or `cloudinary`";
+        let allowed_types = env
+            .var("STORAGE_ALLOWED_TYPES", "Media types that may be uploaded, separated by commas; `image/*` is all of a kind")
+            .shown_default("`any`")
+            .optional::<List<TypePattern>>()
+            .map(|list| list.0)
+            .unwrap_or_default();
+        let max_bytes = env.var("STORAGE_MAX_BYTES", "Size limit of an uploaded file in bytes").checked(
+            LARGEST,
+            |n| (1..=LARGEST).contains(n),
+            "from 1 to 104857600",
+        );
+        let (_, vendor) = vendor::choose(env, "STORAGE_PROVIDER", help, VENDORS);
+        Self { vendor, allowed_types, max_bytes }
     }
 }
 
 impl Config {
-    fn check(&self, env: &mut Env) {
-        match self.vendor {
-            Vendor::Local => super::local::check(env),
-            Vendor::S3 => super::s3::check(env),
-            Vendor::R2 => super::r2::check(env),
-            Vendor::Cloudinary => super::cloudinary::check(env),
-        }
-    }
-
     pub fn allows(&self, content_type: &str) -> bool {
         self.allowed_types.is_empty() || self.allowed_types.iter().any(|pattern| pattern.fits(content_type))
-    }
-}
-
-/// What a vendor behind the S3 API says where this binary has none.
-pub fn needs_s3(env: &mut Env, vendor: Vendor) {
-    if !cfg!(feature = "s3") {
-        let reason = format!("is `{}`, but this binary was built without it", vendor.name());
-        env.problem("STORAGE_PROVIDER", reason, "Build it with the cargo feature `s3`, or choose another one");
     }
 }
 
@@ -122,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_are_allowed_one_by_one_or_by_kind() {
+    fn type_patterns_match_one_type_or_a_kind() {
         let pattern = |text: &str| TypePattern::parse(text);
         assert!(pattern("image/*").unwrap().fits("image/png") && !pattern("image/*").unwrap().fits("imagery/png"));
         assert!(pattern("Application/PDF").unwrap().fits("application/pdf; charset=x"));

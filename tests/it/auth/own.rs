@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use omnistack::features::{accounts, users};
 use omnistack::platform::auth::{Role, own};
+use omnistack::platform::id::UserId;
 use serde_json::{Value, json};
 
 use crate::harness::accounts::LOCAL;
@@ -19,8 +20,8 @@ crate::on_both_backends![
 const PURPOSE: &str = "access-token";
 
 async fn account(t: &TestApp, email: &str, role: Role) -> String {
-    let user = users::service::by_hand::find_or_create(&t.app, email, role).await.unwrap();
-    accounts::service::by_hand::token(&t.app, &user).await.unwrap().unwrap()
+    let user = users::service::operator::find_or_create(&t.app, email, role).await.unwrap();
+    accounts::service::operator::token(&t.app, &user).await.unwrap().unwrap()
 }
 
 async fn an_account_gets_in_with_its_token(b: Backend) {
@@ -40,7 +41,15 @@ async fn an_account_gets_in_with_its_token(b: Backend) {
 async fn a_token_for_an_account_that_is_gone_is_refused_and_makes_none(b: Backend) {
     let t = TestApp::with(b, &LOCAL).await;
     let life = std::time::Duration::from_secs(900);
-    let ghost = own::mint(&t.app.keys, "ghost", "ghost@example.test", "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", t.clock.now(), life).unwrap();
+    let ghost = own::mint(
+        &t.app.keys,
+        &UserId::parse("ghost").unwrap(),
+        "ghost@example.test",
+        "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d",
+        t.clock.now(),
+        life,
+    )
+    .unwrap();
     for path in ["/app/users/me", "/admin/users"] {
         let reply = t.with_token(&ghost).get(path).await;
         assert_eq!(reply.json()["error"]["message"], "Invalid token");
@@ -60,8 +69,8 @@ async fn roles_are_those_of_the_account(b: Backend) {
     t.with_token(&amy).get("/admin/users").await.expect(200);
     t.with_token(&ada).patch(&path, json!({"is_active": false})).await.expect(200);
     t.with_token(&amy).get("/app/users/me").await.expect_error(403, "AUTHORIZATION_ERROR");
-    let gone = users::service::by_hand::find_or_create(&t.app, "amy@example.test", Role::User).await.unwrap();
-    assert_eq!(accounts::service::by_hand::token(&t.app, &gone).await.unwrap(), None);
+    let gone = users::service::operator::find_or_create(&t.app, "amy@example.test", Role::User).await.unwrap();
+    assert_eq!(accounts::service::operator::token(&t.app, &gone).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -6,27 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::{get, post};
-use http::Method;
+use axum::extract::State;
+use axum::routing::get;
+use chrono::DateTime;
+use http::{Method, StatusCode};
 use omnistack::app::App;
-use omnistack::boot::router;
+use omnistack::app::feature::{Feature, Setup};
 use omnistack::platform::error::{CODES, Error};
-use omnistack::platform::http::route::Options;
-use omnistack::platform::http::{Route, Zone};
-use omnistack::platform::rate_limit::Class;
+use omnistack::platform::http::{Endpoints, Policy};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::harness::{Backend, Reply, TestApp};
+use crate::harness::{Backend, Reply, TestApp, files};
 
 /// More requests at once than the server takes.
 const TOO_MANY: usize = 1024;
-
-fn record(zone: Zone, path: &str, options: Options) -> Arc<Route> {
-    let template = format!("{}{path}", zone.prefix());
-    Arc::new(Route { template, methods: vec![Method::GET, Method::POST], zone, class: Class::Default, options })
-}
 
 /// Requests that wait until they are let go.
 #[derive(Default)]
@@ -35,54 +29,54 @@ struct Waiting {
     release: Notify,
 }
 
-/// Handlers as no feature should have them, under the middleware that all have.
-fn misbehaving(app: &App, waiting: Arc<Waiting>) -> Router {
-    let plain = Options::default();
-    let wait = move || {
-        let waiting = waiting.clone();
-        async move {
-            let released = waiting.release.notified();
-            waiting.count.fetch_add(1, Ordering::SeqCst);
-            released.await;
-        }
-    };
-    let router =
-        Router::new()
-            .route("/api/v1/public/panic", get(|| async { panic!("secret: {}", "/etc/passwd") as &str }))
-            .route("/api/v1/public/panic-number", get(|| async { std::panic::panic_any(7) as &str }))
-            .route("/api/v1/public/hang", get(std::future::pending::<()>).post(std::future::pending::<()>))
-            .route("/api/v1/public/quick", get(std::future::pending::<()>))
-            .route("/api/v1/public/wait", get(wait))
-            .route("/api/v1/public/probe", get(|| async { "here" }))
-            .route("/api/v1/public/fault", get(|| async { Error::Internal(anyhow::anyhow!("SELECT secret FROM users")) }))
-            .route("/api/v1/public/race", get(|| async { Error::Contended }))
-            .route(
-                "/api/v1/public/bare/{status}",
-                post(|status: axum::extract::Path<u16>| async move {
-                    (http::StatusCode::from_u16(status.0).unwrap(), "text that a library wrote")
-                }),
-            )
-            .route("/api/v1/app/panic", get(|| async { panic!("in the zone of users") as &str }));
-    let quick = Options { deadline: Some(Duration::from_millis(100)), ..plain };
-    let records = [
-        record(Zone::Public, "/panic", plain),
-        record(Zone::Public, "/panic-number", plain),
-        record(Zone::Public, "/hang", plain),
-        record(Zone::Public, "/quick", quick),
-        record(Zone::Public, "/wait", plain),
-        record(Zone::Public, "/probe", Options::probe()),
-        record(Zone::Public, "/fault", plain),
-        record(Zone::Public, "/race", plain),
-        record(Zone::Public, "/bare/{status}", plain),
-        record(Zone::App, "/panic", plain),
-    ];
-    router::with_middleware(app, router, &records)
+/// Handlers as no feature should have them.
+struct Misbehaving;
+
+impl Feature<App> for Misbehaving {
+    fn name(&self) -> &'static str {
+        "misbehaving"
+    }
+
+    fn setup(&self, setup: &mut Setup<'_>) -> anyhow::Result<()> {
+        setup.keep(Arc::new(Waiting::default()));
+        Ok(())
+    }
+
+    fn endpoints(&self) -> Endpoints<App> {
+        let forever = || get(std::future::pending::<()>);
+        let quota = || Error::PlanLimit { feature: "messages", limit: 10, used: 10, resets_at: Some(DateTime::UNIX_EPOCH) };
+        let quick = Policy::public().deadline(Duration::from_millis(100));
+        [
+            (Policy::public(), "public/panic", get(|| async { panic!("secret: {}", "/etc/passwd") as &str })),
+            (Policy::public(), "public/panic-number", get(|| async { std::panic::panic_any(7) as &str })),
+            (Policy::public(), "public/hang", forever()),
+            (quick, "public/quick", forever()),
+            (Policy::public(), "public/wait", get(wait)),
+            (Policy::probe(), "public/probe", get(|| async { "here" })),
+            (Policy::public(), "public/fault", get(|| async { Error::Internal(anyhow::anyhow!("SELECT secret FROM users")) })),
+            (Policy::public(), "public/race", get(|| async { Error::Contended })),
+            (Policy::public(), "public/quota", get(move || async move { quota() })),
+            (Policy::public(), "public/bare/{status}", get(bare)),
+            (Policy::user(), "app/panic", get(|| async { panic!("in an area for users") as &str })),
+        ]
+        .into_iter()
+        .fold(Endpoints::new(), |all, (policy, path, handler)| all.page(policy, format!("/api/v1/{path}"), [Method::GET], handler))
+    }
 }
 
-async fn serve_misbehaving(vars: &[(&str, &str)]) -> (TestApp, Arc<Waiting>) {
-    let waiting = Arc::new(Waiting::default());
-    let handlers = waiting.clone();
-    (TestApp::serving(vars, |app| misbehaving(app, handlers)).await, waiting)
+async fn wait(State(app): State<App>) {
+    let waiting: &Arc<Waiting> = app.state();
+    let released = waiting.release.notified();
+    waiting.count.fetch_add(1, Ordering::SeqCst);
+    released.await;
+}
+
+async fn bare(status: axum::extract::Path<u16>) -> (StatusCode, &'static str) {
+    (StatusCode::from_u16(status.0).unwrap(), "text that a library wrote")
+}
+
+async fn serve_misbehaving(vars: &[(&str, &str)]) -> TestApp {
+    TestApp::with_feature(Backend::Sqlite, &Misbehaving, vars).await
 }
 
 /// An error with all that belongs to an answer of a limited route, and nothing of its cause.
@@ -99,7 +93,7 @@ fn proper(reply: &Reply, status: u16, code: &str) {
 
 #[tokio::test]
 async fn a_panic_is_an_error_like_any_other_and_the_process_lives() {
-    let (t, _) = serve_misbehaving(&[]).await;
+    let t = serve_misbehaving(&[]).await;
     let anybody = t.anonymous();
     for path in ["/public/panic", "/public/panic-number", "/public/fault"] {
         for _ in 0..3 {
@@ -116,7 +110,7 @@ async fn a_panic_is_an_error_like_any_other_and_the_process_lives() {
 
 #[tokio::test]
 async fn a_request_that_takes_too_long_is_given_up() {
-    let (t, _) = serve_misbehaving(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
+    let t = serve_misbehaving(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
     let anybody = t.anonymous();
     let started = std::time::Instant::now();
     let (configured, of_route) = tokio::join!(anybody.get("/public/hang"), anybody.get("/public/quick"));
@@ -129,15 +123,22 @@ async fn a_request_that_takes_too_long_is_given_up() {
 
 #[tokio::test]
 async fn a_lost_race_may_be_run_again() {
-    let (t, _) = serve_misbehaving(&[]).await;
+    let t = serve_misbehaving(&[]).await;
     let reply = t.anonymous().get("/public/race").await;
     assert_eq!(reply.header("retry-after"), Some("1"));
     proper(&reply, 503, "SERVICE_UNAVAILABLE");
 }
 
 #[tokio::test]
+async fn a_quota_that_is_used_up_is_told_from_a_missing_role() {
+    let t = serve_misbehaving(&[]).await;
+    let details = t.anonymous().get("/public/quota").await.expect_error(403, "PLAN_LIMIT_EXCEEDED");
+    assert_eq!(details, json!({"feature": "messages", "limit": 10, "used": 10, "resets_at": "1970-01-01T00:00:00Z"}));
+}
+
+#[tokio::test]
 async fn a_bare_status_gets_the_envelope_too() {
-    let (t, _) = serve_misbehaving(&[]).await;
+    let t = serve_misbehaving(&[]).await;
     for (status, answered, code) in [
         (400, 400, "BAD_REQUEST"),
         (401, 401, "AUTHENTICATION_ERROR"),
@@ -152,14 +153,15 @@ async fn a_bare_status_gets_the_envelope_too() {
         (503, 503, "SERVICE_UNAVAILABLE"),
         (504, 500, "INTERNAL_ERROR"),
     ] {
-        let reply = t.anonymous().post(&format!("/public/bare/{status}"), json!({})).await;
+        let reply = t.anonymous().get(&format!("/public/bare/{status}")).await;
         proper(&reply, answered, code);
     }
 }
 
 #[tokio::test]
 async fn more_requests_than_can_be_served_are_refused_at_once_but_probes_are_answered() {
-    let (t, waiting) = serve_misbehaving(&[]).await;
+    let t = serve_misbehaving(&[]).await;
+    let waiting: &Arc<Waiting> = t.app.state();
     let client = t.anonymous();
     // A few connections, so that no limit on open files gets in the way.
     let crowd: Vec<_> = (0..8).map(|_| crate::harness::Client::over_http2(&t.url)).collect();
@@ -189,7 +191,7 @@ async fn every_code_can_be_had_and_has_its_details() {
     let amy = t.user("amy").await;
     let id = "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d";
     let path = format!("/app/projects/{id}");
-    let mut seen = BTreeSet::from(["INTERNAL_ERROR", "SERVICE_UNAVAILABLE"]);
+    let mut seen = BTreeSet::from(["INTERNAL_ERROR", "SERVICE_UNAVAILABLE", "PLAN_LIMIT_EXCEEDED"]);
     let mut had = |code: &'static str| {
         seen.insert(code);
         code
@@ -231,8 +233,15 @@ async fn every_code_can_be_had_and_has_its_details() {
     let failed = amy.post("/app/files/confirm", json!({"file_id": asked["file_id"]})).await;
     assert_eq!(failed.expect_error(502, had("EXTERNAL_SERVICE_ERROR")), json!({"service": "storage"}));
 
-    // The two that are taken for granted above are other stories of this file.
-    let all: BTreeSet<_> = CODES.iter().map(|(_, code, _)| *code).collect();
+    let t = TestApp::start(Backend::Sqlite).await;
+    let amy = t.user("amy").await;
+    let file = files::upload(&t, &amy, "a.txt", "text/plain", b"0123456789").await;
+    let link = files::link(&amy, &file).await;
+    let refused = t.anonymous().call(Method::GET, &link).header("range", "bytes=99-").await;
+    assert_eq!(refused.expect_error(416, had("RANGE_NOT_SATISFIABLE")), json!({}));
+
+    // Those that are taken for granted above are other stories of this file.
+    let all: BTreeSet<_> = CODES.iter().map(|code| code.name).collect();
     assert_eq!(seen, all, "a code without a story");
 }
 

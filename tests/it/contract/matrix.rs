@@ -4,10 +4,11 @@
 use chrono::TimeDelta;
 use omnistack::features::{accounts, users};
 use omnistack::platform::auth::Role;
-use omnistack::platform::http::{Route, Zone};
+use omnistack::platform::http::Route;
+use omnistack::platform::http::policy::{Access, Caching};
 use serde_json::json;
 
-use super::{every_call, is_guarded, offered_calls, path_of};
+use super::{calls_at, path_of};
 use crate::harness::tokens::claims;
 use crate::harness::{Backend, Client, Reply, SECRET, TestApp};
 
@@ -27,12 +28,16 @@ enum Who {
 }
 
 /// The status of a refusal; `None` for whoever is let in.
-fn refusal(zone: Zone, who: Who) -> Option<u16> {
-    match (zone, who) {
-        (Zone::Public, _) => None,
-        (_, Who::Nobody | Who::Expired | Who::WrongKey) => Some(401),
-        (_, Who::Deactivated | Who::DeactivatedAdmin) | (Zone::Admin, Who::User | Who::OtherUser) => Some(403),
-        _ => None,
+fn refusal(access: Access, who: Who) -> Option<u16> {
+    let verified = !matches!(who, Who::Nobody | Who::Expired | Who::WrongKey);
+    let active = !matches!(who, Who::Deactivated | Who::DeactivatedAdmin);
+    match access {
+        Access::Public => None,
+        // A signature is the key there: without it nobody gets in, whoever it is.
+        Access::SelfVerifying => Some(403),
+        Access::User | Access::Admin if !verified => Some(401),
+        Access::User => (!active).then_some(403),
+        Access::Admin => (!matches!(who, Who::Admin | Who::Superadmin)).then_some(403),
     }
 }
 
@@ -41,8 +46,8 @@ async fn callers(t: &TestApp) -> Vec<(Who, Client)> {
     let wrong_key = claims("amy", &t.clock).sign("another-secret-of-32-characters-or-more-");
     let (off, off_admin) = (t.user("off").await, t.user_with_role("off-admin", "admin").await);
     t.sql("UPDATE users SET is_active = FALSE WHERE id IN ('off', 'off-admin')").await;
-    t.app.identities.drop_everywhere("off");
-    t.app.identities.drop_everywhere("off-admin");
+    t.forget_identity("off");
+    t.forget_identity("off-admin");
     vec![
         (Who::Nobody, t.anonymous()),
         (Who::Expired, t.with_token(&expired)),
@@ -59,7 +64,7 @@ async fn callers(t: &TestApp) -> Vec<(Who, Client)> {
 async fn every_route_lets_in_whom_its_zone_says(b: Backend) {
     let t = TestApp::start(b).await;
     let callers = callers(&t).await;
-    for (route, method) in offered_calls() {
+    for (route, method) in calls_at(&t) {
         for (who, client) in &callers {
             hold_to_its_zone(&route, &method, *who, client).await;
         }
@@ -71,10 +76,8 @@ async fn hold_to_its_zone(route: &Route, method: &http::Method, who: Who, client
     let call = client.call(method.clone(), &path_of(route));
     // An empty object: what it lacks is found out after the guard.
     let reply = if method == "GET" { call.await } else { call.json(&json!({})).await };
-    match refusal(route.zone, who) {
+    match refusal(route.policy.access, who) {
         Some(status) => assert_eq!(reply.status, status, "{what}: {}", reply.text()),
-        // A link is a key of its own: one that we did not sign opens nothing, whoever has it.
-        None if route.template.contains("{token}") => assert_eq!(reply.status, 403, "{what}: {}", reply.text()),
         None => assert!(!matches!(reply.status.as_u16(), 401 | 403), "{what}: {}", reply.text()),
     }
     check(&what, route, &reply);
@@ -94,21 +97,21 @@ async fn every_route_does_so_with_our_own_accounts(b: Backend) {
         (Who::Admin, Role::Admin),
         (Who::Superadmin, Role::Superadmin),
     ] {
-        people.push((who, users::service::by_hand::find_or_create(&t.app, &format!("{who:?}@example.test"), role).await.unwrap()));
+        people.push((who, users::service::operator::find_or_create(&t.app, &format!("{who:?}@example.test"), role).await.unwrap()));
     }
-    for (route, method) in every_call() {
+    for (route, method) in calls_at(&t) {
         hold_to_its_zone(&route, &method, Who::Nobody, &t.anonymous()).await;
         for (who, user) in &people {
             // A session for each call, for some calls end it.
             let issuer = if *who == Who::WrongKey { &stranger } else { &t };
-            let token = accounts::service::by_hand::token(&issuer.app, user).await.unwrap().unwrap();
+            let token = accounts::service::operator::token(&issuer.app, user).await.unwrap().unwrap();
             let off = matches!(who, Who::Deactivated | Who::DeactivatedAdmin);
-            users::service::by_hand::set_active(&t.app, user.id.as_str(), !off).await.unwrap();
+            users::service::operator::set_active(&t.app, user.id.as_str(), !off).await.unwrap();
             if *who == Who::Expired {
                 t.clock.advance(TimeDelta::minutes(16));
             }
             hold_to_its_zone(&route, &method, *who, &t.with_token(&token)).await;
-            users::service::by_hand::set_active(&t.app, user.id.as_str(), true).await.unwrap();
+            users::service::operator::set_active(&t.app, user.id.as_str(), true).await.unwrap();
         }
     }
 }
@@ -123,8 +126,8 @@ fn check(what: &str, route: &Route, reply: &Reply) {
         reply.clone().expect_error(reply.status.as_u16(), &code);
     }
     super::headers::carries_what_every_answer_does(what, reply);
-    super::headers::tells_its_budget(what, reply, route.options.limited);
-    if is_guarded(route) || route.template.contains("/auth/") {
+    super::headers::tells_its_budget(what, reply, route.policy.budget.is_some());
+    if route.policy.cache == Caching::NoStore {
         assert_eq!(reply.header("cache-control"), Some("no-store"), "{what}");
     }
 }
@@ -134,7 +137,7 @@ async fn every_route_answers_head_as_get_and_refuses_other_methods() {
     let t = TestApp::start(Backend::Sqlite).await;
     let admin = t.admin().await;
     let mut seen = std::collections::BTreeSet::new();
-    for (route, _) in offered_calls() {
+    for (route, _) in calls_at(&t) {
         if !seen.insert(route.template.clone()) {
             continue;
         }
@@ -142,7 +145,7 @@ async fn every_route_answers_head_as_get_and_refuses_other_methods() {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
             let method: http::Method = method.parse().unwrap();
             // The same template may stand in several records.
-            let offered = offered_calls().iter().any(|(other, _)| other.template == route.template && other.allows(&method));
+            let offered = calls_at(&t).iter().any(|(other, _)| other.template == route.template && other.allows(&method));
             if offered && method != "HEAD" {
                 continue;
             }

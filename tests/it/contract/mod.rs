@@ -11,19 +11,25 @@ use std::sync::Arc;
 
 use http::Method;
 use omnistack::boot::router;
-use omnistack::platform::http::{Route, Zone};
+use omnistack::platform::http::Route;
 
 pub use openapi::PRODUCTION;
 
-/// Every route with each of its methods.
+use crate::harness::TestApp;
+
+/// Every documented route with each of its methods.
 fn every_call() -> Vec<(Arc<Route>, Method)> {
-    let each = |route: Arc<Route>| route.methods.clone().into_iter().map(move |method| (route.clone(), method));
-    router::routes().into_iter().flat_map(each).collect()
+    calls_of(router::routes(&omnistack::features::all()))
 }
 
-/// As [`every_call`], but for what is there with our own accounts only.
-fn offered_calls() -> Vec<(Arc<Route>, Method)> {
-    every_call().into_iter().filter(|(route, _)| !route.options.own_accounts).collect()
+/// The documented routes that this server has, with each of their methods.
+fn calls_at(t: &TestApp) -> Vec<(Arc<Route>, Method)> {
+    calls_of(t.routes.clone())
+}
+
+fn calls_of(routes: Vec<Arc<Route>>) -> Vec<(Arc<Route>, Method)> {
+    let each = |route: Arc<Route>| route.methods.clone().into_iter().map(move |method| (route.clone(), method));
+    routes.into_iter().filter(|route| route.documented).flat_map(each).collect()
 }
 
 /// A path of the route for [`crate::harness::Client::call`]; its parameters name nothing that exists.
@@ -34,5 +40,5 @@ fn path_of(route: &Route) -> String {
 }
 
 fn is_guarded(route: &Route) -> bool {
-    route.zone != Zone::Public
+    route.policy.access.is_guarded()
 }

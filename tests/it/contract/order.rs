@@ -1,9 +1,10 @@
 //! The order of the checks: what a caller learns about a request, and what not yet.
 
 use http::Method;
+use omnistack::platform::http::policy::Access;
 use serde_json::json;
 
-use super::{is_guarded, offered_calls, path_of};
+use super::{calls_at, is_guarded, path_of};
 use crate::harness::{Backend, TestApp};
 
 /// Bodies from bad to worse; none tells a caller without a token anything.
@@ -21,7 +22,7 @@ async fn without_a_token_nobody_learns_whether_a_body_is_valid_or_a_record_exist
     let t = TestApp::start(Backend::Sqlite).await;
     let amy = t.user("amy").await;
     let existing = format!("/app/projects/{}", amy.project("Apollo").await["id"].as_str().unwrap());
-    let guarded = offered_calls().into_iter().filter(|(route, _)| is_guarded(route)).map(|(route, method)| (method, path_of(&route)));
+    let guarded = calls_at(&t).into_iter().filter(|(route, _)| is_guarded(route)).map(|(route, method)| (method, path_of(&route)));
     for (method, path) in guarded.chain([(Method::GET, existing.clone()), (Method::DELETE, existing)]) {
         for (content_type, body) in BODIES {
             let reply = t.anonymous().call(method.clone(), &path).body(content_type, body).query(&[("limit", "0")]).await;
@@ -34,7 +35,7 @@ async fn without_a_token_nobody_learns_whether_a_body_is_valid_or_a_record_exist
 async fn without_the_role_nobody_learns_it_either() {
     let t = TestApp::start(Backend::Sqlite).await;
     let amy = t.user("amy").await;
-    for (route, method) in offered_calls().into_iter().filter(|(route, _)| route.zone.name() == "admin") {
+    for (route, method) in calls_at(&t).into_iter().filter(|(route, _)| route.policy.access == Access::Admin) {
         for (content_type, body) in BODIES {
             let reply = amy.call(method.clone(), &path_of(&route)).body(content_type, body).query(&[("limit", "0")]).await;
             reply.expect_error(403, "AUTHORIZATION_ERROR");
@@ -43,9 +44,9 @@ async fn without_the_role_nobody_learns_it_either() {
 }
 
 /// Every operation of the zones with a token that the document gives a JSON body: method and path.
-fn operations_with_body() -> Vec<(Method, String)> {
-    let api = serde_json::to_value(omnistack::boot::router::api("x")).unwrap();
-    let calls = offered_calls().into_iter().filter(|(route, _)| is_guarded(route));
+fn operations_with_body(t: &TestApp) -> Vec<(Method, String)> {
+    let api = serde_json::to_value(omnistack::boot::router::api(&omnistack::features::all(), "x")).unwrap();
+    let calls = calls_at(t).into_iter().filter(|(route, _)| is_guarded(route));
     let with_body = calls.filter(|(route, method)| {
         let operation = &api["paths"][&route.template][method.as_str().to_lowercase()];
         operation["requestBody"]["content"]["application/json"].is_object()
@@ -59,7 +60,7 @@ fn operations_with_body() -> Vec<(Method, String)> {
 async fn a_body_is_judged_by_its_type_then_its_form_then_its_content() {
     let t = TestApp::with(Backend::Sqlite, &[("MAX_BODY_BYTES", "2000")]).await;
     let admin = t.admin().await;
-    for (method, path) in operations_with_body() {
+    for (method, path) in operations_with_body(&t) {
         let send = |content_type: &'static str, body: String| admin.call(method.clone(), &path).body(content_type, body);
         // Too large comes before everything, even for somebody without a token.
         send("text/plain", "x".repeat(2001)).await.expect_error(413, "PAYLOAD_TOO_LARGE");
@@ -87,9 +88,9 @@ async fn a_body_is_judged_by_its_type_then_its_form_then_its_content() {
 async fn parameters_of_a_query_are_all_understood_and_judged() {
     let t = TestApp::start(Backend::Sqlite).await;
     let admin = t.admin().await;
-    let api = serde_json::to_value(omnistack::boot::router::api("x")).unwrap();
+    let api = serde_json::to_value(omnistack::boot::router::api(&omnistack::features::all(), "x")).unwrap();
     let mut judged = 0;
-    for (route, method) in offered_calls().into_iter().filter(|(route, method)| is_guarded(route) && method == Method::GET) {
+    for (route, method) in calls_at(&t).into_iter().filter(|(route, method)| is_guarded(route) && method == Method::GET) {
         let parameters = api["paths"][&route.template]["get"]["parameters"].as_array().cloned().unwrap_or_default();
         for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
             let name = parameter["name"].as_str().unwrap();
@@ -124,7 +125,7 @@ async fn a_spent_budget_is_told_before_anything_else_about_the_request() {
     // And a user's own budget is untouched by all that: the deactivated one is told so, until it is spent.
     let off = t.user("off").await;
     t.sql("UPDATE users SET is_active = FALSE").await;
-    t.app.identities.drop_everywhere("off");
+    t.forget_identity("off");
     off.get("/app/users/me").await.expect_error(429, "RATE_LIMIT_EXCEEDED");
     t.clock.advance(chrono::TimeDelta::days(2));
     let token = crate::harness::tokens::claims("off", &t.clock).sign(crate::harness::SECRET);
@@ -136,7 +137,7 @@ async fn a_deactivated_account_is_told_so_before_its_body_is_read() {
     let t = TestApp::start(Backend::Sqlite).await;
     let off = t.user("off").await;
     t.sql("UPDATE users SET is_active = FALSE").await;
-    t.app.identities.drop_everywhere("off");
+    t.forget_identity("off");
     for (content_type, body) in BODIES {
         let reply = off.call(Method::POST, "/app/projects").body(content_type, body).await;
         reply.expect_error(403, "AUTHORIZATION_ERROR");

@@ -41,7 +41,7 @@ async fn many_instances_migrate_at_once_and_each_step_is_applied_once(b: Backend
     let database = Database::empty(b).await;
     let runs = (0..8).map(|_| async {
         let (db, url) = connect(&database.url).await;
-        let report = migrate::run(&db, &url, &omnistack::features::after_migrations(), false).await.unwrap();
+        let report = migrate::run(&db, &url, &omnistack::features::all(), false).await.unwrap();
         db.close().await;
         report.applied
     });
@@ -75,14 +75,14 @@ async fn many_processes_migrate_at_once_and_all_succeed(b: Backend) {
 async fn a_second_run_does_nothing(b: Backend) {
     let database = Database::create(b).await;
     let (db, url) = connect(&database.url).await;
-    let report = migrate::run(&db, &url, &omnistack::features::after_migrations(), false).await.unwrap();
+    let report = migrate::run(&db, &url, &omnistack::features::all(), false).await.unwrap();
     assert!(report.applied.is_empty() && report.remarks.is_empty());
 }
 
 async fn a_dry_run_applies_nothing(b: Backend) {
     let database = Database::empty(b).await;
     let (db, url) = connect(&database.url).await;
-    let report = migrate::run(&db, &url, &omnistack::features::after_migrations(), true).await.unwrap();
+    let report = migrate::run(&db, &url, &omnistack::features::all(), true).await.unwrap();
     assert_eq!(report.applied, steps(b));
     assert!(migrate::status(&db).await.unwrap().iter().all(|step| !step.applied));
     let tables = match b {
@@ -100,6 +100,6 @@ async fn a_changed_migration_is_refused(b: Backend) {
     database.execute(&db, &format!("DELETE FROM _sqlx_migrations WHERE version = {last}")).await;
     let other = if b == Backend::Postgres { "'\\x00'" } else { "x'00'" };
     database.execute(&db, &format!("UPDATE _sqlx_migrations SET checksum = {other} WHERE version = 1")).await;
-    let error = migrate::run(&db, &url, &omnistack::features::after_migrations(), false).await.err().unwrap();
+    let error = migrate::run(&db, &url, &omnistack::features::all(), false).await.err().unwrap();
     assert!(format!("{error:#}").contains("modified"), "{error:#}");
 }

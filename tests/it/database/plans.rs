@@ -1,6 +1,6 @@
 //! How the engines run the queries that grow with the data: from an index, without sorting.
 
-use omnistack::platform::db::{Db, Registered};
+use omnistack::platform::db::{Pools, Registered};
 use sqlx::{AssertSqlSafe, Executor, Row};
 
 use crate::harness::Backend;
@@ -26,9 +26,9 @@ async fn plan(b: Backend, words: &[&str]) -> String {
     let [text] = all.as_slice() else { panic!("{words:?} must name one text, not {all:#?}") };
     let database = Database::create(b).await;
     let (db, _) = connect(&database.url).await;
-    match db {
-        Db::Lite { .. } => database.texts(&db, &format!("EXPLAIN QUERY PLAN {text}")).await.join("\n"),
-        Db::Pg(pool) => {
+    match &db.pools {
+        Pools::Sqlite { .. } => database.texts(&db, &format!("EXPLAIN QUERY PLAN {text}")).await.join("\n"),
+        Pools::Postgres(pool) => {
             let arguments = (1..10).filter(|n| text.contains(&format!("${n}"))).map(|_| "NULL").collect::<Vec<_>>().join(", ");
             let arguments = if arguments.is_empty() { arguments } else { format!("({arguments})") };
             let mut connection = pool.acquire().await.unwrap();

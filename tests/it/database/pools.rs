@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use omnistack::app::migrate;
 use omnistack::platform::config::{Env, Section};
-use omnistack::platform::db::{self, DatabaseUrl, Db, SqliteUrl, q};
+use omnistack::platform::db::{self, DatabaseUrl, Db, SqliteUrl, query};
 use omnistack::platform::error::Error;
+use omnistack::platform::telemetry::metrics::Metrics;
 use omnistack::sql;
 use serde_json::json;
 
@@ -61,10 +62,10 @@ async fn postgres_ends_a_statement_that_takes_too_long() {
     let database = Database::create(Backend::Postgres).await;
     let mut config = db::Config::read(&mut Env::from_vars([("DATABASE_URL".to_owned(), database.url.clone())]));
     config.statement_timeout = Duration::from_millis(50);
-    let db = Db::connect(&config, config.url.as_ref().unwrap()).await.unwrap();
+    let db = Db::connect(&config, config.url.as_ref().unwrap(), &Metrics::default()).await.unwrap();
     let started = Instant::now();
     let forever = sql!(pg: "SELECT CAST(pg_sleep(60) AS TEXT)");
-    let error = Error::from(q(&db, forever).all::<(String,)>().await.unwrap_err());
+    let error = Error::from(query(&db, forever).fetch_all::<(String,)>().await.unwrap_err());
     assert_eq!((error.status(), error.retry_after()), (StatusCode::SERVICE_UNAVAILABLE, Some(1)));
     assert!(started.elapsed() < Duration::from_secs(10));
     db.ping().await.unwrap();
@@ -74,7 +75,7 @@ async fn postgres_ends_a_statement_that_takes_too_long() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_in_memory_lasts_as_long_as_the_server() {
     let t = TestApp::with(Backend::Sqlite, &[("DATABASE_URL", "sqlite::memory:"), ("DB_USE_NULL_POOL", "true")]).await;
-    migrate::run(&t.app.db, &DatabaseUrl::Sqlite(SqliteUrl::Memory), &omnistack::features::after_migrations(), false).await.unwrap();
+    migrate::run(&t.app.db, &DatabaseUrl::Sqlite(SqliteUrl::Memory), &omnistack::features::all(), false).await.unwrap();
     let amy = t.user("amy").await;
     let made = amy.post("/app/projects", json!({"name": "Apollo"})).key("k").await.expect(201);
     let path = format!("/app/projects/{}", made["id"].as_str().unwrap());

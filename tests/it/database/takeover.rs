@@ -68,7 +68,7 @@ async fn old_database(change: &str) -> (Database, Db) {
 
 async fn take_over(database: &Database, dry_run: bool) -> anyhow::Result<Report> {
     let (db, url) = connect(&database.url).await;
-    migrate::run(&db, &url, &omnistack::features::after_migrations(), dry_run).await
+    migrate::run(&db, &url, &omnistack::features::all(), dry_run).await
 }
 
 /// Every row of the old tables that exist, by table and id. Times as the API would show them.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
-use omnistack::platform::db::{Db, On, Tx, q, retry_contended};
+use omnistack::platform::db::{Executor, Tx, query};
 use omnistack::platform::error::Error;
 use omnistack::sql;
 use serde_json::json;
@@ -23,13 +23,13 @@ crate::on_both_backends![
     a_failed_commit_is_never_a_success,
 ];
 
-async fn insert(on: impl Into<On<'_>>, id: &str) -> sqlx::Result<u64> {
+async fn insert(on: impl Into<Executor<'_>>, id: &str) -> sqlx::Result<u64> {
     let text = sql!("INSERT INTO users (id, email) VALUES ($1, $2)");
-    q(on, text).bind(id.to_owned()).bind(format!("{id}@example.test")).exec().await
+    query(on, text).bind(id.to_owned()).bind(format!("{id}@example.test")).execute().await
 }
 
-async fn count(on: impl Into<On<'_>>) -> i64 {
-    let (count,): (i64,) = q(on, sql!("SELECT COUNT(*) FROM users")).one().await.unwrap();
+async fn count(on: impl Into<Executor<'_>>) -> i64 {
+    let (count,): (i64,) = query(on, sql!("SELECT COUNT(*) FROM users")).fetch_one().await.unwrap();
     count
 }
 
@@ -100,11 +100,16 @@ async fn many_writers_queue_and_none_fails(b: Backend) {
 async fn a_fault_of_ours_is_a_500_that_tells_nothing(b: Backend) {
     let t = TestApp::start(b).await;
     let orphan = sql!("INSERT INTO projects (id, name, owner_id) VALUES ('1', 'x', 'nobody')");
-    let fault = q(&t.app.db, orphan).exec().await.map_err(Error::from).unwrap_err();
+    let fault = query(&t.app.db, orphan).execute().await.map_err(Error::from).unwrap_err();
     assert_eq!(fault.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(!fault.to_string().contains("projects"), "a client learns nothing of the cause: {fault}");
     assert_eq!(
-        q(&t.app.db, sql!("SELECT id FROM users WHERE id = 'x'")).one::<(String,)>().await.map_err(Error::from).unwrap_err().status(),
+        query(&t.app.db, sql!("SELECT id FROM users WHERE id = 'x'"))
+            .fetch_one::<(String,)>()
+            .await
+            .map_err(Error::from)
+            .unwrap_err()
+            .status(),
         500
     );
 }
@@ -131,13 +136,13 @@ async fn a_failed_commit_is_never_a_success(b: Backend) {
     let t = TestApp::start(b).await;
     let mut tx = t.app.db.begin().await.unwrap();
     let told = flag(&mut tx);
-    if let Db::Pg(_) = t.app.db {
+    if t.app.db.is_postgres() {
         t.sql("ALTER TABLE projects ALTER CONSTRAINT projects_owner_id_fkey DEFERRABLE INITIALLY DEFERRED").await;
     } else {
-        q(&mut tx, sql!(lite: "PRAGMA defer_foreign_keys = ON")).exec().await.unwrap();
+        query(&mut tx, sql!(lite: "PRAGMA defer_foreign_keys = ON")).execute().await.unwrap();
     }
     let orphan = sql!("INSERT INTO projects (id, name, owner_id) VALUES ('1', 'x', 'nobody')");
-    q(&mut tx, orphan).exec().await.unwrap();
+    query(&mut tx, orphan).execute().await.unwrap();
     assert_eq!(Error::from(tx.commit().await.unwrap_err()).status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!((told.load(Ordering::SeqCst), t.number("SELECT COUNT(*) FROM projects").await), (0, 0));
     insert(&t.app.db, "the-writer-still-works").await.unwrap();
@@ -145,16 +150,23 @@ async fn a_failed_commit_is_never_a_success(b: Backend) {
 
 #[tokio::test]
 async fn a_lost_race_is_run_once_more_and_then_given_up() {
+    let t = TestApp::start(Backend::Sqlite).await;
     let runs = AtomicUsize::new(0);
-    let won = retry_contended(|| async { if runs.fetch_add(1, Ordering::SeqCst) == 0 { Err(Error::Contended) } else { Ok(()) } });
-    assert!(won.await.is_ok());
-    assert_eq!(runs.swap(0, Ordering::SeqCst), 2);
-    let lost = retry_contended(|| async {
-        runs.fetch_add(1, Ordering::SeqCst);
-        Err::<(), _>(Error::Contended)
+    let won: Result<(), Error> = omnistack::transaction!(t.app.db, |tx| {
+        let first = runs.fetch_add(1, Ordering::SeqCst) == 0;
+        insert(&mut *tx, "amy").await?;
+        if first { Err(Error::Contended) } else { Ok(()) }
     });
-    let lost = lost.await.unwrap_err();
-    assert_eq!((lost.status(), lost.retry_after(), runs.into_inner()), (StatusCode::SERVICE_UNAVAILABLE, Some(1), 2));
+    won.unwrap();
+    assert_eq!((runs.swap(0, Ordering::SeqCst), count(&t.app.db).await), (2, 1), "what the lost run wrote is gone");
+    let lost: Result<(), Error> = omnistack::transaction!(t.app.db, |tx| {
+        runs.fetch_add(1, Ordering::SeqCst);
+        insert(&mut *tx, "bob").await?;
+        Err(Error::Contended)
+    });
+    let lost = lost.unwrap_err();
+    assert_eq!((lost.status(), lost.retry_after()), (StatusCode::SERVICE_UNAVAILABLE, Some(1)));
+    assert_eq!((runs.into_inner(), count(&t.app.db).await), (2, 1));
 }
 
 /// Another program that holds the file for long is trouble of the moment, not a fault.

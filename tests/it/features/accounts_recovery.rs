@@ -223,11 +223,11 @@ async fn a_deactivated_user_gets_no_link_and_can_use_none(b: Backend) {
     let ada = t.register("ada@example.test").await;
     forgot(&t, "ada@example.test").await.expect(202);
     let token = t.mailed_token("ada@example.test", "password_reset").await;
-    omnistack::features::users::service::by_hand::set_active(&t.app, &ada.id, false).await.unwrap();
+    omnistack::features::users::service::operator::set_active(&t.app, &ada.id, false).await.unwrap();
     reset(&t, &token, NEW).await.expect_error(400, "BAD_REQUEST");
     forgot(&t, "ada@example.test").await.expect(202);
     assert_eq!(t.mails("ada@example.test", "password_reset").await.len(), 1);
-    omnistack::features::users::service::by_hand::set_active(&t.app, &ada.id, true).await.unwrap();
+    omnistack::features::users::service::operator::set_active(&t.app, &ada.id, true).await.unwrap();
     reset(&t, &token, NEW).await.expect_error(400, "BAD_REQUEST");
     t.login("ada@example.test").await;
 }

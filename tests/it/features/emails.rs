@@ -1,6 +1,5 @@
 //! The mails that jobs send.
 
-use omnistack::app::jobs::by_hand;
 use serde_json::{Value, json};
 
 use crate::harness::{Backend, TestApp};
@@ -9,7 +8,7 @@ on_both_backends![a_new_user_is_greeted, a_reset_brings_its_link_and_hides_it, a
 
 /// Runs the job; gives its message id and the mail that it sent.
 async fn sent(t: &TestApp, job: &str, payload: Value) -> Value {
-    let (_, result) = by_hand::run(&t.app, job, payload).await.unwrap();
+    let (_, result) = t.run_function(job, payload).await.unwrap();
     let result = result.unwrap();
     assert_eq!(result.as_object().map(serde_json::Map::len), Some(1), "{result}");
     let id = result["message_id"].as_str().unwrap();
@@ -36,7 +35,7 @@ async fn a_reset_brings_its_link_and_hides_it(b: Backend) {
     assert_eq!(mail["subject"], "Reset Your Password");
     let text = mail["text"].as_str().unwrap();
     assert!(text.contains("Hello ada,") && text.contains(&format!("Reset password ({link})")) && text.contains("valid for 1 hour."), "{text}");
-    let shown = t.app.jobs.registry().shown("send_password_reset_email", &json!({"email": "a@b.c", "reset_link": link}).to_string());
+    let shown = t.app.jobs.catalog().shown("send_password_reset_email", &json!({"email": "a@b.c", "reset_link": link}).to_string());
     assert_eq!(shown, json!({"email": "a@b.c", "reset_link": "***"}));
 }
 
@@ -58,7 +57,7 @@ async fn a_notification_is_a_template_or_a_text(b: Backend) {
 
 async fn what_cannot_be_sent_fails(b: Backend) {
     let t = TestApp::start(b).await;
-    let run = async |payload: Value| by_hand::run(&t.app, "send_notification_email", payload).await.unwrap().1.unwrap_err();
+    let run = async |payload: Value| t.run_function("send_notification_email", payload).await.unwrap().1.unwrap_err();
     let unknown = run(json!({"email": "ada@example.com", "subject": "x", "body": "x", "template": "nothing"})).await;
     assert!(unknown.contains("there is no template of this name"), "{unknown}");
     let nobody = run(json!({"email": "ada@example.com\r\nBcc: x@y.example", "subject": "x", "body": "x"})).await;

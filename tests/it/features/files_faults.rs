@@ -70,7 +70,7 @@ async fn files_are_in_the_copy_of_ones_data_and_go_with_it(b: Backend) {
     p.t.run_jobs().await;
     let copy = amy.get(&format!("/app/users/me/export/{job}")).await.expect(200);
     assert_eq!(copy["files"], json!([mine]));
-    omnistack::features::privacy::service::erase(&p.t.app, "amy").await.unwrap();
+    p.t.erase("amy").await.unwrap();
     p.t.run_jobs().await;
     assert_eq!(p.t.number("SELECT COUNT(*) FROM files").await, 1);
     assert_eq!(p.objects().len(), 1, "{:?}", p.objects());

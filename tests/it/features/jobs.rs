@@ -1,8 +1,9 @@
 //! Stories about administrators looking at the queue, asking for jobs again and cancelling them.
 
 use http::Method;
+use omnistack::app::App;
 use omnistack::app::jobs::model::Status;
-use omnistack::app::jobs::{Job, JobId, New, by_hand};
+use omnistack::app::jobs::{Job, JobId, New};
 use omnistack::features::emails::SendPasswordResetEmail;
 use serde_json::{Value, json};
 
@@ -34,13 +35,13 @@ async fn admin(t: &TestApp) -> Client {
     admin
 }
 
-async fn enqueue(t: &TestApp, job: &impl Job) -> JobId {
+async fn enqueue(t: &TestApp, job: &impl Job<App>) -> JobId {
     t.app.jobs.enqueue(&t.app.db, job, New::default()).await.unwrap().unwrap()
 }
 
 /// A job that has run once, here and now.
 async fn finished(t: &TestApp, way: &str) -> JobId {
-    by_hand::run(&t.app, "act", json!({"way": way})).await.unwrap().0
+    t.run_function("act", json!({"way": way})).await.unwrap().0
 }
 
 async fn waiting(t: &TestApp) -> JobId {
@@ -303,7 +304,7 @@ async fn a_running_job_is_asked_to_end(b: Backend) {
     t.sql("DELETE FROM jobs").await;
 
     let id = enqueue(&t, &Act::new(Way::NeverEnd)).await;
-    let working = t.worker(omnistack::app::jobs::worker::Settings::of(&t.app));
+    let working = t.worker(t.settings());
     crate::harness::eventually("the job runs", async || !runs(id).is_empty()).await;
     cancel(&admin, id).await.expect(200);
     crate::harness::eventually("the job is cancelled", async || status(&admin, id).await == "cancelled").await;

@@ -1,7 +1,7 @@
 //! Stories about the clean-up: what has been kept long enough goes, and nothing before its time.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use omnistack::app::jobs::{JobId, New, by_hand};
+use omnistack::app::jobs::{JobId, New};
 use serde_json::{Value, json};
 
 use crate::harness::functions::{Act, Way};
@@ -18,12 +18,12 @@ crate::on_both_backends![
 
 /// Runs the function here and now; gives its result.
 async fn run(t: &TestApp, function: &str) -> Value {
-    by_hand::run(&t.app, function, json!({})).await.unwrap().1.unwrap()
+    t.run_function(function, json!({})).await.unwrap().1.unwrap()
 }
 
 /// How many records a run says it has deleted; its own row is taken away, so that the next run does not count it.
 async fn deleted(t: &TestApp, function: &str) -> i64 {
-    let (id, result) = by_hand::run(&t.app, function, json!({})).await.unwrap();
+    let (id, result) = t.run_function(function, json!({})).await.unwrap();
     t.sql(&format!("DELETE FROM jobs WHERE id = '{id}'")).await;
     result.unwrap()["deleted_records"].as_i64().unwrap()
 }
@@ -34,7 +34,7 @@ async fn names(t: &TestApp) -> Vec<String> {
 
 /// Runs an act to its end.
 async fn ended(t: &TestApp, way: &str) -> JobId {
-    by_hand::run(&t.app, "act", json!({"way": way})).await.unwrap().0
+    t.run_function("act", json!({"way": way})).await.unwrap().0
 }
 
 async fn is_there(t: &TestApp, id: JobId) -> bool {

@@ -1,7 +1,6 @@
 //! Stories about the daily report.
 
 use chrono::{NaiveTime, TimeDelta};
-use omnistack::app::jobs::by_hand;
 use serde_json::{Value, json};
 
 use crate::harness::{Backend, TestApp};
@@ -14,7 +13,7 @@ crate::on_both_backends![
 ];
 
 async fn report(t: &TestApp) -> Value {
-    let (_, result) = by_hand::run(&t.app, "generate_daily_report", json!({})).await.unwrap();
+    let (_, result) = t.run_function("generate_daily_report", json!({})).await.unwrap();
     let mut report = result.unwrap();
     assert_eq!(report["date"], t.clock.now().format("%Y-%m-%d").to_string());
     report.as_object_mut().unwrap().remove("date");

@@ -28,7 +28,7 @@ fn go_to(t: &TestApp, day: Weekday, hour: u32, minute: u32) {
 }
 
 async fn tick(t: &TestApp) -> DateTime<Utc> {
-    t.app.schedules.tick(&t.app).await.unwrap().unwrap()
+    t.app.schedules.tick(&t.app.db, &t.app.jobs).await.unwrap().unwrap()
 }
 
 /// How many jobs of each function there are; takes them away.
@@ -170,7 +170,7 @@ async fn a_slot_is_not_lost_when_the_queue_cannot_be_written(b: Backend) {
     go_to(&t, Weekday::Mon, 9, 0);
     t.sql("ALTER TABLE jobs RENAME TO jobs_away").await;
     for _ in 0..2 {
-        t.app.schedules.tick(&t.app).await.unwrap_err();
+        t.app.schedules.tick(&t.app.db, &t.app.jobs).await.unwrap_err();
     }
     t.sql("ALTER TABLE jobs_away RENAME TO jobs").await;
     tick(&t).await;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use omnistack::app::migrate;
 use omnistack::features;
-use omnistack::platform::config::Env;
-use omnistack::platform::config::{Section, Value};
-use omnistack::platform::db::{self, DatabaseUrl, Db};
+use omnistack::platform::config::{Env, Section, Value};
+use omnistack::platform::db::{self, DatabaseUrl, Db, Pools};
+use omnistack::platform::telemetry::metrics::Metrics;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use tokio::sync::OnceCell;
@@ -54,9 +54,9 @@ impl Database {
 
     pub async fn execute(&self, db: &Db, text: &str) {
         let text = AssertSqlSafe(text.to_owned());
-        match db {
-            Db::Pg(pool) => pool.execute(sqlx::raw_sql(text)).await.map(|_| ()),
-            Db::Lite { write, .. } => write.execute(sqlx::raw_sql(text)).await.map(|_| ()),
+        match &db.pools {
+            Pools::Postgres(pool) => pool.execute(sqlx::raw_sql(text)).await.map(|_| ()),
+            Pools::Sqlite { write, .. } => write.execute(sqlx::raw_sql(text)).await.map(|_| ()),
         }
         .unwrap();
     }
@@ -64,17 +64,19 @@ impl Database {
     /// The last column of every row, which must be text.
     pub async fn texts(&self, db: &Db, text: &str) -> Vec<String> {
         let text = AssertSqlSafe(text.to_owned());
-        match db {
-            Db::Pg(pool) => sqlx::query(text).fetch_all(pool).await.unwrap().iter().map(|row| row.get(row.len() - 1)).collect(),
-            Db::Lite { read, .. } => sqlx::query(text).fetch_all(read).await.unwrap().iter().map(|row| row.get(row.len() - 1)).collect(),
+        match &db.pools {
+            Pools::Postgres(pool) => sqlx::query(text).fetch_all(pool).await.unwrap().iter().map(|row| row.get(row.len() - 1)).collect(),
+            Pools::Sqlite { read, .. } => {
+                sqlx::query(text).fetch_all(read).await.unwrap().iter().map(|row| row.get(row.len() - 1)).collect()
+            }
         }
     }
 
     pub async fn number(&self, db: &Db, text: &str) -> i64 {
         let text = AssertSqlSafe(text.to_owned());
-        match db {
-            Db::Pg(pool) => sqlx::query(text).fetch_one(pool).await.unwrap().get(0),
-            Db::Lite { read, .. } => sqlx::query(text).fetch_one(read).await.unwrap().get(0),
+        match &db.pools {
+            Pools::Postgres(pool) => sqlx::query(text).fetch_one(pool).await.unwrap().get(0),
+            Pools::Sqlite { read, .. } => sqlx::query(text).fetch_one(read).await.unwrap().get(0),
         }
     }
 }
@@ -84,12 +86,12 @@ pub async fn connect(url: &str) -> (Db, DatabaseUrl) {
     let vars = [("DATABASE_URL".to_owned(), url.to_owned()), ("DB_POOL_SIZE".to_owned(), "2".to_owned())];
     let config = db::Config::read(&mut Env::from_vars(vars));
     let url = DatabaseUrl::parse(url).unwrap();
-    (Db::connect(&config, &url).await.unwrap(), url)
+    (Db::connect(&config, &url, &Metrics::default()).await.unwrap(), url)
 }
 
 async fn migrated(url: &str) {
     let (db, url) = connect(url).await;
-    migrate::run(&db, &url, &features::after_migrations(), false).await.unwrap();
+    migrate::run(&db, &url, &features::all(), false).await.unwrap();
     db.close().await;
 }
 

@@ -6,17 +6,22 @@ use std::time::{Duration, Instant};
 
 use omnistack::app::App;
 use omnistack::app::feature::Feature;
-use omnistack::app::jobs::{Fail, Job, JobId, Run};
+use omnistack::app::jobs::{Fail, Job, JobId, Registry, Run};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub const FEATURE: Feature = Feature {
-    jobs: |registry| {
+pub struct Functions;
+
+impl Feature<App> for Functions {
+    fn name(&self) -> &'static str {
+        "functions"
+    }
+
+    fn jobs(&self, registry: &mut Registry<App>) {
         registry.add::<Act>();
         registry.add::<Brief>();
-    },
-    ..Feature::new("functions")
-};
+    }
+}
 
 /// What a job does when it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +61,7 @@ pub struct Brief {
     pub way: Way,
 }
 
-impl Job for Act {
+impl Job<App> for Act {
     const NAME: &'static str = "act";
     const SECRETS: &'static [&'static str] = &["password"];
 
@@ -65,7 +70,7 @@ impl Job for Act {
     }
 }
 
-impl Job for Brief {
+impl Job<App> for Brief {
     const NAME: &'static str = "brief";
     const MAX_ATTEMPTS: i32 = 1;
     const LIMIT: Duration = Duration::from_millis(300);

@@ -20,12 +20,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use omnistack::app::App;
 use omnistack::app::config::Config;
 use omnistack::app::jobs::worker::{Settings, Worker};
+use omnistack::app::jobs::{JobId, operator};
+use omnistack::app::{App, DynFeature};
 use omnistack::boot::{listener, router};
+use omnistack::features::{privacy, users};
+use omnistack::platform::actor::Actor;
 use omnistack::platform::clock::Clock;
 use omnistack::platform::config::Env;
+use omnistack::platform::http::Route;
+use omnistack::platform::id::UserId;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 pub use client::{Call, Client, Reply, ids};
@@ -87,7 +93,7 @@ pub struct Working {
 impl Working {
     /// Stops it and waits until it has ended.
     pub async fn stop(self) {
-        self.worker.stop.cancel();
+        self.worker.stop().cancel();
         self.ended.await.unwrap().unwrap();
     }
 }
@@ -97,6 +103,7 @@ pub struct TestApp {
     pub app: App,
     pub clock: Clock,
     pub url: String,
+    pub routes: Vec<Arc<Route>>,
     /// Starts the steps of a stop.
     pub stop: listener::Stop,
     database: Database,
@@ -121,10 +128,10 @@ impl TestApp {
         Self::run(self.database.shared(), data, vars, self.clock.clone()).await
     }
 
-    /// As [`TestApp::with`] on SQLite, serving another router than the product's.
-    pub async fn serving(vars: &[(&str, &str)], router: impl FnOnce(&App) -> axum::Router) -> Self {
-        let (database, data) = (Database::create(Backend::Sqlite).await, tempfile::tempdir().unwrap());
-        Self::run_router(database, data, vars, Clock::manual(), router).await
+    /// As [`TestApp::with`], with a feature of the test's own.
+    pub async fn with_feature(backend: Backend, feature: &'static DynFeature, vars: &[(&str, &str)]) -> Self {
+        let (database, data) = (Database::create(backend).await, tempfile::tempdir().unwrap());
+        Self::run_with(database, data, vars, Clock::manual(), &[feature]).await
     }
 
     /// On Postgres behind a wire that can be cut.
@@ -142,15 +149,15 @@ impl TestApp {
     }
 
     async fn run(database: Database, data: tempfile::TempDir, vars: &[(&str, &str)], clock: Clock) -> Self {
-        Self::run_router(database, data, vars, clock, |app| router::build(app).router).await
+        Self::run_with(database, data, vars, clock, &[]).await
     }
 
-    async fn run_router(
+    async fn run_with(
         database: Database,
         data: tempfile::TempDir,
         vars: &[(&str, &str)],
         clock: Clock,
-        router: impl FnOnce(&App) -> axum::Router,
+        more: &[&'static DynFeature],
     ) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut all: HashMap<String, String> = [
@@ -166,17 +173,19 @@ impl TestApp {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
         all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let loaded = Config::load(Env::from_vars(all)).unwrap_or_else(|found| panic!("{:?}", found.problems));
         let mut features = omnistack::features::all();
-        features.push(functions::FEATURE);
+        features.push(&functions::Functions);
+        features.extend(more);
+        let loaded = Config::load(Env::from_vars(all), &features).unwrap_or_else(|found| panic!("{:?}", found.problems));
         let app = App::new(loaded.config, clock.clone(), features).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         let stop = listener::Stop::default();
         let grace = app.config.core.shutdown_grace;
         app.phase.set_ready();
-        tokio::spawn(listener::run(listener, router(&app), stop.clone(), grace));
-        Self { app, clock, url: format!("http://{address}"), stop, database, _data: data }
+        let built = router::build(&app);
+        tokio::spawn(listener::run(listener, built.router, stop.clone(), grace));
+        Self { routes: built.routes, app, clock, url: format!("http://{address}"), stop, database, _data: data }
     }
 
     /// A client without a token.
@@ -196,7 +205,7 @@ impl TestApp {
     pub async fn user_with_role(&self, name: &str, role: &str) -> Client {
         let client = self.user(name).await;
         self.sql(&format!("UPDATE users SET role = '{role}' WHERE id = '{name}'")).await;
-        self.app.identities.drop_everywhere(name);
+        self.forget_identity(name);
         client
     }
 
@@ -211,13 +220,33 @@ impl TestApp {
 
     /// Starts a worker of this instance.
     pub fn worker(&self, settings: Settings) -> Working {
-        let worker = Worker::new(self.app.clone(), settings);
+        let worker = self.app.worker(settings);
         Working { worker: worker.clone(), ended: tokio::spawn(worker.run()) }
+    }
+
+    /// The worker's settings of an ordinary server.
+    pub fn settings(&self) -> Settings {
+        Settings::new(&self.app.config.jobs, self.app.config.core.shutdown_grace)
+    }
+
+    /// Runs one function as the command line does; returns its job's id, and its result or why it failed.
+    pub async fn run_function(&self, name: &str, payload: Value) -> omnistack::platform::error::Result<(JobId, Result<Value, String>)> {
+        operator::run(self.app.clone(), &self.app.code, &self.app.jobs, &self.app.db, name, payload).await
+    }
+
+    /// Makes the next request of this user read the database.
+    pub fn forget_identity(&self, user: &str) {
+        users::service::invalidate(&self.app, &UserId::parse(user).unwrap());
+    }
+
+    /// Erases a user with everything that is theirs, as an administrator's request does.
+    pub async fn erase(&self, user: &str) -> omnistack::platform::error::Result<u64> {
+        privacy::service::erase(&self.app, &Actor::operator(), &UserId::parse(user).unwrap()).await
     }
 
     /// Runs every job whose time has come, those included that they enqueue.
     pub async fn run_jobs(&self) {
-        let working = self.worker(Settings { poll: Duration::from_millis(10), ..Settings::of(&self.app) });
+        let working = self.worker(Settings { poll: Duration::from_millis(10), ..self.settings() });
         eventually("no job is due", async || {
             self.app.jobs.waiting(&self.app.db).await.unwrap() == 0
                 && self.number("SELECT COUNT(*) FROM jobs WHERE status = 'running'").await == 0

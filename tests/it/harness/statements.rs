@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{LazyLock, Mutex, Once, PoisonError};
 
-use omnistack::platform::telemetry::context::RequestContext;
+use omnistack::platform::http::RequestContext;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};

@@ -73,7 +73,7 @@ async fn a_stop_lets_jobs_end_and_starts_no_other(b: Backend) {
     for _ in 0..3 {
         ids.push(enqueue(&t, Way::Sleep(500)).await);
     }
-    let working = t.worker(Settings { concurrency: 2, ..Settings::of(&t.app) });
+    let working = t.worker(Settings { concurrency: 2, ..t.settings() });
     eventually("two run", async || !runs(ids[1]).is_empty()).await;
     working.stop().await;
     let states = [row(&t, ids[0]).await, row(&t, ids[1]).await, row(&t, ids[2]).await].map(|row| (row.status(), row.attempts));
@@ -83,7 +83,7 @@ async fn a_stop_lets_jobs_end_and_starts_no_other(b: Backend) {
 async fn a_stop_puts_back_what_does_not_end_in_its_grace(b: Backend) {
     let t = TestApp::start(b).await;
     let id = enqueue(&t, Way::NeverEnd).await;
-    let working = t.worker(Settings { grace: ms(200), ..Settings::of(&t.app) });
+    let working = t.worker(Settings { grace: ms(200), ..t.settings() });
     eventually("it runs", async || !runs(id).is_empty()).await;
     working.stop().await;
     assert_eq!((row(&t, id).await.status(), row(&t, id).await.attempts), (Status::Queued, 0));

@@ -19,7 +19,7 @@ fn ms(n: u64) -> Duration {
 
 /// A worker as in production, but for a lease of a second.
 fn short_lease(t: &TestApp) -> Settings {
-    Settings { lease: ms(1000), poll: ms(50), ..Settings::of(&t.app) }
+    Settings { lease: ms(1000), poll: ms(50), ..t.settings() }
 }
 
 async fn enqueue(t: &TestApp, way: Way) -> JobId {

@@ -43,7 +43,7 @@ async fn a_job_exists_if_and_only_if_its_transaction_was_committed(b: Backend) {
 /// Far less than the worker's poll of an hour: only the wake-up can have started it.
 async fn an_idle_worker_starts_what_its_own_process_enqueues_at_once(b: Backend) {
     let t = TestApp::start(b).await;
-    let working = t.worker(Settings { poll: ms(3_600_000), ..Settings::of(&t.app) });
+    let working = t.worker(Settings { poll: ms(3_600_000), ..t.settings() });
     let first = enqueue(&t, Way::Succeed).await;
     until(&t, first, Status::Complete).await;
     let mut tx = t.app.db.begin().await.unwrap();
@@ -56,7 +56,7 @@ async fn an_idle_worker_starts_what_its_own_process_enqueues_at_once(b: Backend)
 async fn another_process_starts_it_at_its_next_look(b: Backend) {
     let t = TestApp::start(b).await;
     let other = t.second(&[]).await;
-    let working = other.worker(Settings::of(&other.app));
+    let working = other.worker(other.settings());
     let id = enqueue(&t, Way::Succeed).await;
     until(&t, id, Status::Complete).await;
     working.stop().await;
@@ -94,7 +94,7 @@ async fn the_more_important_go_first(b: Backend) {
         let new = New { priority, ..New::default() };
         ids.push(t.app.jobs.enqueue(&t.app.db, &Act::new(Way::Succeed), new).await.unwrap().unwrap());
     }
-    let working = t.worker(Settings { concurrency: 1, ..Settings::of(&t.app) });
+    let working = t.worker(Settings { concurrency: 1, ..t.settings() });
     eventually("all have run", async || ids.iter().all(|id| runs(*id).len() == 1)).await;
     working.stop().await;
     let mut order: Vec<usize> = (0..5).collect();
@@ -142,13 +142,13 @@ async fn hosts_whose_clocks_differ_run_a_job_at_once(b: Backend) {
     let t = TestApp::start(b).await;
     let host = async |wrong_by: TimeDelta| {
         let mut features = omnistack::features::all();
-        features.push(crate::harness::functions::FEATURE);
+        features.push(&crate::harness::functions::Functions);
         App::new(t.app.config.clone(), Clock::Wrong(wrong_by), features).await.unwrap()
     };
     let (early, late) = (host(TimeDelta::hours(3)).await, host(TimeDelta::hours(-3)).await);
     let id = early.jobs.enqueue(&early.db, &Act::new(Way::Succeed), New::default()).await.unwrap().unwrap();
-    let worker = omnistack::app::jobs::worker::Worker::new(late.clone(), Settings::of(&late));
-    let stop = worker.stop.clone();
+    let worker = late.worker(t.settings());
+    let stop = worker.stop().clone();
     let working = tokio::spawn(worker.run());
     until(&t, id, Status::Complete).await;
     stop.cancel();

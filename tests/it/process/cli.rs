@@ -40,13 +40,15 @@ async fn the_document_is_json_with_every_route() {
     let routes = place.run(&["routes"]).await.expect_ok();
     let listed: Vec<Vec<&str>> = routes.lines().map(|line| line.split_whitespace().collect()).collect();
     let operations: usize = document["paths"].as_object().unwrap().values().map(|item| item.as_object().unwrap().len()).sum();
-    assert_eq!(listed.len(), operations);
+    let mut in_document = 0;
     for row in &listed {
-        let [method, path, zone, limit] = row.as_slice() else { panic!("{row:?}") };
-        assert!(document["paths"][*path][method.to_lowercase()].is_object(), "{row:?}");
-        assert!(path.starts_with(&format!("/api/v1/{zone}/")), "{row:?}");
-        assert!(["default", "auth", "ai", "webhook", "none"].contains(limit), "{row:?}");
+        let [method, path, access, limit, feature] = row.as_slice() else { panic!("{row:?}") };
+        in_document += usize::from(document["paths"][*path][method.to_lowercase()].is_object());
+        assert!(["public", "user", "admin", "self-verifying"].contains(access), "{row:?}");
+        assert!(["default", "auth", "none"].contains(limit), "{row:?}");
+        assert!(omnistack::features::all().iter().any(|known| known.name() == *feature), "{row:?}");
     }
+    assert_eq!(in_document, operations);
     assert!(place.files().is_empty(), "looking leaves nothing behind");
 }
 
@@ -54,10 +56,10 @@ async fn the_document_is_json_with_every_route() {
 async fn every_record_of_a_route_is_listed() {
     let place = Place::bare();
     let (routes, markdown) = (place.run(&["routes"]).await.expect_ok(), place.run(&["routes", "--markdown"]).await.expect_ok());
-    for record in omnistack::boot::router::routes() {
+    for record in omnistack::boot::router::routes(&omnistack::features::all()) {
         for method in &record.methods {
             let line = routes.lines().find(|line| line.split_whitespace().take(2).eq([method.as_str(), record.template.as_str()]));
-            assert!(line.is_some_and(|line| line.contains(record.zone.name())), "{method} {}", record.template);
+            assert!(line.is_some_and(|line| line.contains(record.policy.access.name())), "{method} {}", record.template);
             assert!(markdown.contains(&format!("| {method} | `{}` |", record.template)));
         }
     }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use omnistack::providers::ProviderError;
 use omnistack::providers::email::mailer::{Bulk, Content, Outgoing, Recipient};
-use omnistack::providers::email::{Email, EmailProvider, Sender, Sent};
+use omnistack::providers::email::message::{Email, Sender, Sent};
+use omnistack::providers::email::provider::EmailProvider;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 

@@ -3,8 +3,8 @@
 automod::dir!("tests/it/providers");
 
 use omnistack::providers::ProviderError;
-use omnistack::providers::email::Sent;
 use omnistack::providers::email::mailer::{Content, Outgoing};
+use omnistack::providers::email::message::Sent;
 use serde_json::json;
 
 use crate::harness::TestApp;

@@ -1,35 +1,51 @@
-//! HTTP of accounts: one file for whoever is not logged in, one for whoever is.
+//! HTTP of accounts: one file for visitors, one for logged-in users.
 
-pub mod app;
-pub mod public;
+mod app;
+mod device;
+mod public;
 
-use std::net::{IpAddr, Ipv4Addr};
+use axum::routing::get;
+use http::Method;
+use utoipa_axum::routes;
 
-use axum::extract::FromRequestParts;
-use http::header::USER_AGENT;
-use http::request::Parts;
+use super::pages;
+use crate::app::App;
+use crate::platform::auth::Provider;
+use crate::platform::http::policy::Caching;
+use crate::platform::http::{Endpoints, Policy};
+use crate::platform::rate_limit::{Budget, KeyedBy, Rate, Window};
 
-use super::model::Device;
-use crate::platform::error::Error;
-use crate::platform::http::route::Options;
-use crate::platform::middleware::observe::ClientIp;
-use crate::platform::text::cut;
+/// The budget of everything that can be guessed or sends mail.
+static AUTH: Budget = Budget {
+    name: "auth",
+    variable: "RATE_LIMIT_AUTH",
+    help: "The same for registering, logging in and the mails around it, per client address",
+    default: Rate { limit: 5, window: Window::MINUTE },
+    keyed_by: KeyedBy::Address,
+};
 
-/// Characters of a user agent that are kept.
-const USER_AGENT_LENGTH: usize = 255;
-
-/// Only where the accounts are our own.
-fn local() -> Options {
-    Options { own_accounts: true, ..Options::default() }
+fn is_local(app: &App) -> bool {
+    app.config.auth.provider == Provider::Local
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Device {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let address = parts.extensions.get::<ClientIp>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ip| ip.0);
-        let user_agent = parts.headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let user_agent = user_agent.map(|text| cut(&text.replace(char::is_control, " "), USER_AGENT_LENGTH).to_owned());
-        Ok(Self { address, user_agent })
-    }
+pub fn endpoints() -> Endpoints<App> {
+    let (public, user) = (Policy::public().cache(Caching::NoStore), Policy::user());
+    let limited = public.budget(&AUTH);
+    Endpoints::new()
+        .add(public, routes!(public::config))
+        .add_when(is_local, limited, routes!(public::register))
+        .add_when(is_local, limited, routes!(public::login))
+        .add_when(is_local, limited, routes!(public::refresh))
+        .add_when(is_local, limited, routes!(public::logout))
+        .add_when(is_local, limited, routes!(public::verify_email))
+        .add_when(is_local, limited, routes!(public::resend_verification))
+        .add_when(is_local, limited, routes!(public::forgot_password))
+        .add_when(is_local, limited, routes!(public::reset_password))
+        .add_when(is_local, user, routes!(app::change_password))
+        .add_when(is_local, user, routes!(app::sessions))
+        .add_when(is_local, user, routes!(app::end_session))
+        .add_when(is_local, user, routes!(app::logout_all))
+        .add(user, routes!(app::ws_ticket))
+        .page_when(pages::are_served, Policy::page(), pages::VERIFY_EMAIL, [Method::GET], get(pages::verify_email))
+        .page_when(pages::are_served, Policy::page(), pages::RESET_PASSWORD, [Method::GET], get(pages::reset_password))
 }

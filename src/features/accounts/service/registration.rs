@@ -1,65 +1,64 @@
-//! Registering: a user, a password, and one mail that asks whether the address is theirs.
+//! Registration: a user, a password, and a mail that asks for proof of the address.
 
-use super::{count_event, rules, sessions, store, users};
+use super::events::count_event;
+use super::sessions;
 use crate::app::App;
 use crate::app::jobs::New;
-use crate::features::accounts::jobs::{Letter, SendAccountEmail};
-use crate::features::accounts::model::{Device, Register, Session};
-use crate::features::users::service::accounts::Newcomer;
+use crate::features::accounts::config::Settings;
+use crate::features::accounts::jobs::{AccountEmail, SendAccountEmail};
+use crate::features::accounts::model::{AuthSession, Device, Register};
+use crate::features::accounts::state::State;
+use crate::features::accounts::{rules, store};
+use crate::features::users::service::accounts::{self as users, NewAccount};
 use crate::platform::auth::Role;
-use crate::platform::db::retry_contended;
 use crate::platform::error::{Error, Result};
 use crate::platform::text::fold_email;
 
-/// What comes of a registration.
+/// The outcome of a registration.
 pub enum Registered {
     /// The account can be used at once.
-    In(Box<Session>),
-    /// A mail says how it goes on, whoever has the address.
+    In(Box<AuthSession>),
+    /// A mail has the next step, whether or not the address had an account.
     ByMail,
 }
 
 pub async fn register(app: &App, body: Register, device: Device) -> Result<Registered> {
-    let accounts = &app.config.accounts;
-    if !accounts.registration_open {
+    let settings = app.settings::<Settings>();
+    if !settings.registration_open {
         return Err(Error::Forbidden("Registration is closed"));
     }
     let email = fold_email(&body.email);
     let password = rules::check("password", &body.password)?;
     rules::check_against("password", &password, &[&email, &app.config.core.project_name])?;
     // Before it is known whether the address is free, so that the answer takes the same time.
-    let hash = app.passwords.hash(password).await?;
-    let newcomer = Newcomer {
+    let hash = app.state::<State>().passwords.hash(password).await?;
+    let account = NewAccount {
         email: email.clone(),
         full_name: body.full_name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
         role: Role::User,
-        logs_in: !accounts.require_verified_email,
+        logs_in: !settings.require_verified_email,
     };
     let now = app.clock.now();
-    let made = retry_contended(|| async {
-        let mut tx = app.db.begin().await?;
-        let Some(user) = users::create(&mut tx, newcomer.clone(), now).await? else { return Ok(None) };
-        store::set_password(&mut tx, user.id.clone(), hash.clone(), None, now).await?;
-        let letter = SendAccountEmail { letter: Letter::VerifyEmail, email: email.clone() };
-        let new = New { owner_id: Some(user.id.as_str().to_owned()), ..New::default() };
-        app.jobs.enqueue(&mut tx, &letter, new).await?;
-        let row = if newcomer.logs_in { Some(sessions::insert(app, &mut tx, &user.id, device.clone(), now).await?) } else { None };
-        tx.commit().await?;
+    let made = crate::transaction!(app.db, |tx| {
+        let Some(user) = users::create(&mut *tx, &account, now).await? else { return Ok(None) };
+        store::set_password(&mut *tx, &user.id, &hash, None, now).await?;
+        let mail = SendAccountEmail { mail: AccountEmail::VerifyEmail, email: email.clone() };
+        let new = New { owner_id: Some(user.id.clone()), ..New::default() };
+        app.jobs.enqueue(&mut *tx, &mail, new).await?;
+        let row = if account.logs_in { Some(sessions::insert(app, tx, &user.id, &device, now).await?) } else { None };
         Ok(Some((user, row)))
-    })
-    .await?;
-    match made {
+    });
+    match made? {
         Some((user, row)) => {
             tracing::info!(user_id = user.id.as_str(), "user registered");
-            count_event("signup");
+            count_event(app, "signup");
             match row {
                 Some(row) => Ok(Registered::In(Box::new(sessions::answer(app, &row, user.into(), now)?))),
                 None => Ok(Registered::ByMail),
             }
         }
-        None if accounts.require_verified_email => {
-            let letter = SendAccountEmail { letter: Letter::EmailTaken, email };
-            letter.enqueue(app).await?;
+        None if settings.require_verified_email => {
+            SendAccountEmail { mail: AccountEmail::EmailTaken, email }.enqueue(app).await?;
             Ok(Registered::ByMail)
         }
         None => Err(Error::Conflict { message: "This e-mail address is taken", resource: "User" }),

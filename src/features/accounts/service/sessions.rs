@@ -1,58 +1,59 @@
-//! Sessions: opened by a proof, kept alive by refresh tokens that are used once each, ended by many things.
+//! Sessions: opened by a password, kept alive by refresh tokens that are used once each.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{WRONG, count_event, store, users};
+use super::events::count_event;
 use crate::app::App;
-use crate::features::accounts::model::{Device, RefreshToken, Session, SessionId, Sessions};
-use crate::features::accounts::store::{NewSession, SessionRow};
+use crate::features::accounts::config::Settings;
+use crate::features::accounts::model::{AuthSession, Device, RefreshToken, SessionId, SessionList};
+use crate::features::accounts::state::State;
+use crate::features::accounts::store::{self, NewSession, SessionRow};
 use crate::features::accounts::tokens::{self, Presented};
-use crate::features::users::extract::CurrentUser;
-use crate::features::users::model::{User, UserId, UserRead};
+use crate::features::users;
+use crate::features::users::model::{User, UserRead};
+use crate::features::users::service::accounts;
+use crate::platform::actor::CurrentUser;
 use crate::platform::auth::{Claims, own};
-use crate::platform::db::{Tx, retry_contended};
+use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
-use crate::platform::telemetry::metrics::METRICS;
+use crate::platform::id::{PathId, UserId};
 
-/// A token that has just been exchanged still answers its successor, for the other tab that sent it at the same moment.
+/// A token that was just exchanged still gives its successor, because another tab may have sent it at the same moment.
 const GRACE: TimeDelta = TimeDelta::seconds(10);
 
 const INVALID: Error = Error::Unauthenticated("Invalid refresh token");
 
-/// The password that was right, by its hash; and a new hash of it where one is due.
+/// The verified password's hash, and a new hash of it where the cost has changed.
 #[derive(Clone)]
 pub(super) struct Proof {
     pub hash: String,
     pub renewed: Option<String>,
 }
 
-/// Opens a session on a password, unless that was changed, or its owner deactivated, while it was compared.
-pub(super) async fn open(app: &App, user: User, proof: Proof, device: Device) -> Result<Session> {
+/// Opens a session. `None` if the password was changed while it was verified.
+pub(super) async fn open(app: &App, user: User, proof: Proof, device: Device) -> Result<Option<AuthSession>> {
     let now = app.clock.now();
-    let row = retry_contended(|| async {
-        let mut tx = app.db.begin().await?;
-        // First: holds off whoever wants to end all sessions until this one is there to be ended.
-        if !users::count_login(&mut tx, &user.id, now).await? {
+    let row = crate::transaction!(app.db, |tx| {
+        // First, because it locks the row: a request that ends all sessions waits until this one is there to be ended.
+        if !accounts::count_login(&mut *tx, &user.id, now).await? {
             return Err(Error::Forbidden("Account is deactivated"));
         }
-        let present = store::credentials(&mut tx, user.id.clone()).await?;
+        let present = store::credentials(&mut *tx, &user.id).await?;
         if present.is_none_or(|present| present.password_hash != proof.hash) {
-            return Err(WRONG);
+            return Ok(None);
         }
         if let Some(renewed) = &proof.renewed {
-            store::renew_hash(&mut tx, user.id.clone(), proof.hash.clone(), renewed.clone()).await?;
+            store::renew_hash(&mut *tx, &user.id, &proof.hash, renewed).await?;
         }
-        let row = insert(app, &mut tx, &user.id, device.clone(), now).await?;
-        tx.commit().await?;
-        Ok(row)
-    })
-    .await?;
-    app.identities.drop_everywhere(user.id.as_str());
-    answer(app, &row, user.into(), now)
+        insert(app, tx, &user.id, &device, now).await.map(Some)
+    });
+    let Some(row) = row? else { return Ok(None) };
+    users::service::invalidate(app, &user.id);
+    answer(app, &row, user.into(), now).map(Some)
 }
 
-/// A session of a user, in a transaction that has made sure of them.
-pub(super) async fn insert(app: &App, tx: &mut Tx, user: &UserId, device: Device, now: DateTime<Utc>) -> Result<SessionRow> {
+/// Inserts a session, in a transaction that has locked the user.
+pub(super) async fn insert(app: &App, tx: &mut Tx, user: &UserId, device: &Device, now: DateTime<Utc>) -> Result<SessionRow> {
     let row = SessionRow {
         id: SessionId::new(),
         user_id: user.clone(),
@@ -67,20 +68,20 @@ pub(super) async fn insert(app: &App, tx: &mut Tx, user: &UserId, device: Device
         id: row.id,
         user_id: user.clone(),
         seed: row.seed.clone(),
-        user_agent: device.user_agent,
+        user_agent: device.user_agent.clone(),
         ip_address: Some(device.address.to_string()),
         now,
         expires_at: row.expires_at,
     };
-    store::insert_session(tx, new).await?;
+    store::insert_session(tx, &new).await?;
     Ok(row)
 }
 
-/// What the client gets of a session.
-pub(super) fn answer(app: &App, row: &SessionRow, user: UserRead, now: DateTime<Utc>) -> Result<Session> {
+/// The session as the client gets it.
+pub(super) fn answer(app: &App, row: &SessionRow, user: UserRead, now: DateTime<Utc>) -> Result<AuthSession> {
     let generation = u32::try_from(row.generation).map_err(anyhow::Error::new)?;
-    Ok(Session {
-        access_token: access_token(app, row.id, user.id.as_str(), &user.email, now)?,
+    Ok(AuthSession {
+        access_token: access_token(app, row.id, &user.id, &user.email, now)?,
         token_type: "bearer",
         expires_in: app.config.auth.access_ttl.as_secs().try_into().unwrap_or(i64::MAX),
         refresh_token: tokens::refresh(&app.keys, &row.seed, row.id, generation),
@@ -89,23 +90,23 @@ pub(super) fn answer(app: &App, row: &SessionRow, user: UserRead, now: DateTime<
     })
 }
 
-pub(super) fn access_token(app: &App, session: SessionId, user: &str, email: &str, now: DateTime<Utc>) -> Result<String> {
-    METRICS.token_operations.with_label_values(&["issued"]).inc();
+pub(super) fn access_token(app: &App, session: SessionId, user: &UserId, email: &str, now: DateTime<Utc>) -> Result<String> {
+    app.metrics.token_operations.with_label_values(&["issued"]).inc();
     Ok(own::mint(&app.keys, user, email, &session.to_string(), now, app.config.auth.access_ttl)?)
 }
 
 fn expiry(app: &App, created_at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
-    let accounts = &app.config.accounts;
-    (now + accounts.refresh_idle).min(created_at + accounts.refresh_max)
+    let settings = app.settings::<Settings>();
+    (now + settings.refresh_idle).min(created_at + settings.refresh_max)
 }
 
 /// Exchanges a refresh token for its successor.
 ///
-/// A token that was exchanged before is somebody's copy: its session ends, whoever has the other one.
-pub async fn refresh(app: &App, body: &RefreshToken) -> Result<Session> {
+/// A token that was exchanged before exists twice: its session ends.
+pub async fn refresh(app: &App, body: &RefreshToken) -> Result<AuthSession> {
     let now = app.clock.now();
     let presented = Presented::read(&body.refresh_token).ok_or(INVALID)?;
-    // Twice, for another request may exchange the same token between our look and our move.
+    // Twice, because another request may exchange the same token between the read and the write.
     for _ in 0..2 {
         let row = signed(app, &presented).await?;
         if row.revoked_at.is_some() || row.expires_at <= now {
@@ -127,26 +128,26 @@ pub async fn refresh(app: &App, body: &RefreshToken) -> Result<Session> {
             }
             return Err(INVALID);
         };
-        let user = users::active(app, row.user_id.clone()).await?.ok_or(INVALID)?;
-        count_event("token_refresh");
+        let user = accounts::active(app, &row.user_id).await?.ok_or(INVALID)?;
+        count_event(app, "token_refresh");
         return answer(app, &row, user, now);
     }
     Err(INVALID)
 }
 
-/// The session of a token that we made.
+/// Returns the session of a token, if its signature is valid.
 async fn signed(app: &App, presented: &Presented) -> Result<SessionRow> {
     let row = store::session(&app.db, presented.session).await?.ok_or(INVALID)?;
     if presented.is_signed(&app.keys, &row.seed) { Ok(row) } else { Err(INVALID) }
 }
 
-/// Ends the session of a refresh token, exchanged or not; a token that is none ends nothing.
+/// Ends the session of a refresh token, exchanged or not; an invalid token ends nothing.
 pub async fn log_out(app: &App, body: &RefreshToken) -> Result<()> {
     let Some(presented) = Presented::read(&body.refresh_token) else { return Ok(()) };
     match signed(app, &presented).await {
         Ok(row) => {
             if end(app, row.id, &row.user_id, "logout").await? {
-                count_event("logout");
+                count_event(app, "logout");
             }
             Ok(())
         }
@@ -155,78 +156,68 @@ pub async fn log_out(app: &App, body: &RefreshToken) -> Result<()> {
     }
 }
 
-/// Refuses a token of our own whose session has ended.
+/// Refuses an access token whose session has ended.
 pub async fn check_session(app: &App, claims: &Claims) -> Result<()> {
     let Some(session) = &claims.session else { return Ok(()) };
     let now = app.clock.now();
-    let known = if let Some(known) = app.sessions.get(session, now) {
-        known
-    } else {
-        let epoch = app.sessions.epoch();
-        let known = match SessionId::parse(session) {
-            Some(id) => store::open_session(&app.db, id).await?,
-            None => None,
-        };
-        app.sessions.put(session, known.clone(), epoch, now);
-        known
-    };
-    if known.is_some_and(|open| open.user_id == *claims.subject && open.expires_at > now) {
+    let known = app.state::<State>().sessions.get_or_load(session, now, async || match SessionId::parse(session) {
+        Some(id) => store::open_session(&app.db, id).await,
+        None => Ok(None),
+    });
+    let known = known.await?;
+    if known.is_some_and(|open| open.user_id == claims.subject && open.expires_at > now) {
         return Ok(());
     }
-    METRICS.auth_failures.with_label_values(&["invalid_token"]).inc();
+    app.metrics.auth_failures.with_label_values(&["invalid_token"]).inc();
     Err(Error::Unauthenticated("The session has ended"))
 }
 
 /// The session that a request belongs to.
 pub(super) fn current(user: &CurrentUser) -> Option<SessionId> {
-    SessionId::parse(user.claims.session.as_deref()?)
+    SessionId::parse(user.session.as_deref()?)
 }
 
-pub async fn list(app: &App, user: &CurrentUser) -> Result<Sessions> {
-    let mut items = store::open_sessions(&app.db, user.id.clone(), app.clock.now()).await?;
+pub async fn list(app: &App, user: &CurrentUser) -> Result<SessionList> {
+    let mut items = store::open_sessions(&app.db, &user.id, app.clock.now()).await?;
     let current = current(user);
     for session in &mut items {
         session.current = Some(session.id) == current;
     }
-    Ok(Sessions { items })
+    Ok(SessionList { items })
 }
 
 /// Ends one of the caller's sessions.
-pub async fn end_session(app: &App, user: &CurrentUser, id: &str) -> Result<()> {
-    let not_found = || Error::not_found("Session", id);
-    let known = SessionId::parse(id).ok_or_else(not_found)?;
-    if !end(app, known, &user.id, "ended_by_user").await? {
-        return Err(not_found());
+pub async fn end_session(app: &App, user: &CurrentUser, id: SessionId) -> Result<()> {
+    if !end(app, id, &user.id, "ended_by_user").await? {
+        return Err(id.not_found());
     }
-    count_event("logout");
+    count_event(app, "logout");
     Ok(())
 }
 
 pub async fn log_out_everywhere(app: &App, user: &CurrentUser) -> Result<()> {
-    let mut tx = app.db.begin().await?;
-    end_all(app, &mut tx, &user.id, None, "logout_all").await?;
-    tx.commit().await?;
-    count_event("logout");
+    crate::transaction!(app.db, |tx| { end_all(app, tx, &user.id, None, "logout_all").await })?;
+    count_event(app, "logout");
     Ok(())
 }
 
 async fn end(app: &App, id: SessionId, user: &UserId, reason: &'static str) -> Result<bool> {
-    let ended = store::end(&app.db, id, user.clone(), reason, app.clock.now()).await?;
+    let ended = store::end(&app.db, id, user, reason, app.clock.now()).await?;
     if ended {
         forget(app, id);
     }
     Ok(ended)
 }
 
-/// Ends every session of a user but one, from the moment of the commit.
+/// Ends every session of a user except one, from the commit on.
 pub(super) async fn end_all(app: &App, tx: &mut Tx, user: &UserId, but: Option<SessionId>, reason: &'static str) -> Result<()> {
-    let ended = store::end_all(&mut *tx, user.clone(), but, reason, app.clock.now()).await?;
+    let ended = store::end_all(&mut *tx, user, but, reason, app.clock.now()).await?;
     let app = app.clone();
     tx.after_commit(move || ended.into_iter().for_each(|id| forget(&app, id)));
     Ok(())
 }
 
 fn forget(app: &App, id: SessionId) {
-    METRICS.token_operations.with_label_values(&["revoked"]).inc();
-    app.sessions.drop_everywhere(&id.to_string());
+    app.metrics.token_operations.with_label_values(&["revoked"]).inc();
+    app.state::<State>().sessions.invalidate(&id.to_string());
 }

@@ -1,49 +1,35 @@
 //! `/public/storage…`: bytes to and from the local folder, by links that we signed.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tower_http::services::ServeFile;
-use utoipa_axum::routes;
 
-use crate::app::{App, Routes};
+use crate::app::App;
 use crate::features::files::service::local;
 use crate::platform::error::Result;
 use crate::platform::http::PathParam;
-use crate::platform::http::route::Options;
-use crate::platform::middleware::errors::OwnBody;
 use crate::providers::storage::disposition::attachment;
 
-/// As long as the link holds.
-const DEADLINE: Duration = Duration::from_secs(3600);
-const LARGEST: usize = 100 << 20;
-
-pub fn public() -> Routes {
-    let options = Options { body_limit: Some(LARGEST), deadline: Some(DEADLINE), compress: false, ..Options::default() };
-    Routes::new().add_with(options, routes!(upload)).add_with(options, routes!(download))
-}
-
-/// Send the bytes of an upload.
+/// Upload a file's bytes
 ///
-/// 403 for a link that is not ours, has expired, or whose upload is confirmed; 413 for more bytes than were declared.
+/// 403 for a link that is invalid or expired, or whose upload is confirmed; 413 for more bytes than were declared.
 #[utoipa::path(put, path = "/storage/upload/{token}", operation_id = "uploadBytes", tag = "files", params(("token" = String, Path)),
     request_body(content = String, content_type = "application/octet-stream", example = json!("the bytes")), responses((status = 204), (status = 403), (status = 502)))]
-async fn upload(State(app): State<App>, PathParam(token): PathParam, headers: HeaderMap, body: Body) -> Result<StatusCode> {
+pub async fn upload(State(app): State<App>, PathParam(token): PathParam, headers: HeaderMap, body: Body) -> Result<StatusCode> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let announced = text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
     local::receive(&app, &token, text(header::CONTENT_TYPE), announced, body.into_data_stream()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Fetch the bytes of a file.
+/// Download a file's bytes
 ///
 /// Ranges and conditional requests are answered (RFC 9110). Always an attachment.
 #[utoipa::path(get, path = "/storage/download/{token}", operation_id = "downloadBytes", tag = "files", params(("token" = String, Path)),
-    responses((status = 200, body = String, content_type = "application/octet-stream", example = "the bytes"), (status = 206), (status = 304), (status = 403)))]
-async fn download(State(app): State<App>, PathParam(token): PathParam, request: Request) -> Result<Response> {
+    responses((status = 200, body = String, content_type = "application/octet-stream", example = "the bytes"), (status = 206), (status = 304), (status = 403), (status = 416)))]
+pub async fn download(State(app): State<App>, PathParam(token): PathParam, request: Request) -> Result<Response> {
     let (path, permission) = local::served(&app, &token)?;
     let mime = permission.content_type.parse().unwrap_or(mime::APPLICATION_OCTET_STREAM);
     let answer = ServeFile::new_with_mime(path, &mime).try_call(request).await;
@@ -51,15 +37,11 @@ async fn download(State(app): State<App>, PathParam(token): PathParam, request: 
     if response.status() == StatusCode::NOT_FOUND {
         return Err(local::gone());
     }
-    if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-        // It says where the file ends, which an envelope could not.
-        response.extensions_mut().insert(OwnBody);
-    }
     let headers = response.headers_mut();
     if let Ok(name) = HeaderValue::from_str(&attachment(&permission.filename)) {
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
-    // Whoever has the link has the file for as long as it holds; nobody keeps it longer.
+    // The link is a credential with an end: no cache may keep the file beyond it.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(response.into_response())
 }

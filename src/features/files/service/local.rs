@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::{not_found, store, upstream};
+use super::store;
+use super::upstream::upstream;
 use crate::app::App;
-use crate::features::files::model::Status;
+use crate::features::files::model::{FileId, FileStatus};
 use crate::platform::error::{Error, Result};
-use crate::providers::storage::local::{Local, Permission, Refused, Use, failed};
+use crate::platform::id::PathId;
+use crate::providers::storage::local_store::{Local, Permission, Refused, Use, failed};
 
 const REFUSED: Error = Error::Forbidden("The link is invalid, or has expired");
 
@@ -52,17 +54,17 @@ pub async fn receive<E>(
     named.settle().await.map_err(upstream)
 }
 
-fn waits(status: Option<Status>) -> Result<()> {
+fn waits(status: Option<FileStatus>) -> Result<()> {
     match status {
-        Some(Status::Pending) => Ok(()),
-        Some(Status::Uploaded) => Err(REFUSED),
+        Some(FileStatus::Pending) => Ok(()),
+        Some(FileStatus::Uploaded) => Err(REFUSED),
         None => Err(gone()),
     }
 }
 
 /// The object of a link is not there any more. The link tells no id.
 pub fn gone() -> Error {
-    not_found("")
+    Error::not_found(FileId::RESOURCE, "")
 }
 
 /// What a download that cannot be read is to the client.

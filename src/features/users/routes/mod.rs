@@ -1,4 +1,19 @@
-//! HTTP of users: one file for what users do, one for what administrators do.
+//! HTTP of users: one file for users themselves, one for administrators.
 
-pub mod admin;
-pub mod me;
+mod admin;
+mod me;
+
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::platform::http::{Endpoints, Policy};
+
+pub fn endpoints() -> Endpoints<App> {
+    let (user, admin) = (Policy::user(), Policy::admin());
+    Endpoints::new()
+        .add(user, routes!(me::me, me::update_me))
+        .add(admin, routes!(admin::list))
+        .add(admin, routes!(admin::get, admin::update))
+        .add(admin, routes!(admin::deactivate))
+        .add(admin, routes!(admin::activate))
+}

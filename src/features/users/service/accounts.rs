@@ -2,74 +2,67 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{store, welcome_of};
+use super::welcome::welcome_of;
 use crate::app::App;
 use crate::app::jobs::New;
-use crate::features::users::model::{User, UserId, UserRead};
-use crate::features::users::store::NewUser;
-use crate::platform::auth::{Identity, Role};
-use crate::platform::db::{On, Tx};
-use crate::platform::error::{Error, Result};
-use crate::platform::id::Id;
+use crate::features::users::model::{Identity, User, UserRead};
+use crate::features::users::store::{self, NewUser};
+use crate::platform::auth::Role;
+use crate::platform::db::{Executor, Tx};
+use crate::platform::error::Result;
+use crate::platform::id::UserId;
 
-/// Somebody who gets an account.
+/// A user about to get an account.
 #[derive(Debug, Clone)]
-pub struct Newcomer {
-    /// In its one form ([`crate::platform::text::fold_email`]).
+pub struct NewAccount {
+    /// In its normal form ([`crate::platform::text::fold_email`]).
     pub email: String,
     pub full_name: Option<String>,
     pub role: Role,
-    /// Whether making the account is a login too.
+    /// Whether making the account counts as a login.
     pub logs_in: bool,
 }
 
-/// Makes the user; `None` where the address is taken.
-pub async fn create(tx: &mut Tx, newcomer: Newcomer, now: DateTime<Utc>) -> Result<Option<User>> {
-    let id = new_id()?;
+/// Inserts the user; `None` where the address is taken.
+pub async fn create(tx: &mut Tx, account: &NewAccount, now: DateTime<Utc>) -> Result<Option<User>> {
     let user = NewUser {
-        id: id.clone(),
-        email: newcomer.email,
-        full_name: newcomer.full_name,
+        id: UserId::new_v7(),
+        email: account.email.clone(),
+        full_name: account.full_name.clone(),
         avatar_url: None,
-        role: newcomer.role,
-        last_login_at: newcomer.logs_in.then_some(now),
-        login_count: newcomer.logs_in.into(),
+        role: account.role,
+        last_login_at: account.logs_in.then_some(now),
+        login_count: account.logs_in.into(),
     };
-    if !store::insert(&mut *tx, user, now).await? {
+    if !store::insert(&mut *tx, &user, now).await? {
         return Ok(None);
     }
-    Ok(store::by_id(tx, id).await?)
-}
-
-/// The id of a user whom no other issuer has named.
-pub(super) fn new_id() -> Result<UserId> {
-    let id = Id::<User>::new().to_string();
-    UserId::parse(&id).ok_or_else(|| Error::Internal(anyhow::anyhow!("a UUID is a user's id")))
+    Ok(store::by_id(tx, &user.id).await?)
 }
 
 pub async fn by_email(app: &App, email: &str) -> Result<Option<User>> {
     Ok(store::by_email(&app.db, email).await?)
 }
 
-/// The user as they see themselves, if they are there and active.
-pub async fn active(app: &App, id: UserId) -> Result<Option<UserRead>> {
+/// Returns the user as they see themselves, if they exist and are active.
+pub async fn active(app: &App, id: &UserId) -> Result<Option<UserRead>> {
     Ok(store::own_view(&app.db, id).await?.filter(|user| user.is_active))
 }
 
-/// Counts a login; says whether there is such an active user. Until the transaction ends nobody changes the user.
-pub async fn count_login(on: impl Into<On<'_>>, id: &UserId, now: DateTime<Utc>) -> Result<bool> {
-    Ok(store::count_own_login(on, id.clone(), now).await?)
+/// Counts a login and locks the user's row until the transaction ends; returns whether there is such an active user.
+pub async fn count_login(on: impl Into<Executor<'_>>, id: &UserId, now: DateTime<Utc>) -> Result<bool> {
+    Ok(store::count_own_login(on, id, now).await?)
 }
 
-/// The user's state; until the transaction ends nobody changes it.
+/// Locks the user's row until the transaction ends.
 pub async fn lock(app: &App, tx: &mut Tx, id: &UserId) -> Result<Option<Identity>> {
-    Ok(store::lock(&app.db, tx, id.clone()).await?)
+    Ok(store::lock(&app.db, tx, id).await?)
 }
 
-/// Promises the welcome mail of somebody whose address is verified now.
+/// Enqueues the welcome mail of a user whose address was just verified.
 pub async fn welcome(app: &App, tx: &mut Tx, id: &UserId) -> Result<()> {
-    let Some(user) = store::by_id(&mut *tx, id.clone()).await? else { return Ok(()) };
-    let new = New { owner_id: Some(id.as_str().to_owned()), ..New::default() };
+    let Some(user) = store::by_id(&mut *tx, id).await? else { return Ok(()) };
+    let new = New { owner_id: Some(id.clone()), ..New::default() };
     app.jobs.enqueue(tx, &welcome_of(&user.email, user.full_name.as_deref()), new).await?;
     Ok(())
 }

@@ -1,39 +1,28 @@
 //! Any mail server that speaks SMTP. The code that does is in the build with the cargo feature `smtp`.
 
+mod server;
 #[cfg(feature = "smtp")]
 mod transport;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
-use url::{Host, Url};
 
-use super::EmailProvider;
-use super::config::Vendor;
-use crate::platform::config::{Env, Section};
+use super::provider::EmailProvider;
+use crate::platform::config::Env;
 use crate::providers::ProviderError;
+use crate::providers::vendor::{Outside, Vendor, VendorSettings};
+use server::{NAME, Server};
 
-const NAME: &str = "smtp";
+pub(super) static VENDOR: Vendor<dyn EmailProvider> = Vendor { name: NAME, read: |env| Arc::new(Settings::read(env)) };
 
 #[derive(Debug, Clone)]
-pub struct Settings {
+struct Settings {
     /// A secret as a whole: it holds a password.
-    pub url: Option<SecretString>,
+    url: Option<SecretString>,
 }
 
-/// What the URL says.
-#[cfg_attr(not(any(feature = "smtp", test)), expect(dead_code, reason = "only the transport and tests use it"))]
-struct Server {
-    host: String,
-    port: u16,
-    /// TLS from the first byte; otherwise STARTTLS is demanded unless the host is loopback.
-    implicit_tls: bool,
-    loopback: bool,
-    user: Option<(String, String)>,
-}
-
-impl Section for Settings {
+impl Settings {
     fn read(env: &mut Env) -> Self {
         let url = env
             .var(
@@ -42,14 +31,21 @@ impl Section for Settings {
             )
             .secret(1);
         if url.as_ref().is_some_and(|url| Server::parse(url.expose_secret()).is_none()) {
-            env.problem("SMTP_URL", "must be an smtp or smtps URL with a host", "Percent-encode what is special in user and password");
+            env.problem("SMTP_URL", "must be an smtp or smtps URL with a host", "Percent-encode special characters of user and password");
         }
         Self { url }
     }
 }
 
-impl Settings {
-    pub(super) fn provider(&self) -> Result<Arc<dyn EmailProvider>, ProviderError> {
+impl VendorSettings<dyn EmailProvider> for Settings {
+    fn check(&self, env: &mut Env) {
+        env.require("SMTP_URL", "EMAIL_PROVIDER", NAME);
+        if cfg!(not(feature = "smtp")) {
+            env.problem("EMAIL_PROVIDER", "is smtp, which is not in this build", "Build with the cargo feature `smtp`");
+        }
+    }
+
+    fn connect(&self, _: &Outside) -> Result<Arc<dyn EmailProvider>, ProviderError> {
         let server = self.url.as_ref().and_then(|url| Server::parse(url.expose_secret())).ok_or(ProviderError::NotConfigured(NAME))?;
         #[cfg(feature = "smtp")]
         return Ok(Arc::new(transport::Smtp::new(server)?));
@@ -57,65 +53,6 @@ impl Settings {
         {
             drop(server);
             Err(ProviderError::NotConfigured(NAME))
-        }
-    }
-}
-
-pub(super) fn check(env: &mut Env) {
-    env.require("SMTP_URL", "EMAIL_PROVIDER", Vendor::Smtp);
-    if cfg!(not(feature = "smtp")) {
-        env.problem("EMAIL_PROVIDER", "is smtp, which is not in this build", "Build with the cargo feature `smtp`");
-    }
-}
-
-impl Server {
-    fn parse(text: &str) -> Option<Self> {
-        let url = Url::parse(text.trim()).ok()?;
-        let (implicit_tls, port) = match url.scheme() {
-            "smtp" => (false, 587),
-            "smtps" => (true, 465),
-            _ => return None,
-        };
-        // In URLs of schemes that it does not know, the parser leaves IPv4 addresses as names.
-        let (host, address) = match url.host()? {
-            Host::Domain(name) => (name.to_ascii_lowercase(), name.parse::<IpAddr>().ok()),
-            Host::Ipv4(address) => (address.to_string(), Some(address.into())),
-            Host::Ipv6(address) => (address.to_string(), Some(address.into())),
-        };
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-        if host.is_empty() || !host.chars().all(plain) {
-            return None;
-        }
-        let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned);
-        let user = match url.username() {
-            "" => None,
-            name => Some((decoded(name)?, decoded(url.password().unwrap_or_default())?)),
-        };
-        let loopback = host == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback());
-        Some(Self { port: url.port().unwrap_or(port), host, implicit_tls, loopback, user })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_says_how_to_reach_the_server() {
-        let of = |url: &str| Server::parse(url).map(|s| (s.host, s.port, s.implicit_tls, s.loopback, s.user));
-        let user = Some(("ada@example.com".to_owned(), "p:/ä".to_owned()));
-        assert_eq!(
-            of("smtps://ada%40example.com:p%3A%2F%C3%A4@Mail.example.com"),
-            Some(("mail.example.com".to_owned(), 465, true, false, user))
-        );
-        assert_eq!(of("smtp://127.0.0.1:1025"), Some(("127.0.0.1".to_owned(), 1025, false, true, None)));
-        assert_eq!(of("smtp://[::1]"), Some(("::1".to_owned(), 587, false, true, None)));
-        assert_eq!(of("smtp://LOCALHOST").map(|s| s.3), Some(true));
-        // Names that only begin like loopback are not.
-        assert_eq!(of("smtp://127.0.0.1.example.com").map(|s| s.3), Some(false));
-        assert_eq!(of("smtp://localhost.example.com").map(|s| s.3), Some(false));
-        for bad in ["", "mail.example.com", "http://mail.example.com", "smtp:mail", "smtp://", "smtp://a%0d%0ab", "smtp://x:99999"] {
-            assert_eq!(of(bad), None, "{bad}");
         }
     }
 }

@@ -6,11 +6,12 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
-use super::{NAME, Server};
+use super::server::{NAME, Server};
 use crate::platform::crypto;
 use crate::providers::ProviderError;
 use crate::providers::email::address::{one_line, told};
-use crate::providers::email::{Email, EmailProvider, Sent, TIMEOUT};
+use crate::providers::email::message::{Email, Sent};
+use crate::providers::email::provider::{EmailProvider, TIMEOUT};
 
 pub struct Smtp(AsyncSmtpTransport<Tokio1Executor>);
 

@@ -9,14 +9,18 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use url::Url;
 
-use super::StorageProvider;
-use super::config::Vendor;
+use super::provider::StorageProvider;
 use crate::platform::config::Env;
 use crate::providers::ProviderError;
+use crate::providers::vendor::{Outside, Vendor, VendorSettings};
+
+const NAME: &str = "r2";
+
+pub(super) static VENDOR: Vendor<dyn StorageProvider> = Vendor { name: NAME, read: |env| Arc::new(Settings::read(env)) };
 
 #[derive(Debug, Clone)]
 #[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "read to be documented and checked; there is no R2 in this build"))]
-pub struct Settings {
+struct Settings {
     account: Option<String>,
     access_key: Option<SecretString>,
     secret_key: Option<SecretString>,
@@ -25,7 +29,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn read(env: &mut Env) -> Self {
+    fn read(env: &mut Env) -> Self {
         Self {
             account: env
                 .var("R2_ACCOUNT_ID", "r2: the account")
@@ -39,36 +43,41 @@ impl Settings {
                 .optional(),
         }
     }
+}
+
+impl VendorSettings<dyn StorageProvider> for Settings {
+    fn check(&self, env: &mut Env) {
+        if !cfg!(feature = "s3") {
+            let reason = format!("is `{NAME}`, but this binary was built without it");
+            env.problem("STORAGE_PROVIDER", reason, "Build it with the cargo feature `s3`, or choose another one");
+        }
+        for variable in ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET"] {
+            env.require(variable, "STORAGE_PROVIDER", NAME);
+        }
+        // Only the usual endpoint is made from it.
+        if !env.is_set("R2_ENDPOINT_URL") {
+            env.require("R2_ACCOUNT_ID", "STORAGE_PROVIDER", NAME);
+        }
+    }
 
     #[cfg(not(feature = "s3"))]
-    pub fn provider(&self) -> Result<Arc<dyn StorageProvider>, ProviderError> {
-        Err(ProviderError::NotConfigured("r2"))
+    fn connect(&self, _: &Outside) -> Result<Arc<dyn StorageProvider>, ProviderError> {
+        Err(ProviderError::NotConfigured(NAME))
     }
 
     #[cfg(feature = "s3")]
-    pub fn provider(&self) -> Result<Arc<dyn StorageProvider>, ProviderError> {
+    fn connect(&self, _: &Outside) -> Result<Arc<dyn StorageProvider>, ProviderError> {
         use secrecy::ExposeSecret;
 
-        let missing = || ProviderError::NotConfigured("r2");
+        let missing = || ProviderError::NotConfigured(NAME);
         let usual = || Url::parse(&format!("https://{}.r2.cloudflarestorage.com", self.account.as_ref()?)).ok();
         Ok(Arc::new(super::bucket::Bucket::<put::Put>::new(super::bucket::Place {
-            vendor: "r2",
+            vendor: NAME,
             bucket: self.bucket.clone().ok_or_else(missing)?,
             region: "auto".to_owned(),
             endpoint: Some(self.endpoint.clone().or_else(usual).ok_or_else(missing)?),
             access_key: self.access_key.as_ref().ok_or_else(missing)?.expose_secret().to_owned(),
             secret_key: self.secret_key.clone().ok_or_else(missing)?,
         })))
-    }
-}
-
-pub(super) fn check(env: &mut Env) {
-    super::config::needs_s3(env, Vendor::R2);
-    for variable in ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET"] {
-        env.require(variable, "STORAGE_PROVIDER", Vendor::R2);
-    }
-    // Only the usual endpoint is made from it.
-    if !env.is_set("R2_ENDPOINT_URL") {
-        env.require("R2_ACCOUNT_ID", "STORAGE_PROVIDER", Vendor::R2);
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::platform::crypto;
 use crate::providers::ProviderError;
 use crate::providers::storage::bucket::{Bucket, Place, Uploads};
-use crate::providers::storage::{Method, Moment, NewObject, PERMISSION, Upload};
+use crate::providers::storage::object::{Method, NewObject, PRESIGN_TTL, SigningContext, Upload};
 
 pub(super) struct Form;
 
@@ -28,13 +28,13 @@ fn address(place: &Place) -> String {
 }
 
 /// The members of a form that the store takes for this object alone, by Signature Version 4.
-fn fields(place: &Place, object: &NewObject, at: Moment<'_>) -> BTreeMap<String, String> {
+fn fields(place: &Place, object: &NewObject, context: SigningContext<'_>) -> BTreeMap<String, String> {
     let Place { bucket, region, access_key, secret_key, .. } = place;
-    let (day, time) = (at.now.format("%Y%m%d").to_string(), at.now.format("%Y%m%dT%H%M%SZ").to_string());
+    let (day, time) = (context.now.format("%Y%m%d").to_string(), context.now.format("%Y%m%dT%H%M%SZ").to_string());
     let scope = format!("{access_key}/{day}/{region}/s3/aws4_request");
     let algorithm = "AWS4-HMAC-SHA256";
     let policy = json!({
-        "expiration": (at.now + PERMISSION).to_rfc3339_opts(SecondsFormat::Millis, true),
+        "expiration": (context.now + PRESIGN_TTL).to_rfc3339_opts(SecondsFormat::Millis, true),
         "conditions": [
             {"bucket": bucket},
             {"key": object.key},
@@ -65,7 +65,7 @@ fn fields(place: &Place, object: &NewObject, at: Moment<'_>) -> BTreeMap<String,
 
 #[async_trait]
 impl Uploads for Form {
-    async fn permit(bucket: &Bucket<Self>, object: &NewObject, at: Moment<'_>) -> Result<Upload, ProviderError> {
-        Ok(Upload { url: address(&bucket.place), method: Method::Post, fields: Some(fields(&bucket.place, object, at)) })
+    async fn presign(bucket: &Bucket<Self>, object: &NewObject, context: SigningContext<'_>) -> Result<Upload, ProviderError> {
+        Ok(Upload { url: address(&bucket.place), method: Method::Post, fields: Some(fields(&bucket.place, object, context)) })
     }
 }

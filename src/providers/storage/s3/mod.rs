@@ -9,14 +9,18 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use url::Url;
 
-use super::StorageProvider;
-use super::config::Vendor;
+use super::provider::StorageProvider;
 use crate::platform::config::Env;
 use crate::providers::ProviderError;
+use crate::providers::vendor::{Outside, Vendor, VendorSettings};
+
+const NAME: &str = "s3";
+
+pub(super) static VENDOR: Vendor<dyn StorageProvider> = Vendor { name: NAME, read: |env| Arc::new(Settings::read(env)) };
 
 #[derive(Debug, Clone)]
 #[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "read to be documented and checked; there is no S3 in this build"))]
-pub struct Settings {
+struct Settings {
     access_key: Option<SecretString>,
     secret_key: Option<SecretString>,
     bucket: Option<String>,
@@ -25,7 +29,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn read(env: &mut Env) -> Self {
+    fn read(env: &mut Env) -> Self {
         Self {
             access_key: env.var("AWS_ACCESS_KEY_ID", "s3: the id of the key").secret(1),
             secret_key: env.var("AWS_SECRET_ACCESS_KEY", "s3: the key").secret(1),
@@ -34,31 +38,36 @@ impl Settings {
             endpoint: env.var("S3_ENDPOINT_URL", "s3: another server that speaks S3, e.g. http://localhost:9000").optional(),
         }
     }
+}
+
+impl VendorSettings<dyn StorageProvider> for Settings {
+    fn check(&self, env: &mut Env) {
+        if !cfg!(feature = "s3") {
+            let reason = format!("is `{NAME}`, but this binary was built without it");
+            env.problem("STORAGE_PROVIDER", reason, "Build it with the cargo feature `s3`, or choose another one");
+        }
+        for variable in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_S3_BUCKET"] {
+            env.require(variable, "STORAGE_PROVIDER", NAME);
+        }
+    }
 
     #[cfg(not(feature = "s3"))]
-    pub fn provider(&self) -> Result<Arc<dyn StorageProvider>, ProviderError> {
-        Err(ProviderError::NotConfigured("s3"))
+    fn connect(&self, _: &Outside) -> Result<Arc<dyn StorageProvider>, ProviderError> {
+        Err(ProviderError::NotConfigured(NAME))
     }
 
     #[cfg(feature = "s3")]
-    pub fn provider(&self) -> Result<Arc<dyn StorageProvider>, ProviderError> {
+    fn connect(&self, _: &Outside) -> Result<Arc<dyn StorageProvider>, ProviderError> {
         use secrecy::ExposeSecret;
 
-        let missing = || ProviderError::NotConfigured("s3");
+        let missing = || ProviderError::NotConfigured(NAME);
         Ok(Arc::new(super::bucket::Bucket::<form::Form>::new(super::bucket::Place {
-            vendor: "s3",
+            vendor: NAME,
             bucket: self.bucket.clone().ok_or_else(missing)?,
             region: self.region.clone(),
             endpoint: self.endpoint.clone(),
             access_key: self.access_key.as_ref().ok_or_else(missing)?.expose_secret().to_owned(),
             secret_key: self.secret_key.clone().ok_or_else(missing)?,
         })))
-    }
-}
-
-pub(super) fn check(env: &mut Env) {
-    super::config::needs_s3(env, Vendor::S3);
-    for variable in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_S3_BUCKET"] {
-        env.require(variable, "STORAGE_PROVIDER", Vendor::S3);
     }
 }

@@ -1,0 +1,145 @@
+//! The whole configuration, read once: each section beside its component, the rules between them here. A feature's section
+//! is read by the feature.
+
+mod load;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Extensions;
+use ipnet::IpNet;
+use secrecy::SecretString;
+use url::Url;
+
+use super::jobs;
+use crate::platform::config::{Env, Environment, List, Note, Origin, Problem, Section};
+use crate::platform::{auth, db, rate_limit, redis, telemetry};
+use crate::providers::{email, storage};
+
+/// All settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub core: Core,
+    pub database: db::Config,
+    pub redis: redis::Config,
+    pub auth: auth::Config,
+    pub rate_limit: rate_limit::Config,
+    pub jobs: jobs::Config,
+    pub email: email::Config,
+    pub storage: storage::Config,
+    pub telemetry: telemetry::Config,
+    /// The sections of features, by their types.
+    features: Extensions,
+}
+
+/// Settings of the process as a whole.
+#[derive(Debug, Clone)]
+pub struct Core {
+    pub project_name: String,
+    pub environment: Environment,
+    /// `None` only in a local installation before its secret was made.
+    pub secret_key: Option<SecretString>,
+    /// Prefix of the OpenAPI document; the routes themselves are fixed.
+    pub api_prefix: String,
+    pub cors_origins: Vec<Origin>,
+    pub host: IpAddr,
+    pub port: u16,
+    pub public_base_url: Option<Url>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub max_body_bytes: usize,
+    pub request_timeout: Duration,
+    pub shutdown_delay: Duration,
+    pub shutdown_grace: Duration,
+    pub data_dir: PathBuf,
+}
+
+impl Section for Core {
+    fn read(env: &mut Env) -> Self {
+        env.section("Core");
+        let environment = env.read_environment();
+        let production = environment.is_production();
+        let seconds = Duration::from_secs;
+        Self {
+            environment,
+            project_name: env.var("PROJECT_NAME", "Title in documentation, mails, logs and metrics").or("OmniStack API".to_owned()),
+            secret_key: env
+                .var("SECRET_KEY", "All of the service's own keys are derived from it; 32 characters or more")
+                .shown_default("`made at the first start and kept in DATA_DIR` with ENVIRONMENT=local, else required")
+                .secret(32),
+            api_prefix: env.var("API_V1_STR", "Prefix of the OpenAPI document; the routes themselves are fixed").checked(
+                "/api/v1".to_owned(),
+                |text: &String| text.starts_with('/') && !text.ends_with('/') && !text.contains(['{', '}', '*', ' ']),
+                "a path such as /api/v1",
+            ),
+            cors_origins: env
+                .var("BACKEND_CORS_ORIGINS", "Origins whose pages may call the API: a JSON list, or separated by commas")
+                .or(List(vec![Origin("http://localhost:3000".to_owned())]))
+                .0,
+            host: env.var("HOST", "Address to listen on").or(Host(IpAddr::from([0, 0, 0, 0]))).0,
+            port: env.var("PORT", "Port to listen on").or(8000),
+            public_base_url: env.var("PUBLIC_BASE_URL", "How clients reach the service, e.g. https://api.example.com").optional(),
+            trusted_proxies: env
+                .var("TRUSTED_PROXIES", "Networks whose X-Forwarded-For is believed, e.g. 10.0.0.0/8")
+                .optional::<List<IpNet>>()
+                .unwrap_or_default()
+                .0,
+            max_body_bytes: env.var("MAX_BODY_BYTES", "Largest JSON body").checked(
+                1_048_576,
+                |n| (1..=100 << 20).contains(n),
+                "from 1 to 104857600",
+            ),
+            request_timeout: env.var("REQUEST_TIMEOUT_SECONDS", "Longest time for an answer, 503 after it").checked(
+                seconds(30),
+                |d| (1..=3600).contains(&d.as_secs()),
+                "from 1 to 3600",
+            ),
+            shutdown_delay: env
+                .var("SHUTDOWN_DELAY_SECONDS", "After a stop signal: not ready, but still serving, so that balancers notice")
+                .shown_default("`0`; `5` in production")
+                .or(seconds(if production { 5 } else { 0 })),
+            shutdown_grace: env.var("SHUTDOWN_GRACE_SECONDS", "Time for running requests to end after that").or(seconds(30)),
+            data_dir: env
+                .var("DATA_DIR", "What the service itself keeps of a local installation: its secret key, the developer's mailbox")
+                .or(PathBuf::from("./data")),
+        }
+    }
+}
+
+/// An IP address to listen on.
+struct Host(IpAddr);
+
+impl crate::platform::config::Value for Host {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "localhost" {
+            return Ok(Self(IpAddr::from([127, 0, 0, 1])));
+        }
+        text.parse().map(Self).map_err(|_| "an IP address such as 0.0.0.0 or 127.0.0.1".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// A configuration without problems, with its variables and warnings.
+pub struct Loaded {
+    pub config: Config,
+    pub notes: Vec<Note>,
+    pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// A feature's section. `None` if that feature is not installed.
+    pub fn feature<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
+        self.features.get()
+    }
+
+    /// The secret of a local installation, made at the first start. Blocking: for the start only.
+    pub fn with_secret(mut self) -> anyhow::Result<Self> {
+        if self.core.secret_key.is_none() {
+            self.core.secret_key = Some(super::secret_key::load_or_create(&self.core.data_dir)?);
+        }
+        Ok(self)
+    }
+}

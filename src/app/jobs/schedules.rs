@@ -1,0 +1,131 @@
+//! Schedules: jobs that are enqueued by the clock, in UTC. One row per schedule holds its last used slot. The instance that
+//! moves it on enqueues the job in the same transaction, so each slot is used once in a cluster, whatever crashes. The latest
+//! slot that was missed while no instance ran is used at the next start; slots before the very first start are not.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use croner::Cron;
+use tokio_util::sync::CancellationToken;
+
+use super::job::Job;
+use super::model::{JobId, New};
+use super::queue::Queue;
+use crate::platform::db::{Db, Tx, query};
+use crate::platform::error::Result;
+use crate::sql;
+
+/// Longest sleep between two looks at the clock, which may be set forward.
+const LOOK: Duration = Duration::from_secs(30);
+
+type Enqueued<'a> = Pin<Box<dyn Future<Output = Result<Option<JobId>>> + Send + 'a>>;
+
+/// A function that is enqueued by the clock.
+struct Schedule {
+    name: &'static str,
+    cron: Cron,
+    enqueue: for<'a> fn(&'a Queue, &'a mut Tx) -> Enqueued<'a>,
+}
+
+/// Every schedule of every feature; filled by their `schedules` hooks.
+pub struct Schedules<A> {
+    all: Vec<Schedule>,
+    /// The latest slot known to be used, so that only new ones ask the database.
+    used: Mutex<HashMap<&'static str, DateTime<Utc>>>,
+    app: PhantomData<fn(A)>,
+}
+
+impl<A> Default for Schedules<A> {
+    fn default() -> Self {
+        Self { all: Vec::new(), used: Mutex::default(), app: PhantomData }
+    }
+}
+
+impl<A: 'static> Schedules<A> {
+    /// Runs `J` whenever the pattern (minute, hour, day of month, month, day of week) says so. An invalid pattern
+    /// panics here, at the start.
+    pub fn add<J: Job<A> + Default>(&mut self, pattern: &str) {
+        let cron = pattern.parse().unwrap_or_else(|error| panic!("{pattern:?} for {}: {error}", J::NAME));
+        self.all.push(Schedule { name: J::NAME, cron, enqueue: enqueue::<A, J> });
+    }
+
+    /// Uses every slot that is due and not used yet. Returns the next one, if there will ever be one.
+    pub async fn tick(&self, db: &Db, queue: &Queue) -> Result<Option<DateTime<Utc>>> {
+        let now = queue.clock().now();
+        let mut next: Option<DateTime<Utc>> = None;
+        for schedule in &self.all {
+            if let Ok(slot) = schedule.cron.find_next_occurrence(&now, false) {
+                next = Some(next.map_or(slot, |next| next.min(slot)));
+            }
+            let Ok(slot) = schedule.cron.find_previous_occurrence(&now, true) else { continue };
+            let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).get(schedule.name).copied();
+            if used.is_none_or(|used| used < slot) {
+                schedule.use_slot(db, queue, slot, now).await?;
+                self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(schedule.name, slot);
+            }
+        }
+        Ok(next)
+    }
+
+    /// Ticks until `stop` is cancelled.
+    pub async fn run(&self, db: &Db, queue: &Queue, stop: CancellationToken) {
+        loop {
+            let wait = match self.tick(db, queue).await {
+                Ok(Some(next)) => (next - queue.clock().now()).to_std().unwrap_or_default().min(LOOK),
+                Ok(None) => LOOK,
+                Err(error) => {
+                    tracing::warn!(cause = %error, "schedules could not be looked at");
+                    LOOK
+                }
+            };
+            // A moment past the slot: a sleep may end a little early.
+            if stop.run_until_cancelled(tokio::time::sleep(wait + Duration::from_millis(5))).await.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+impl Schedule {
+    async fn use_slot(&self, db: &Db, queue: &Queue, slot: DateTime<Utc>, now: DateTime<Utc>) -> Result<()> {
+        if is_first_start(db, self.name, now).await? {
+            return Ok(());
+        }
+        let used = crate::transaction!(db, |tx| {
+            let free = take_slot(tx, self.name, slot).await?;
+            if free {
+                (self.enqueue)(queue, tx).await?;
+            }
+            Ok(free)
+        });
+        if used? {
+            tracing::info!(function = self.name, %slot, "scheduled job enqueued");
+        }
+        Ok(())
+    }
+}
+
+fn enqueue<'a, A, J: Job<A> + Default>(queue: &'a Queue, tx: &'a mut Tx) -> Enqueued<'a> {
+    Box::pin(async move {
+        // While the last one still waits or runs, another one would only do the same.
+        let new = New { dedupe_key: Some(format!("cron:{}", J::NAME)), ..New::default() };
+        queue.enqueue(tx, &J::default(), new).await
+    })
+}
+
+/// Records the very first start; returns whether this was it.
+async fn is_first_start(db: &Db, name: &str, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let first = query(db, sql!("INSERT INTO cron_schedules (name, last_slot) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"));
+    Ok(first.bind(name).bind(now).execute().await? == 1)
+}
+
+/// Takes the slot; returns whether it was free.
+async fn take_slot(tx: &mut Tx, name: &str, slot: DateTime<Utc>) -> sqlx::Result<bool> {
+    let moved = query(tx, sql!("UPDATE cron_schedules SET last_slot = $2 WHERE name = $1 AND last_slot < $2"));
+    Ok(moved.bind(name).bind(slot).execute().await? == 1)
+}

@@ -1,0 +1,188 @@
+//! Stores the outcomes of jobs: all that have arrived meanwhile in one statement, each until it is stored or its row is no
+//! longer ours. An outcome that the database refuses does not hold up the others.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::state::{Finished, State};
+use crate::app::jobs::backoff::backoff;
+use crate::app::jobs::fail::Fail;
+use crate::app::jobs::model::{Claim, JobId, Outcome};
+use crate::app::jobs::store::{self, Ending};
+use crate::platform::db::is_temporary;
+use crate::platform::text::cut;
+
+/// Ends stored by one statement at most, in number and in bytes of results.
+const GROUP: usize = 256;
+const GROUP_BYTES: usize = 1 << 20;
+/// The largest result that is kept.
+const RESULT_BYTES: usize = 32 << 20;
+/// The longest reason of a failure that is kept, in characters.
+const REASON: usize = 2000;
+/// After the grace of a stop an end is tried this often; then the lease has to run out.
+const LAST_TRIES: u32 = 5;
+
+/// Hands the outcome over and waits until it is stored or given up.
+pub async fn store(worker: &State, claim: &Claim, end: Outcome) {
+    let (ending, bytes) = ending(worker, claim, end);
+    let (stored, waiting) = oneshot::channel();
+    // Both fail only where the storing task is gone; then the lease runs out.
+    if worker.finished.send(Finished { ending, bytes, stored }).await.is_ok() {
+        let _ = waiting.await;
+    }
+}
+
+pub fn ending(worker: &State, claim: &Claim, end: Outcome) -> (Ending, usize) {
+    let new = |state| Ending::new(claim.id, claim.lock.clone(), state);
+    let now = worker.queue.clock().now();
+    let mut bytes = 0;
+    let mut ending = match end {
+        Outcome::Done(result) => {
+            bytes = result.to_string().len();
+            if bytes > RESULT_BYTES {
+                bytes = 0;
+                failed(new("dead"), &format!("the result is larger than {RESULT_BYTES} bytes"))
+            } else {
+                Ending { success: Some(true), result: Some(storable(result)), ..new("done") }
+            }
+        }
+        Outcome::Cancelled => new("cancelled"),
+        Outcome::PutBack => Ending { given_back: 1, ..new("queued") },
+        Outcome::Failed(Fail::Dead(reason)) => failed(new("dead"), &reason),
+        Outcome::Failed(Fail::Retry(reason) | Fail::RetryAfter(reason, _)) if claim.attempts >= claim.max_attempts => {
+            failed(new("dead"), &reason)
+        }
+        Outcome::Failed(Fail::RetryAfter(reason, after)) => {
+            Ending { success: None, ..failed(new("queued"), &reason) }.again_after(after, now)
+        }
+        Outcome::Failed(Fail::Retry(reason)) => {
+            let delay = backoff(Duration::from_secs(1), claim.attempts.unsigned_abs(), Duration::from_secs(60));
+            Ending { success: None, ..failed(new("queued"), &reason) }.again_after(delay, now)
+        }
+    };
+    ending.error = ending.error.map(|error| cut(&error.replace('\0', ""), REASON).to_owned());
+    (ending, bytes)
+}
+
+fn failed(ending: Ending, reason: &str) -> Ending {
+    Ending { success: Some(false), error: Some(reason.to_owned()), ..ending }
+}
+
+/// The result as every database takes it: Postgres keeps no U+0000.
+fn storable(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.contains('\0') => Value::String(text.replace('\0', "")),
+        Value::Array(items) => Value::Array(items.into_iter().map(storable).collect()),
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(name, value)| (name.replace('\0', ""), storable(value))).collect())
+        }
+        other => other,
+    }
+}
+
+/// Stores what arrives until all is `over`.
+pub(super) async fn store_endings(worker: Arc<State>, mut arriving: mpsc::Receiver<Finished>, over: CancellationToken) {
+    let mut kept_back = None;
+    loop {
+        let first = match kept_back.take() {
+            Some(ended) => ended,
+            None => match over.run_until_cancelled(arriving.recv()).await.flatten() {
+                Some(ended) => ended,
+                None => return,
+            },
+        };
+        let (group, rest) = gather(first, &mut arriving);
+        kept_back = rest;
+        store_group(&worker, group).await;
+    }
+}
+
+/// What else has arrived, as far as it fits into one statement. A row is in a group once: the lost run of a row and its
+/// next one may end together.
+fn gather(first: Finished, arriving: &mut mpsc::Receiver<Finished>) -> (Vec<Finished>, Option<Finished>) {
+    let mut ids = HashSet::from([first.ending.id]);
+    let mut bytes = first.bytes;
+    let mut group = vec![first];
+    while group.len() < GROUP {
+        let Ok(next) = arriving.try_recv() else { break };
+        bytes += next.bytes;
+        if bytes > GROUP_BYTES || !ids.insert(next.ending.id) {
+            return (group, Some(next));
+        }
+        group.push(next);
+    }
+    (group, None)
+}
+
+async fn store_group(worker: &Arc<State>, group: Vec<Finished>) {
+    let (endings, waiting): (Vec<Ending>, Vec<oneshot::Sender<()>>) = group.into_iter().map(|ended| (ended.ending, ended.stored)).unzip();
+    for tries in 1.. {
+        match attempt(worker, &endings).await {
+            Ok(stored) => {
+                for (ending, waiting) in endings.iter().zip(waiting) {
+                    acknowledge(ending, waiting, &stored);
+                }
+                return;
+            }
+            Err(error) if is_temporary(&error) => {
+                if !wait(worker, &error, tries).await {
+                    return;
+                }
+            }
+            // One of them is what the database refuses: each is on its own now.
+            Err(_) => break,
+        }
+    }
+    for (ending, waiting) in endings.into_iter().zip(waiting) {
+        let worker = worker.clone();
+        tokio::spawn(async move { store_alone(&worker, ending, waiting).await });
+    }
+}
+
+/// An end that is refused is stored without its result, if that is what is wrong with it, and else tried again.
+async fn store_alone(worker: &Arc<State>, mut ending: Ending, waiting: oneshot::Sender<()>) {
+    for tries in 1.. {
+        match attempt(worker, std::slice::from_ref(&ending)).await {
+            Ok(stored) => return acknowledge(&ending, waiting, &stored),
+            Err(error) => {
+                if !is_temporary(&error) && ending.result.as_ref().is_some_and(|result| *result != Value::Null) {
+                    ending.result = None;
+                    ending.error = Some("the result could not be stored".to_owned());
+                    continue;
+                }
+                if !wait(worker, &error, tries).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn attempt(worker: &State, endings: &[Ending]) -> sqlx::Result<Vec<JobId>> {
+    worker.limited(store::finish(&worker.db, worker.queue.clock(), endings)).await
+}
+
+/// Waits before another try; says no where there is none.
+async fn wait(worker: &State, error: &sqlx::Error, tries: u32) -> bool {
+    if tries >= LAST_TRIES && worker.kill.is_cancelled() {
+        tracing::error!(%error, "the end of a job is not stored; its lease will run out");
+        return false;
+    }
+    tracing::error!(%error, tries, "the end of a job could not be stored");
+    sleep(backoff(Duration::from_millis(50), tries, Duration::from_secs(5))).await;
+    true
+}
+
+fn acknowledge(ending: &Ending, waiting: oneshot::Sender<()>, stored: &[JobId]) {
+    if !stored.contains(&ending.id) {
+        tracing::warn!(job_id = %ending.id, state = ending.state, "the job is no longer ours, its end is not stored");
+    }
+    // Fails where the row's task was ended meanwhile.
+    let _ = waiting.send(());
+}

@@ -1,0 +1,247 @@
+//! The middleware stack: everything that happens to a request around its handler, outermost first, as one tower layer.
+//!
+//! One layer instead of ten: each layer would box its future and clone its service for every request. The parts are plain
+//! functions in `platform::middleware`; [`Pipeline::run`] is their order.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::header;
+use ipnet::IpNet;
+use tokio::time::{Instant, timeout_at};
+use tower::{Layer, Service};
+
+use super::gate;
+use super::route_state::{RouteState, call};
+use crate::app::App;
+use crate::platform::error::Error;
+use crate::platform::http::context::{Line, Observation, ShownPath};
+use crate::platform::http::policy::{Caching, Lifetime};
+use crate::platform::http::recorder::{HttpMetrics, Recorder};
+use crate::platform::http::{RequestContext, Route};
+use crate::platform::middleware::body::{Patience, TrackedBody};
+use crate::platform::middleware::client_ip::client_ip;
+use crate::platform::middleware::compress::compress;
+use crate::platform::middleware::cors::{self, Cors};
+use crate::platform::middleware::errors::Errors;
+use crate::platform::middleware::headers::set_security_headers;
+use crate::platform::middleware::panics;
+use crate::platform::middleware::places::{Full, Places};
+use crate::platform::middleware::request_id::{X_REQUEST_ID, request_id};
+
+/// What all routes of a server share.
+pub struct Shared {
+    app: App,
+    trusted_proxies: Vec<IpNet>,
+    production: bool,
+    cors: Cors,
+    errors: Errors,
+    places: Places,
+    metrics: HttpMetrics,
+    rate_limit_hits: prometheus::IntCounterVec,
+    /// Records requests to paths that are no route.
+    unmatched: Recorder,
+}
+
+impl Shared {
+    /// To be made once for each application: it registers metrics.
+    pub fn new(app: &App) -> Arc<Self> {
+        let core = &app.config.core;
+        let metrics = HttpMetrics::new(&app.metrics);
+        Arc::new(Self {
+            app: app.clone(),
+            trusted_proxies: core.trusted_proxies.clone(),
+            production: core.environment.is_production(),
+            cors: Cors::new(&core.cors_origins),
+            errors: Errors::new(&app.metrics, core.max_body_bytes),
+            places: Places::default(),
+            unmatched: Recorder::new(&metrics, "unmatched"),
+            rate_limit_hits: app.metrics.counter(
+                "rate_limit_hits_total",
+                "Requests refused by a rate limit",
+                &["class", "endpoint", "client_type"],
+            ),
+            metrics,
+        })
+    }
+}
+
+/// The stack of one route, or of all paths that are no route.
+#[derive(Clone)]
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    route: Option<Arc<RouteState>>,
+}
+
+impl Pipeline {
+    /// For requests that match no route.
+    pub fn unmatched(shared: &Arc<Shared>) -> Self {
+        Self { shared: shared.clone(), route: None }
+    }
+
+    pub fn of(shared: &Arc<Shared>, route: &Arc<Route>) -> Self {
+        let state = RouteState::new(route, &shared.app.config, &shared.metrics);
+        Self { shared: shared.clone(), route: Some(Arc::new(state)) }
+    }
+
+    /// Answers a request.
+    async fn run<S>(self, mut request: Request, handler: S) -> Response
+    where
+        S: Service<Request, Response = Response, Error = Infallible>,
+    {
+        let shared = &self.shared;
+        let preflight = cors::is_preflight(&request);
+        // A method that the route does not have gets the router's 405, without limits, as a path that is no route gets its 404.
+        let route = self.route.as_deref().filter(|state| !preflight && state.route.allows(request.method()));
+        let started = Instant::now();
+        let (id, id_header) = request_id(request.headers());
+        let place = route.map_or(Ok(None), |state| shared.places.take(state.route.policy.pool));
+        let full = place.is_err();
+        let context = Arc::new(RequestContext {
+            request_id: id,
+            client_ip: client_ip(&request, &shared.trusted_proxies),
+            route: route.map(|state| state.route.clone()),
+            body_limit: route.map_or(0, |state| state.body_limit),
+            user_id: OnceLock::new(),
+            observation: self.observe(&request),
+            place: place.unwrap_or_else(|Full| None),
+        });
+        request.extensions_mut().insert(context.clone());
+        let origin = shared.cors.allowed(request.headers());
+        let accept_encoding = request.headers().get(header::ACCEPT_ENCODING).cloned();
+
+        let mut response = {
+            let work = pin!(async {
+                context.log_start();
+                if preflight {
+                    return cors::preflight(request.headers(), origin.as_ref());
+                }
+                let response = match route {
+                    Some(_) if full => too_many_requests(),
+                    Some(state) => answer(shared, state, &context, request, handler, started).await,
+                    None => call(handler, request).await,
+                };
+                shared.errors.render(response, &context)
+            });
+            context.clone().scope(work).await
+        };
+
+        if route.is_none_or(|state| state.route.policy.compresses()) {
+            response = compress(accept_encoding, response).await;
+        }
+        let caching = route.map_or(Caching::Unspecified, |state| state.route.policy.cache);
+        set_security_headers(response.headers_mut(), shared.production, caching);
+        if !preflight {
+            cors::set_headers(response.headers_mut(), origin.as_ref());
+        }
+        response.headers_mut().insert(X_REQUEST_ID, id_header);
+        context.answered(response.status());
+        if context.is_tracked() {
+            response = response.map(|body| TrackedBody::wrap(body, patience(route, started), context));
+        }
+        response
+    }
+
+    /// Starts recording the request, unless its route is not observed.
+    fn observe(&self, request: &Request) -> Option<Observation> {
+        let recorder = match self.route.as_deref() {
+            Some(state) if !state.route.policy.observed => return None,
+            Some(state) => &state.recorder,
+            None => &self.shared.unmatched,
+        };
+        let line = tracing::enabled!(tracing::Level::WARN).then(|| Line {
+            method: request.method().clone(),
+            path: match self.route.as_deref() {
+                Some(state) if !state.route.policy.private.is_empty() => ShownPath::Template(recorder.endpoint().to_owned()),
+                _ => ShownPath::Path(request.uri().clone()),
+            },
+            user_agent: request.headers().get(header::USER_AGENT).cloned(),
+        });
+        Some(Observation::start(recorder.of(request.method()).clone(), line))
+    }
+}
+
+/// When the body of an answer is given up.
+fn patience(route: Option<&RouteState>, started: Instant) -> Patience {
+    match route.map(|state| state.route.policy.lifetime) {
+        Some(Lifetime::Deadline(_)) => Patience::Until(started + route.map_or(Duration::ZERO, |state| state.deadline)),
+        Some(Lifetime::Stream { idle }) => Patience::Idle(idle),
+        Some(Lifetime::Socket) | None => Patience::Endless,
+    }
+}
+
+/// Runs gate and handler within the route's deadline. A panic in them is an answer, too.
+async fn answer<S>(
+    shared: &Shared,
+    state: &RouteState,
+    context: &Arc<RequestContext>,
+    request: Request,
+    handler: S,
+    started: Instant,
+) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    let mut decision = None;
+    let outcome = {
+        // Pinned here, because a time-out would move the whole future.
+        let work = pin!(panics::catch(gate::admit(&shared.app, state, context, request, handler, &mut decision)));
+        timeout_at(started + state.deadline, work).await
+    };
+    let mut response = match outcome {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => error.into_response(),
+        Err(_) => Error::Unavailable { message: "The request took too long", retry_after: Some(1) }.into_response(),
+    };
+    if let Some((decision, caller)) = decision {
+        gate::set_rate_limit_headers(response.headers_mut(), decision);
+        if !decision.allowed {
+            let name = state.limit.map_or("", |limit| limit.name);
+            shared.rate_limit_hits.with_label_values(&[name, &state.route.template, caller]).inc();
+        }
+    }
+    response
+}
+
+fn too_many_requests() -> Response {
+    Error::Unavailable { message: "Too many requests in flight", retry_after: Some(1) }.into_response()
+}
+
+impl<S> Layer<S> for Pipeline {
+    type Service = Stack<S>;
+
+    fn layer(&self, handler: S) -> Stack<S> {
+        Stack { pipeline: self.clone(), handler }
+    }
+}
+
+/// A handler within the stack.
+#[derive(Clone)]
+pub struct Stack<S> {
+    pipeline: Pipeline,
+    handler: S,
+}
+
+impl<S> Service<Request> for Stack<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.handler.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let (pipeline, handler) = (self.pipeline.clone(), self.handler.clone());
+        Box::pin(async move { Ok(pipeline.run(request, handler).await) })
+    }
+}

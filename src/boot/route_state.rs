@@ -1,0 +1,44 @@
+//! A route with everything that does not change from request to request.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::Response;
+use tower::Service;
+
+use crate::app::config::Config;
+use crate::platform::http::Route;
+use crate::platform::http::recorder::{HttpMetrics, Recorder};
+use crate::platform::rate_limit::Limit;
+
+pub struct RouteState {
+    pub route: Arc<Route>,
+    pub limit: Option<Limit>,
+    pub body_limit: usize,
+    /// Until the head of the answer.
+    pub deadline: Duration,
+    pub recorder: Recorder,
+}
+
+impl RouteState {
+    pub fn new(route: &Arc<Route>, config: &Config, metrics: &HttpMetrics) -> Self {
+        let policy = &route.policy;
+        Self {
+            route: route.clone(),
+            limit: policy.budget.and_then(|budget| config.rate_limit.limit(budget)),
+            body_limit: policy.body_limit(config.core.max_body_bytes),
+            deadline: policy.head_deadline(config.core.request_timeout),
+            recorder: Recorder::new(metrics, &route.template),
+        }
+    }
+}
+
+/// Calls a route's handler. Handlers of a router are always ready.
+pub async fn call<S>(mut handler: S, request: Request) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    handler.call(request).await.unwrap_or_else(|never| match never {})
+}

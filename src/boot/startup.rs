@@ -1,0 +1,43 @@
+//! The part of a start that server and worker share: the database is there and up to date.
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::app::{App, migrate};
+use crate::platform::db::Db;
+
+/// Time for which a database that is still starting is waited for.
+const DATABASE_WAIT: Duration = Duration::from_secs(10);
+
+/// Waits for the database and applies pending migrations.
+pub async fn prepare(app: &App) -> anyhow::Result<()> {
+    wait_for(&app.db).await?;
+    let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
+    if app.config.database.run_migrations {
+        let report = migrate::run(&app.db, url, &app.features, false).await?;
+        for step in report.applied {
+            tracing::info!(migration = step, "migration applied");
+        }
+        for remark in report.remarks {
+            tracing::warn!("{remark}");
+        }
+    } else if !migrate::is_current(&app.db).await? {
+        anyhow::bail!("migrations are pending and RUN_MIGRATIONS is false: run `omnistack migrate` first");
+    }
+    Ok(())
+}
+
+async fn wait_for(db: &Db) -> anyhow::Result<()> {
+    let deadline = tokio::time::Instant::now() + DATABASE_WAIT;
+    loop {
+        match db.ping().await {
+            Ok(()) => return Ok(()),
+            Err(error) if tokio::time::Instant::now() < deadline => {
+                tracing::warn!(cause = %error, "the database does not answer yet");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => return Err(error).context("the database does not answer: check DATABASE_URL and that it runs"),
+        }
+    }
+}

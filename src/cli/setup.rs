@@ -1,0 +1,41 @@
+//! What several subcommands begin with: the configuration, the application, a database that is up to date.
+
+use anyhow::Context;
+
+use crate::app::config::{Config, Loaded};
+use crate::app::{App, migrate};
+use crate::features;
+use crate::platform::clock::Clock;
+use crate::platform::config::Env;
+use crate::platform::error::Error;
+
+/// Returns the configuration; fails with every problem of it.
+pub fn load() -> anyhow::Result<Loaded> {
+    Config::load(Env::from_process(), &features::all()).map_err(|found| {
+        let lines: Vec<String> = found.problems.iter().map(|problem| format!("  {problem}")).collect();
+        anyhow::anyhow!("the configuration has {} problem(s)\n{}", lines.len(), lines.join("\n"))
+    })
+}
+
+/// Turns the error envelope's parts into one line for a terminal.
+pub fn explained(error: Error) -> anyhow::Error {
+    match error {
+        Error::Invalid(problems) => {
+            let words: Vec<_> = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
+            anyhow::anyhow!(words.join("; "))
+        }
+        other => other.into(),
+    }
+}
+
+/// Applies pending migrations, for a command that may be the first to touch the database.
+pub async fn bring_up_to_date(app: &App) -> anyhow::Result<()> {
+    let url = app.config.database.url.as_ref().context("DATABASE_URL is not set")?;
+    migrate::run(&app.db, url, &app.features, false).await?;
+    Ok(())
+}
+
+/// The application, for a command that only works on the database. Blocking: the first start makes the secret key.
+pub async fn app() -> anyhow::Result<App> {
+    App::new(load()?.config.with_secret()?, Clock::System, features::all()).await
+}

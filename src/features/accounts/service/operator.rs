@@ -1,0 +1,70 @@
+//! What the command line and the first start do: accounts with generated passwords, and access tokens for development.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::{end_access, sessions};
+use crate::app::App;
+use crate::features::accounts::model::Device;
+use crate::features::accounts::state::State;
+use crate::features::accounts::{rules, store, tokens};
+use crate::features::users::model::{User, UserRead};
+use crate::features::users::service::accounts::{self as users, NewAccount};
+use crate::platform::auth::Role;
+use crate::platform::error::Result;
+use crate::platform::id::PathId;
+use crate::platform::text::{fold_email, is_email};
+
+/// Creates an account whose address needs no proof. `None` where the address is taken.
+pub async fn create(app: &App, email: &str, role: Role, password: &str, greet: bool) -> Result<Option<User>> {
+    let email = fold_email(email);
+    let hash = app.state::<State>().passwords.hash(checked(app, &email, password)?).await?;
+    let (now, account) = (app.clock.now(), NewAccount { email, full_name: None, role, logs_in: false });
+    let user = crate::transaction!(app.db, |tx| {
+        let Some(user) = users::create(&mut *tx, &account, now).await? else { return Ok(None) };
+        store::set_password(&mut *tx, &user.id, &hash, Some(now), now).await?;
+        if greet && is_email(&user.email) {
+            users::welcome(app, tx, &user.id).await?;
+        }
+        Ok(Some(user))
+    });
+    let user = user?;
+    if let Some(user) = &user {
+        tracing::info!(action = "user.create", target_id = user.id.as_str(), "user created by an operator");
+    }
+    Ok(user)
+}
+
+/// Sets a user's password and ends their sessions. The operator tells them.
+pub async fn set_password(app: &App, user: UserRead, password: &str) -> Result<()> {
+    let hash = app.state::<State>().passwords.hash(checked(app, &user.email, password)?).await?;
+    let now = app.clock.now();
+    crate::transaction!(app.db, |tx| {
+        users::lock(app, tx, &user.id).await?.ok_or_else(|| user.id.not_found())?;
+        store::set_password(&mut *tx, &user.id, &hash, Some(now), now).await?;
+        end_access(app, tx, &user.id, "password_changed").await
+    })
+}
+
+fn checked(app: &App, email: &str, password: &str) -> Result<String> {
+    let normal = rules::check("password", password)?;
+    rules::check_against("password", &normal, &[email, &app.config.core.project_name])?;
+    Ok(normal)
+}
+
+pub fn random_password() -> Result<String> {
+    Ok(tokens::random_password()?)
+}
+
+/// Returns an access token in a new session of an active user; `None` if they are deactivated.
+pub async fn token(app: &App, user: &User) -> Result<Option<String>> {
+    let now = app.clock.now();
+    let device = Device { address: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: Some("omnistack token".to_owned()) };
+    let row = crate::transaction!(app.db, |tx| {
+        if users::lock(app, tx, &user.id).await?.is_none_or(|user| !user.is_active) {
+            return Ok(None);
+        }
+        sessions::insert(app, tx, &user.id, &device, now).await.map(Some)
+    });
+    let Some(row) = row? else { return Ok(None) };
+    sessions::access_token(app, row.id, &user.id, &user.email, now).map(Some)
+}

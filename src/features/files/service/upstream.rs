@@ -1,0 +1,14 @@
+//! A failing store as clients see it.
+
+use crate::platform::error::Error;
+use crate::providers::ProviderError;
+
+/// Clients learn that the store failed; the log has the cause.
+pub(super) fn upstream(error: ProviderError) -> Error {
+    let (retry_after, cause) = match error {
+        ProviderError::NotConfigured(_) => return Error::Unavailable { message: "The file storage is not configured", retry_after: None },
+        ProviderError::Transient { retry_after, message } => (Some(retry_after.map_or(1, |after| after.as_secs().max(1))), message),
+        ProviderError::Rejected(message) => (None, message),
+    };
+    Error::Upstream { message: "The file storage failed", service: "storage", retry_after, cause }
+}

@@ -1,0 +1,65 @@
+//! What administrators, and operators on the command line, see and change of users.
+
+use crate::app::App;
+use crate::features::users::model::{Identity, UpdateUser, User};
+use crate::features::users::store;
+use crate::platform::actor::Actor;
+use crate::platform::auth::Role;
+use crate::platform::error::{Error, Result};
+use crate::platform::http::list::List;
+use crate::platform::id::{PathId, UserId};
+
+pub async fn get(app: &App, id: &UserId) -> Result<User> {
+    store::by_id(&app.db, id).await?.ok_or_else(|| id.not_found())
+}
+
+/// All users, or only active or deactivated ones.
+pub fn list(active: Option<bool>) -> List<User> {
+    store::list(active)
+}
+
+/// Changes a user.
+///
+/// Refused: taking away one's own role or access (400), and granting or removing `superadmin` without being one (403).
+pub async fn update(app: &App, actor: &Actor, id: &UserId, change: UpdateUser) -> Result<User> {
+    let empty = change.full_name.is_none() && change.avatar_url.is_none() && change.role.is_none() && change.is_active.is_none();
+    if empty {
+        return get(app, id).await;
+    }
+    let user = crate::transaction!(app.db, |tx| {
+        let target = store::lock(&app.db, tx, id).await?.ok_or_else(|| id.not_found())?;
+        check_change(actor, id, &target, &change)?;
+        store::update(&mut *tx, id, &change, app.clock.now()).await?;
+        if change.is_active == Some(false) {
+            for feature in &app.features {
+                feature.deactivate(app, tx, id).await?;
+            }
+        }
+        let (app, id) = (app.clone(), id.clone());
+        let user = store::by_id(&mut *tx, &id).await?.ok_or_else(|| id.not_found())?;
+        tx.after_commit(move || super::invalidate(&app, &id));
+        Ok(user)
+    })?;
+    tracing::info!(actor = actor.name(), action = "user.update", target_id = id.as_str(), "user changed");
+    Ok(user)
+}
+
+pub async fn set_active(app: &App, actor: &Actor, id: &UserId, active: bool) -> Result<User> {
+    update(app, actor, id, UpdateUser { is_active: Some(active), ..UpdateUser::default() }).await
+}
+
+fn check_change(actor: &Actor, id: &UserId, target: &Identity, change: &UpdateUser) -> Result<()> {
+    let oneself = actor.is(id);
+    if oneself && change.is_active == Some(false) {
+        return Err(Error::BadRequest("You cannot deactivate yourself".to_owned()));
+    }
+    let Some(role) = change.role else { return Ok(()) };
+    let touches_superadmin = role != target.role && (role == Role::Superadmin || target.role == Role::Superadmin);
+    if touches_superadmin && actor.role != Role::Superadmin {
+        return Err(Error::Forbidden("Only a superadmin grants or removes superadmin"));
+    }
+    if oneself && role < actor.role {
+        return Err(Error::BadRequest("You cannot take away your own role".to_owned()));
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! From verified claims to a user: the row is made at the first request, and logins are counted.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::welcome::{insert_and_welcome, welcome_of};
+use crate::app::App;
+use crate::features::users::model::{Identity, LoadedUser, UserRead};
+use crate::features::users::state::State;
+use crate::features::users::store::{self, NewUser, OwnRow};
+use crate::platform::actor::{Actor, CurrentUser};
+use crate::platform::auth::{Claims, Provider, Role};
+use crate::platform::config::Choice;
+use crate::platform::error::{Error, Result};
+use crate::platform::http::RequestContext;
+
+/// A token that does not say when it was issued counts as a login at most once in this time.
+const UNDATED_LOGIN: TimeDelta = TimeDelta::minutes(15);
+
+/// Returns the active user of verified claims, and their row if it was read for that.
+pub async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<(CurrentUser, Option<LoadedUser>)> {
+    let (state, now) = (app.state::<State>(), app.clock.now());
+    let mut loaded = None;
+    let identity = state
+        .identities
+        .get_or_load(claims.subject.shared(), now, async || {
+            state.presence.note(&claims.subject, now);
+            let row = load(app, &claims, now).await?;
+            let identity = Identity { role: row.user.role, is_active: row.user.is_active, last_login_at: row.last_login_at };
+            loaded = Some(row.user);
+            Ok::<_, Error>(identity)
+        })
+        .await?;
+    if !identity.is_active {
+        app.metrics.auth_failures.with_label_values(&["inactive_user"]).inc();
+        return Err(Error::Forbidden("Account is deactivated"));
+    }
+    if app.config.auth.provider != Provider::Local {
+        count_login(app, &claims, &identity, now).await?;
+    }
+    let actor = Actor {
+        user: Some(claims.subject.clone()),
+        role: identity.role.max(claims.role),
+        impersonator: None,
+        address: Some(request.client_ip),
+        request_id: Some(request.request_id.clone()),
+        session: claims.session.clone(),
+    };
+    Ok((CurrentUser { id: claims.subject.clone(), claims, actor }, loaded.map(LoadedUser)))
+}
+
+/// Reads the user's row, or makes it: of many first requests at once one makes it, and all find it.
+async fn load(app: &App, claims: &Claims, now: DateTime<Utc>) -> Result<OwnRow> {
+    let id = &claims.subject;
+    if let Some(row) = store::own_row(&app.db, id).await? {
+        return Ok(row);
+    }
+    if app.config.auth.provider == Provider::Local {
+        // Our own tokens are for users that exist; this one's was removed.
+        app.metrics.auth_failures.with_label_values(&["invalid_token"]).inc();
+        return Err(Error::Unauthenticated("Invalid token"));
+    }
+    let email = claims.email.clone().unwrap_or_else(|| format!("{id}@placeholder.local").to_lowercase());
+    let user = NewUser {
+        id: id.clone(),
+        email,
+        full_name: claims.full_name.clone(),
+        avatar_url: claims.avatar_url.clone(),
+        role: Role::User,
+        last_login_at: Some(now),
+        login_count: 1,
+    };
+    let welcome = claims.email.is_some().then(|| welcome_of(&user.email, user.full_name.as_deref()));
+    if insert_and_welcome(app, &user, welcome, now).await? {
+        tracing::info!(user_id = id.as_str(), "user created at first request");
+        app.metrics.auth_events.with_label_values(&["signup", app.config.auth.provider.name()]).inc();
+        return Ok(OwnRow { last_login_at: user.last_login_at, user: own_view(user, now) });
+    }
+    let taken = Error::Conflict { message: "This e-mail address belongs to another account", resource: "User" };
+    store::own_row(&app.db, id).await?.ok_or(taken)
+}
+
+fn own_view(user: NewUser, now: DateTime<Utc>) -> UserRead {
+    UserRead {
+        id: user.id,
+        email: user.email,
+        full_name: user.full_name,
+        avatar_url: user.avatar_url,
+        role: user.role,
+        is_active: true,
+        subscription_plan: None,
+        subscription_status: None,
+        created_at: now,
+    }
+}
+
+/// Counts a login when the token is newer than the last one.
+async fn count_login(app: &App, claims: &Claims, identity: &Identity, now: DateTime<Utc>) -> Result<()> {
+    let issued = claims.issued_at.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    let (at, only_after) = match issued {
+        Some(issued) => (now.max(issued), issued),
+        None => (now, now - UNDATED_LOGIN),
+    };
+    if identity.last_login_at.is_some_and(|last| last >= only_after) {
+        return Ok(());
+    }
+    if store::count_login(&app.db, &claims.subject, at, only_after, now).await? == 1 {
+        app.metrics.auth_events.with_label_values(&["login", app.config.auth.provider.name()]).inc();
+    }
+    super::invalidate(app, &claims.subject);
+    Ok(())
+}

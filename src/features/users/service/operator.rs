@@ -1,0 +1,55 @@
+//! What the command line does to users, and how it finds them.
+
+use super::welcome::{insert_and_welcome, welcome_of};
+use super::{admin, get};
+use crate::app::App;
+use crate::features::users::model::{UpdateUser, User};
+use crate::features::users::store::{self, NewUser};
+use crate::platform::actor::Actor;
+use crate::platform::auth::{Provider, Role};
+use crate::platform::error::Result;
+use crate::platform::id::UserId;
+use crate::platform::text::fold_email;
+
+/// Gives a user a role. `None` if no user has that address or id.
+pub async fn promote(app: &App, email_or_id: &str, role: Role) -> Result<Option<User>> {
+    change(app, email_or_id, UpdateUser { role: Some(role), ..UpdateUser::default() }).await
+}
+
+/// Activates or deactivates a user. `None` if no user has that address or id.
+pub async fn set_active(app: &App, email_or_id: &str, active: bool) -> Result<Option<User>> {
+    change(app, email_or_id, UpdateUser { is_active: Some(active), ..UpdateUser::default() }).await
+}
+
+async fn change(app: &App, email_or_id: &str, change: UpdateUser) -> Result<Option<User>> {
+    let Some(id) = find(app, email_or_id).await? else { return Ok(None) };
+    admin::update(app, &Actor::operator(), &id, change).await.map(Some)
+}
+
+/// Returns the user with this address; makes them if there is none. For `omnistack token`.
+pub async fn find_or_create(app: &App, email: &str, role: Role) -> Result<User> {
+    let email = fold_email(email);
+    let user = NewUser {
+        id: UserId::new_v7(),
+        email: email.clone(),
+        full_name: None,
+        avatar_url: None,
+        role,
+        last_login_at: None,
+        login_count: 0,
+    };
+    // With our own accounts the welcome mail follows the verification of the address.
+    let welcome = (app.config.auth.provider != Provider::Local).then(|| welcome_of(&email, None));
+    insert_and_welcome(app, &user, welcome, app.clock.now()).await?;
+    let id = store::id_of_email(&app.db, &email).await?.ok_or_else(|| anyhow::anyhow!("the user was neither found nor made"))?;
+    get(app, &id).await
+}
+
+/// Returns the id of the user with this address or id.
+pub async fn find(app: &App, email_or_id: &str) -> Result<Option<UserId>> {
+    if let Some(id) = store::id_of_email(&app.db, &fold_email(email_or_id)).await? {
+        return Ok(Some(id));
+    }
+    let Some(id) = UserId::parse(email_or_id) else { return Ok(None) };
+    Ok(store::identity(&app.db, &id).await?.map(|_| id))
+}

@@ -1,0 +1,70 @@
+//! Who does something: the caller of a request, or an operator on the command line. Handed to every service that changes
+//! something, so that logs and the audit can say who, on whose behalf, from where and in which request.
+
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+use super::auth::{Claims, Role};
+use super::error::Error;
+use super::id::UserId;
+
+/// Who does something.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// The user; `None` for an operator on the command line.
+    pub user: Option<UserId>,
+    /// The higher one of the users row's and the token's.
+    pub role: Role,
+    /// The administrator who acts as the user.
+    pub impersonator: Option<UserId>,
+    pub address: Option<IpAddr>,
+    pub request_id: Option<String>,
+    /// The session of the service's own accounts that the request belongs to.
+    pub session: Option<Arc<str>>,
+}
+
+impl Actor {
+    /// An operator on the command line, who may do everything.
+    pub fn operator() -> Self {
+        Self { user: None, role: Role::Superadmin, impersonator: None, address: None, request_id: None, session: None }
+    }
+
+    /// Whether the actor is this user.
+    pub fn is(&self, user: &UserId) -> bool {
+        self.user.as_ref() == Some(user)
+    }
+
+    /// The name of the actor in logs: the user's id, or `operator`.
+    pub fn name(&self) -> &str {
+        self.user.as_ref().map_or("operator", UserId::as_str)
+    }
+}
+
+/// The active user who calls; for handlers of guarded routes. Also the [`Actor`] of what they do.
+#[derive(Debug, Clone)]
+pub struct CurrentUser {
+    pub id: UserId,
+    pub claims: Arc<Claims>,
+    pub actor: Actor,
+}
+
+impl Deref for CurrentUser {
+    type Target = Actor;
+
+    fn deref(&self) -> &Actor {
+        &self.actor
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for CurrentUser {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        // Absent only where a handler of an unguarded route asks for it, which nobody can satisfy.
+        parts.extensions.get::<Self>().cloned().ok_or(Error::Unauthenticated("Not authenticated"))
+    }
+}

@@ -1,0 +1,196 @@
+//! Verification of bearer tokens (JWS, RFC 7515 and 7519, following the advice of RFC 8725).
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+
+use super::claims::{self, Claims};
+use super::config::{Config, KeySource, Provider};
+use super::refusal::Refusal;
+use super::{jwks, own};
+use crate::platform::clock::Clock;
+use crate::platform::crypto::{self, Keys};
+use crate::platform::outgoing::Outgoing;
+use crate::platform::telemetry::metrics::Metrics;
+
+/// Longer tokens are refused unread.
+const MAX_TOKEN: usize = 8 * 1024;
+/// Clocks of issuer and service may differ by this many seconds.
+const LEEWAY: i64 = 10;
+/// A verified token is not verified again for this long, and never past its `exp`.
+const REMEMBER_SECONDS: i64 = 60;
+/// Bytes of verified tokens that are remembered.
+const REMEMBERED_BYTES: u64 = 4 << 20;
+
+/// Verifies bearer tokens of the configured issuer.
+pub struct Verifier {
+    trust: Trust,
+    provider: Provider,
+    issuer: Option<String>,
+    audience: Option<String>,
+    clock: Clock,
+    metrics: Metrics,
+    remembered: quick_cache::sync::Cache<[u8; 32], (DateTime<Utc>, Arc<Claims>), ClaimsWeight>,
+}
+
+/// Weighs a verified token in bytes.
+#[derive(Clone)]
+struct ClaimsWeight;
+
+impl quick_cache::Weighter<[u8; 32], (DateTime<Utc>, Arc<Claims>)> for ClaimsWeight {
+    fn weight(&self, _: &[u8; 32], (_, claims): &(DateTime<Utc>, Arc<Claims>)) -> u64 {
+        let texts = [&claims.email, &claims.full_name, &claims.avatar_url].map(|text| text.as_ref().map_or(0, String::len));
+        (96 + size_of::<Claims>() + claims.subject.as_str().len() + texts.iter().sum::<usize>()) as u64
+    }
+}
+
+enum Trust {
+    /// The service's own access tokens.
+    Own(DecodingKey),
+    Hs256(DecodingKey),
+    Jwks(jwks::KeySet),
+    Nobody,
+}
+
+/// The header of a compact JWS. Unknown members are fine, except that `crit` makes them binding.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    typ: Option<String>,
+    crit: Option<serde_json::Value>,
+}
+
+impl Verifier {
+    pub fn new(config: &Config, keys: &Keys, outgoing: &Outgoing, clock: Clock, metrics: Metrics) -> Self {
+        let trust = match &config.keys {
+            _ if config.provider == Provider::Local => Trust::Own(own::verification_key(keys)),
+            Some(KeySource::Hs256(secret)) => Trust::Hs256(DecodingKey::from_secret(secret.expose_secret().as_bytes())),
+            Some(KeySource::Jwks(url)) => Trust::Jwks(jwks::KeySet::new(url.clone(), config.jwks_cache, outgoing.service("jwks"))),
+            None => Trust::Nobody,
+        };
+        let (issuer, audience) = match trust {
+            Trust::Own(_) => (Some(own::ISSUER.to_owned()), Some(own::AUDIENCE.to_owned())),
+            _ => (config.issuer.clone(), config.audience.clone()),
+        };
+        let remembered = quick_cache::sync::Cache::with_weighter(8192, REMEMBERED_BYTES, ClaimsWeight);
+        Self { trust, provider: config.provider, issuer, audience, clock, metrics, remembered }
+    }
+
+    /// Verifies what stands after `Bearer` in the `Authorization` header, or says why not.
+    pub async fn verify_header(&self, header: Option<&http::HeaderValue>) -> Result<Arc<Claims>, Refusal> {
+        let text = header.ok_or(Refusal::Missing)?.to_str().map_err(|_| Refusal::Invalid("header is not ASCII"))?;
+        let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+        if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
+            return Err(Refusal::Missing);
+        }
+        self.verify(token.trim()).await
+    }
+
+    /// Verifies a compact JWS.
+    pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
+        if matches!(self.trust, Trust::Nobody) {
+            return Err(Refusal::NotConfigured);
+        }
+        if token.len() > MAX_TOKEN {
+            return Err(Refusal::Invalid("longer than 8 KiB"));
+        }
+        let now = self.clock.now();
+        let key = crypto::sha256(token.as_bytes());
+        if let Some((until, claims)) = self.remembered.get(&key)
+            && now < until
+        {
+            return Ok(claims);
+        }
+        let verified = self.verify_unknown(token, now).await.inspect_err(|refusal| {
+            if matches!(refusal, Refusal::Expired) {
+                self.metrics.token_operations.with_label_values(&["expired"]).inc();
+            }
+        });
+        let claims = Arc::new(verified?);
+        self.metrics.token_operations.with_label_values(&["verified"]).inc();
+        let expires = DateTime::from_timestamp(claims.expires_at, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        self.remembered.insert(key, (expires.min(now + chrono::TimeDelta::seconds(REMEMBER_SECONDS)), claims.clone()));
+        Ok(claims)
+    }
+
+    async fn verify_unknown(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, Refusal> {
+        let (message, signature) = token.rsplit_once('.').ok_or(Refusal::Invalid("not three parts"))?;
+        let (header, payload) = message.split_once('.').ok_or(Refusal::Invalid("not three parts"))?;
+        if payload.contains('.') {
+            return Err(Refusal::Invalid("more than three parts"));
+        }
+        let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| Refusal::Invalid("header is not base64url"))?;
+        let header: Header = serde_json::from_slice(&header).map_err(|_| Refusal::Invalid("header does not match the schema"))?;
+        if header.crit.is_some() {
+            return Err(Refusal::Invalid("crit names extensions that we do not know"));
+        }
+        if signature.is_empty() {
+            return Err(Refusal::Invalid("not signed"));
+        }
+        self.check_signature(&header, message, signature, now).await?;
+        let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Refusal::Invalid("payload is not base64url"))?;
+        let payload = serde_json::from_slice(&payload).map_err(|_| Refusal::Invalid("payload is not a JSON object"))?;
+        self.check_claims(&payload, now)
+    }
+
+    async fn check_signature(&self, header: &Header, message: &str, signature: &str, now: DateTime<Utc>) -> Result<(), Refusal> {
+        let algorithm = match header.alg.as_str() {
+            "HS256" => Algorithm::HS256,
+            "RS256" => Algorithm::RS256,
+            "ES256" => Algorithm::ES256,
+            _ => return Err(Refusal::Invalid("algorithm is none of ours")),
+        };
+        let fetched;
+        let key = match &self.trust {
+            Trust::Own(_) if header.typ.as_deref() != Some(own::TYPE) => {
+                return Err(Refusal::Invalid("typ is not that of an access token"));
+            }
+            Trust::Own(key) | Trust::Hs256(key) if algorithm == Algorithm::HS256 => key,
+            Trust::Jwks(keys) if algorithm != Algorithm::HS256 => {
+                fetched = keys.find(header.kid.as_deref(), algorithm, now).await?;
+                &fetched
+            }
+            _ => return Err(Refusal::Invalid("algorithm is not the configured one")),
+        };
+        match jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, algorithm) {
+            Ok(true) => Ok(()),
+            _ => Err(Refusal::Invalid("signature does not fit")),
+        }
+    }
+
+    fn check_claims(&self, payload: &serde_json::Map<String, serde_json::Value>, now: DateTime<Utc>) -> Result<Claims, Refusal> {
+        let now = now.timestamp();
+        let claims = Claims::read(payload, self.provider)?;
+        if claims.expires_at + LEEWAY <= now {
+            return Err(Refusal::Expired);
+        }
+        let ahead = |time: Option<i64>| time.is_some_and(|time| time > now + LEEWAY);
+        if ahead(claims::seconds(payload, "nbf")) || ahead(claims.issued_at) {
+            return Err(Refusal::Invalid("not valid yet"));
+        }
+        if let Some(wanted) = &self.issuer {
+            let issuer = payload.get("iss").and_then(|iss| iss.as_str());
+            let trim = self.provider == Provider::Clerk;
+            if issuer.map(|iss| if trim { iss.trim_end_matches('/') } else { iss }) != Some(wanted.as_str()) {
+                return Err(Refusal::Invalid("another issuer"));
+            }
+        }
+        if let Some(wanted) = &self.audience {
+            let fits = match payload.get("aud") {
+                Some(serde_json::Value::String(audience)) => audience == wanted,
+                Some(serde_json::Value::Array(list)) => list.iter().any(|audience| audience.as_str() == Some(wanted)),
+                _ => false,
+            };
+            if !fits {
+                return Err(Refusal::Invalid("another audience"));
+            }
+        }
+        Ok(claims)
+    }
+}

@@ -1,0 +1,55 @@
+//! What a query runs on: the database, or an open transaction.
+
+use super::pool::Db;
+
+/// An action that runs once a change is durable.
+pub(super) type Hook = Box<dyn FnOnce() + Send>;
+
+/// What a query runs on. Functions of a store take `impl Into<Executor<'_>>`: `&app.db` or `&mut tx`.
+pub struct Executor<'c> {
+    pub(super) target: Target<'c>,
+    pub(super) hooks: Option<&'c mut Vec<Hook>>,
+}
+
+pub(super) enum Target<'c> {
+    Db(&'c Db),
+    #[cfg(feature = "postgres")]
+    Postgres(&'c mut sqlx::PgConnection, &'c Db),
+    #[cfg(feature = "sqlite")]
+    Sqlite(&'c mut sqlx::SqliteConnection, &'c Db),
+}
+
+/// Runs an action once a change is durable: after the commit of its transaction, or at once where there is none.
+pub struct AfterCommit<'c>(Option<&'c mut Vec<Hook>>);
+
+impl AfterCommit<'_> {
+    pub fn run(self, hook: impl FnOnce() + Send + 'static) {
+        match self.0 {
+            Some(hooks) => hooks.push(Box::new(hook)),
+            None => hook(),
+        }
+    }
+}
+
+impl<'c> Executor<'c> {
+    /// For a store whose change must be followed by an action; to be run after its query succeeded.
+    pub fn after_commit(&mut self) -> AfterCommit<'c> {
+        AfterCommit(self.hooks.take())
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        match &self.target {
+            Target::Db(db) => db.is_postgres(),
+            #[cfg(feature = "postgres")]
+            Target::Postgres(..) => true,
+            #[cfg(feature = "sqlite")]
+            Target::Sqlite(..) => false,
+        }
+    }
+}
+
+impl<'c> From<&'c Db> for Executor<'c> {
+    fn from(db: &'c Db) -> Self {
+        Self { target: Target::Db(db), hooks: None }
+    }
+}

@@ -1,0 +1,146 @@
+//! What is known of a request while it is being answered. It lives until the last byte of the answer is written, or until a
+//! socket is closed; then the request is counted, timed and logged, and its place is free again.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use http::{HeaderValue, Method, StatusCode, Uri};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::endpoints::Route;
+use super::recorder::MethodRecorder;
+use crate::platform::id::UserId;
+use crate::platform::telemetry::millis;
+
+/// A request being answered. In the request's extensions and, while the handler runs, in a task-local: a tracing span below
+/// the log level would be switched off with its fields, and the warnings inside it would name no request.
+pub struct RequestContext {
+    pub request_id: String,
+    /// The address that the request came from, as far as it can be trusted.
+    pub client_ip: IpAddr,
+    pub route: Option<Arc<Route>>,
+    /// Bytes that the body may have.
+    pub body_limit: usize,
+    pub(crate) user_id: OnceLock<UserId>,
+    /// Set where the request appears in logs and metrics.
+    pub(crate) observation: Option<Observation>,
+    /// The request's place in its pool.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
+}
+
+tokio::task_local! {
+    static CURRENT: Arc<RequestContext>;
+}
+
+impl RequestContext {
+    /// The verified caller, once known.
+    pub fn user_id(&self) -> Option<&UserId> {
+        self.user_id.get()
+    }
+
+    /// Sets the verified caller; the first one stays.
+    pub fn set_user_id(&self, id: &UserId) {
+        // A second call changes nothing: a request has one caller.
+        let _ = self.user_id.set(id.clone());
+    }
+
+    /// Runs `future` as part of this request.
+    pub async fn scope<F: Future>(self: Arc<Self>, future: F) -> F::Output {
+        CURRENT.scope(self, future).await
+    }
+
+    /// The context of the running task, if it serves a request.
+    pub fn current() -> Option<Arc<Self>> {
+        CURRENT.try_with(Arc::clone).ok()
+    }
+
+    /// Whether anything waits for the end of the answer.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.observation.is_some() || self.place.is_some()
+    }
+
+    /// Logs that the request has begun. To be called within [`RequestContext::scope`], so that the line names it.
+    pub(crate) fn log_start(&self) {
+        if let Some(line) = self.observation.as_ref().and_then(|observation| observation.line.as_ref()) {
+            tracing::debug!(method = %line.method, path = line.path.as_str(), "request started");
+        }
+    }
+
+    /// Sets the status that will be recorded.
+    pub(crate) fn answered(&self, status: StatusCode) {
+        if let Some(observation) = &self.observation {
+            observation.status.store(status.as_u16(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        if let Some(observation) = self.observation.take() {
+            observation.finish(self);
+        }
+    }
+}
+
+/// What is recorded of a request.
+pub(crate) struct Observation {
+    recorder: Arc<MethodRecorder>,
+    started: Instant,
+    /// 0 until the head of the answer is known. A client that left before is not counted.
+    status: AtomicU16,
+    line: Option<Line>,
+}
+
+/// The members of the log line that come from the request's head.
+pub(crate) struct Line {
+    pub method: Method,
+    /// As it may be shown: the template where a parameter is private.
+    pub path: ShownPath,
+    pub user_agent: Option<HeaderValue>,
+}
+
+pub(crate) enum ShownPath {
+    Template(String),
+    Path(Uri),
+}
+
+impl ShownPath {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Template(template) => template,
+            Self::Path(uri) => uri.path(),
+        }
+    }
+}
+
+impl Observation {
+    pub fn start(recorder: Arc<MethodRecorder>, line: Option<Line>) -> Self {
+        recorder.in_progress.inc();
+        Self { recorder, started: Instant::now(), status: AtomicU16::new(0), line }
+    }
+
+    fn finish(self, context: &RequestContext) {
+        self.recorder.in_progress.dec();
+        let Ok(status) = StatusCode::from_u16(self.status.load(Ordering::Relaxed)) else { return };
+        let took = self.started.elapsed();
+        self.recorder.record(status, took.as_secs_f64());
+        let Some(line) = self.line else { return };
+        let user_agent = line.user_agent.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let (request_id, user_id, client_ip) = (&context.request_id, context.user_id().map(UserId::as_str), context.client_ip);
+        macro_rules! completed {
+            ($level:ident) => {
+                tracing::$level!(method = %line.method, path = line.path.as_str(), status_code = status.as_u16(), duration_ms = millis(took),
+                    %client_ip, user_agent = user_agent.as_deref().unwrap_or_default(), request_id, user_id, "request completed")
+            };
+        }
+        if status.is_server_error() {
+            completed!(error);
+        } else if status.is_client_error() {
+            completed!(warn);
+        } else {
+            completed!(info);
+        }
+    }
+}

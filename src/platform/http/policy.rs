@@ -1,0 +1,294 @@
+//! Endpoint policy: everything that the server must know about a route besides its handler. Middleware, the OpenAPI
+//! document, `omnistack routes`, rate limits, logs and the tests read it; nothing inspects a path.
+
+use std::time::Duration;
+
+use crate::platform::rate_limit::{self, Budget};
+
+/// The policy of one route. Starts from a preset ([`Policy::user`], [`Policy::public`], …); methods change one field each.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    pub version: Version,
+    pub area: Area,
+    pub access: Access,
+    pub credentials: Credentials,
+    /// The rate-limit budget that requests count against; `None` is unlimited.
+    pub budget: Option<&'static Budget>,
+    pub body: RequestBody,
+    pub lifetime: Lifetime,
+    pub pool: Pool,
+    /// Path parameters that logs, traces and metrics never show.
+    pub private: &'static [&'static str],
+    pub cache: Caching,
+    /// Appears in request logs and HTTP metrics.
+    pub observed: bool,
+}
+
+/// The version of the API, a prefix of the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Version {
+    V1,
+    V2,
+}
+
+/// The prefix of the path after the version. It says nothing about who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Area {
+    Public,
+    App,
+    Admin,
+    /// Outside of the API, at the path itself: pages for browsers.
+    Site,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Access {
+    /// Anyone.
+    Public,
+    /// An active user.
+    User,
+    /// An active user whose role is admin or superadmin.
+    Admin,
+    /// The handler proves the caller itself: signed webhooks, signed links, sockets that must upgrade before they refuse.
+    SelfVerifying,
+}
+
+/// Where the access token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credentials {
+    /// `Authorization: Bearer <token>`.
+    Bearer,
+    /// A cookie of this name. Unsafe methods are refused (403) unless the request comes from the same origin.
+    Cookie(&'static str),
+    /// The query (`?token=`, `?ticket=`), which the handler reads: for sockets, because browsers set no header on them.
+    Query,
+}
+
+/// What the body of a request may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestBody {
+    /// JSON, or no body. `None` is `MAX_BODY_BYTES`.
+    Json(Option<usize>),
+    /// The exact bytes, at most so many: for signatures over them.
+    Raw(usize),
+    /// A stream that the handler reads piece by piece, at most so many bytes.
+    Stream(usize),
+}
+
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// From the request's head to the last byte of the answer. `None` is `REQUEST_TIMEOUT_SECONDS`.
+    Deadline(Option<Duration>),
+    /// The head of the answer within `REQUEST_TIMEOUT_SECONDS`, then a body without an end, as long as it sends a piece
+    /// within this time.
+    Stream { idle: Duration },
+    /// An upgraded connection, whose handler bounds it. The upgrade itself has `REQUEST_TIMEOUT_SECONDS`.
+    Socket,
+}
+
+/// The bounded pool of places that requests of a kind share, so that no kind can starve another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pool {
+    Requests,
+    /// Uploads and downloads.
+    Transfers,
+    Streams,
+    Sockets,
+    /// Never refused for load: probes and metrics.
+    Unbounded,
+}
+
+/// What `Cache-Control` says where the handler sets none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caching {
+    NoStore,
+    /// Seconds for which everyone may keep the answer.
+    Public(u32),
+    /// No header.
+    Unspecified,
+}
+
+impl Version {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+}
+
+impl Access {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::User => "user",
+            Self::Admin => "admin",
+            Self::SelfVerifying => "self-verifying",
+        }
+    }
+
+    /// Whether a verified, active user is needed before the handler runs.
+    pub fn is_guarded(self) -> bool {
+        matches!(self, Self::User | Self::Admin)
+    }
+}
+
+impl Policy {
+    const fn new(area: Area, access: Access, cache: Caching) -> Self {
+        Self {
+            version: Version::V1,
+            area,
+            access,
+            credentials: Credentials::Bearer,
+            budget: Some(&rate_limit::DEFAULT),
+            body: RequestBody::Json(None),
+            lifetime: Lifetime::Deadline(None),
+            pool: Pool::Requests,
+            private: &[],
+            cache,
+            observed: true,
+        }
+    }
+
+    /// Anyone, under `/api/v1/public`.
+    pub const fn public() -> Self {
+        Self::new(Area::Public, Access::Public, Caching::Unspecified)
+    }
+
+    /// An active user, under `/api/v1/app`.
+    pub const fn user() -> Self {
+        Self::new(Area::App, Access::User, Caching::NoStore)
+    }
+
+    /// An administrator, under `/api/v1/admin`.
+    pub const fn admin() -> Self {
+        Self::new(Area::Admin, Access::Admin, Caching::NoStore)
+    }
+
+    /// For what must answer whatever happens: probes and metrics. Neither limited, counted nor refused for load.
+    pub const fn probe() -> Self {
+        let mut policy = Self::public();
+        policy.budget = None;
+        policy.pool = Pool::Unbounded;
+        policy.observed = false;
+        policy
+    }
+
+    /// A page for browsers at its own path, for anyone; neither limited nor counted.
+    pub const fn page() -> Self {
+        let mut policy = Self::new(Area::Site, Access::Public, Caching::Unspecified);
+        policy.budget = None;
+        policy.observed = false;
+        policy
+    }
+
+    /// A webhook under `/api/v1/public`: the handler checks the sender's signature over the exact bytes, at most `limit`.
+    pub const fn webhook(limit: usize) -> Self {
+        let mut policy = Self::new(Area::Public, Access::SelfVerifying, Caching::Unspecified);
+        policy.body = RequestBody::Raw(limit);
+        policy
+    }
+
+    /// A signed link under `/api/v1/public`. `private` is the path parameter that holds the secret.
+    pub const fn signed_link(private: &'static [&'static str]) -> Self {
+        let mut policy = Self::new(Area::Public, Access::SelfVerifying, Caching::Unspecified);
+        policy.private = private;
+        policy
+    }
+
+    /// A WebSocket under `/api/v1/app`: the handler upgrades first and then closes with 1008 who may not be there.
+    pub const fn socket() -> Self {
+        let mut policy = Self::new(Area::App, Access::SelfVerifying, Caching::NoStore);
+        policy.credentials = Credentials::Query;
+        policy.lifetime = Lifetime::Socket;
+        policy.pool = Pool::Sockets;
+        policy
+    }
+
+    /// A page for users who are logged in by a cookie of this name, with a same-origin check on unsafe methods.
+    pub const fn console(access: Access, cookie: &'static str) -> Self {
+        let mut policy = Self::new(Area::Site, access, Caching::NoStore);
+        policy.credentials = Credentials::Cookie(cookie);
+        policy
+    }
+
+    #[must_use]
+    pub const fn v2(mut self) -> Self {
+        self.version = Version::V2;
+        self
+    }
+
+    /// Counts requests against this budget instead of the default one.
+    #[must_use]
+    pub const fn budget(mut self, budget: &'static Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    #[must_use]
+    pub const fn body(mut self, body: RequestBody) -> Self {
+        self.body = body;
+        self
+    }
+
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.lifetime = Lifetime::Deadline(Some(deadline));
+        self
+    }
+
+    /// An answer that goes on: server-sent events. It ends when it sends nothing for `idle`.
+    #[must_use]
+    pub const fn stream(mut self, idle: Duration) -> Self {
+        self.lifetime = Lifetime::Stream { idle };
+        self.pool = Pool::Streams;
+        self
+    }
+
+    #[must_use]
+    pub const fn pool(mut self, pool: Pool) -> Self {
+        self.pool = pool;
+        self
+    }
+
+    #[must_use]
+    pub const fn cache(mut self, cache: Caching) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// Prefix of the path.
+    pub fn prefix(&self) -> String {
+        let area = match self.area {
+            Area::Public => "public",
+            Area::App => "app",
+            Area::Admin => "admin",
+            Area::Site => return String::new(),
+        };
+        format!("/api/{}/{area}", self.version.name())
+    }
+
+    /// Whether the answer may be compressed: not streams of events, which are sent piece by piece, and not files, which
+    /// would lose their `Content-Length`.
+    pub fn compresses(&self) -> bool {
+        matches!(self.lifetime, Lifetime::Deadline(_)) && self.pool != Pool::Transfers
+    }
+
+    /// Bytes that the body may have.
+    pub fn body_limit(&self, max_body_bytes: usize) -> usize {
+        match self.body {
+            RequestBody::Json(limit) => limit.unwrap_or(max_body_bytes),
+            RequestBody::Raw(limit) | RequestBody::Stream(limit) => limit,
+        }
+    }
+
+    /// Time until the head of the answer.
+    pub fn head_deadline(&self, request_timeout: Duration) -> Duration {
+        match self.lifetime {
+            Lifetime::Deadline(Some(deadline)) => deadline,
+            Lifetime::Deadline(None) | Lifetime::Stream { .. } | Lifetime::Socket => request_timeout,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What a store can do.
+
+use async_trait::async_trait;
+
+use super::local_store::Local;
+use super::object::{NewObject, SigningContext, StoredObject, Upload};
+use crate::providers::ProviderError;
+
+/// A store for objects.
+#[async_trait]
+pub trait StorageProvider: Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+
+    /// The folder of this machine, for the store that is one: then the bytes pass through the server.
+    fn local(&self) -> Option<&Local> {
+        None
+    }
+
+    /// Signs a request that uploads exactly this object.
+    async fn presign_upload(&self, object: &NewObject, context: SigningContext<'_>) -> Result<Upload, ProviderError>;
+
+    /// Signs an address that gives the object as an attachment.
+    async fn presign_download(&self, object: &StoredObject, context: SigningContext<'_>) -> Result<String, ProviderError>;
+
+    /// Returns the object's size in bytes; `None` if there is no such object.
+    async fn size(&self, key: &str) -> Result<Option<u64>, ProviderError>;
+
+    /// Returns the first bytes of an object, at most `bytes`.
+    async fn read_prefix(&self, key: &str, bytes: usize) -> Result<Vec<u8>, ProviderError>;
+
+    /// Writes a small object.
+    async fn put(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<(), ProviderError>;
+
+    /// Removes the object. An object that does not exist counts as removed.
+    async fn delete(&self, key: &str) -> Result<(), ProviderError>;
+}
