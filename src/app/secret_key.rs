@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_first_starts_agree_on_one_secret() {
+    fn secret_key_concurrent_first_starts_share_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
         let secrets: Vec<String> = std::thread::scope(|scope| {

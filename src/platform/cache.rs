@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn value_loaded_before_invalidation_is_not_kept() {
+    async fn cache_value_invalidated_during_load_is_not_kept() {
         let (clock, cache, key) = (Clock::manual(), cache(10_000), Arc::from("k"));
         let loaded = cache.get_or_load(&key, clock.now(), async || {
             cache.forget("k");
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_are_bounded() {
+    async fn cache_weight_is_bounded() {
         let (clock, cache) = (Clock::manual(), cache(100_000));
         for n in 0..10_000_u32 {
             let _ = cache.get_or_load(&n.to_string().into(), clock.now(), async || Ok::<_, Infallible>(n)).await;

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_differ_by_purpose_and_secret() {
+    fn derived_keys_differ_by_purpose_and_secret() {
         let one = Keys::new(&SecretString::from("a"));
         let two = Keys::new(&SecretString::from("b"));
         assert_ne!(one.derive("x"), one.derive("y"));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_not_confused() {
+    fn mac_and_hash_separate_their_parts() {
         let key = [7; 32];
         assert_ne!(mac(&key, &[b"ab", b"c"]), mac(&key, &[b"a", b"bc"]));
         assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));

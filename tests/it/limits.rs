@@ -1,4 +1,4 @@
-//! Rate limits: whose budget a request uses, what is told of it, and that Redis counts as memory does.
+//! Rate limits: choice of the budget, response headers, and the same decisions in Redis as in memory.
 
 use chrono::TimeDelta;
 use omnistack::platform::clock::Clock;
@@ -16,7 +16,7 @@ fn remaining(reply: &Reply) -> i64 {
     reply.header("x-ratelimit-remaining").unwrap().parse().unwrap()
 }
 
-/// What a refusal says: when to come back, the same in every place.
+/// Checks the headers and body of a 429 and returns the seconds of `Retry-After`.
 #[track_caller]
 fn refused(reply: Reply, clock: &Clock) -> i64 {
     let seconds: i64 = reply.header("retry-after").unwrap().parse().unwrap();
@@ -30,7 +30,7 @@ fn refused(reply: Reply, clock: &Clock) -> i64 {
 }
 
 #[tokio::test]
-async fn a_user_has_one_budget_for_all_paths_and_shares_it_with_nobody() {
+async fn rate_limit_user_shares_one_budget_across_paths() {
     let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "5/minute")]).await;
     let amy = t.user("amy").await;
     let mut left = 4;
@@ -43,7 +43,7 @@ async fn a_user_has_one_budget_for_all_paths_and_shares_it_with_nobody() {
         refused(amy.get(path).await, &t.clock);
     }
     refused(amy.post("/app/projects", json!({"name": "x"})).await, &t.clock);
-    // Another token of hers is hers too; others at the same address have their own.
+    // A second token of the same user shares the budget; other callers at the same address have their own budgets.
     let again = crate::harness::tokens::claims("amy", &t.clock).with("jti", "2".into()).sign(crate::harness::SECRET);
     refused(t.with_token(&again).get("/app/users/me").await, &t.clock);
     assert_eq!(remaining(&t.user("bob").await.get("/app/users/me").await), 3);
@@ -51,7 +51,7 @@ async fn a_user_has_one_budget_for_all_paths_and_shares_it_with_nobody() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_verified_counts_by_address() {
+async fn rate_limit_unverified_token_counts_by_ip() {
     let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "4/minute")]).await;
     let other = crate::harness::tokens::claims("amy", &t.clock).sign("another-secret-of-32-characters-or-more-");
     let callers: [Client; 4] = [t.anonymous(), t.with_token("junk"), t.with_token(&other), t.with_token("a.b.c")];
@@ -63,12 +63,12 @@ async fn whoever_is_not_verified_counts_by_address() {
     for caller in callers {
         refused(caller.get("/app/users/me").await, &t.clock);
     }
-    // A forged token uses up nothing of the user whom it names.
+    // A forged token does not count against the user in its `sub` claim.
     assert_eq!(remaining(&t.user("amy").await.get("/app/users/me").await), 2);
 }
 
 #[tokio::test]
-async fn a_refused_caller_gets_in_after_the_time_told_and_not_before() {
+async fn rate_limit_retry_after_elapsed_admits_caller() {
     for rate in ["1/second", "3/minute", "3/hour", "2/day"] {
         let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", rate)]).await;
         let anybody = t.anonymous();
@@ -76,7 +76,7 @@ async fn a_refused_caller_gets_in_after_the_time_told_and_not_before() {
         for n in 1..=limit {
             assert_eq!(remaining(&anybody.get("/app/users/me").await), limit - n, "{rate}");
         }
-        // Knocking on does not prolong the wait.
+        // Further requests do not prolong the wait.
         let first = refused(anybody.get("/app/users/me").await, &t.clock);
         for _ in 0..20 {
             assert_eq!(refused(anybody.get("/app/users/me").await, &t.clock), first, "{rate}");
@@ -86,7 +86,7 @@ async fn a_refused_caller_gets_in_after_the_time_told_and_not_before() {
             assert_eq!(refused(anybody.get("/app/users/me").await, &t.clock), 1, "{rate}");
         }
         t.clock.advance(TimeDelta::seconds(1));
-        // All of them came in one sub-window, so all come back together.
+        // All requests fell into one sub-window, so the whole budget returns at once.
         for n in 1..=limit {
             let reply = anybody.get("/app/users/me").await;
             assert_eq!((reply.status.as_u16(), remaining(&reply)), (401, limit - n), "{rate}");
@@ -96,14 +96,14 @@ async fn a_refused_caller_gets_in_after_the_time_told_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_budget_comes_back_as_it_was_spent() {
+async fn rate_limit_sliding_window_frees_oldest_request() {
     let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "3/minute")]).await;
     let anybody = t.anonymous();
     for _ in 0..3 {
         assert_eq!(anybody.get("/app/users/me").await.status, 401);
         t.clock.advance(TimeDelta::seconds(15));
     }
-    // 45 seconds after the first: no window starts anew, only the first request leaves.
+    // 45 seconds after the first request, in a sliding window: only the first request has expired.
     let wait = refused(anybody.get("/app/users/me").await, &t.clock);
     assert!((14..=15).contains(&wait), "{wait}");
     t.clock.advance(TimeDelta::seconds(wait));
@@ -113,7 +113,7 @@ async fn a_budget_comes_back_as_it_was_spent() {
 }
 
 #[tokio::test]
-async fn probes_metrics_and_descriptions_are_never_limited() {
+async fn rate_limit_skips_probes_metrics_and_api_docs() {
     let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "1/day")]).await;
     for path in
         ["/public/health", "/public/health/ready", "/public/metrics", "/public/metrics/health", "/openapi.json", "//docs", "//redoc"]
@@ -127,7 +127,7 @@ async fn probes_metrics_and_descriptions_are_never_limited() {
 }
 
 #[tokio::test]
-async fn limits_can_be_turned_off_and_then_nothing_is_told_of_them() {
+async fn rate_limit_disabled_sends_no_headers() {
     let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "1/day"), ("RATE_LIMIT_ENABLED", "false")]).await;
     for _ in 0..3 {
         let reply = t.anonymous().get("/app/users/me").await;
@@ -141,7 +141,7 @@ async fn from(t: &TestApp, forwarded: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn without_trusted_proxies_nobody_chooses_an_address() {
+async fn client_ip_untrusted_peer_ignores_forwarded_headers() {
     let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "2/minute")]).await;
     assert_eq!(remaining(&from(&t, "1.1.1.1").await), 1);
     assert_eq!(remaining(&from(&t, "2.2.2.2").await), 0);
@@ -152,25 +152,25 @@ async fn without_trusted_proxies_nobody_chooses_an_address() {
 }
 
 #[tokio::test]
-async fn behind_trusted_proxies_the_nearest_stranger_counts() {
+async fn client_ip_trusted_proxy_uses_nearest_untrusted_hop() {
     let proxies = [("RATE_LIMIT_DEFAULT", "2/minute"), ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8")];
     let t = TestApp::with(Backend::Sqlite, &proxies).await;
     assert_eq!(remaining(&from(&t, "1.1.1.1").await), 1);
     assert_eq!(remaining(&from(&t, "2.2.2.2").await), 1);
-    // What a client wrote itself stands left of what the proxies saw.
+    // Entries that the client sent itself are left of the entries that the proxies added.
     assert_eq!(remaining(&from(&t, "9.9.9.9, 1.1.1.1").await), 0);
     refused(from(&t, "8.8.8.8, 7.7.7.7, 1.1.1.1").await, &t.clock);
     refused(from(&t, "5.5.5.5,1.1.1.1 , 10.1.2.3").await, &t.clock);
     refused(from(&t, "127.0.0.1, 1.1.1.1:4711, 10.1.2.3, 10.3.2.1").await, &t.clock);
     let lines = t.anonymous().get("/app/users/me").header("x-forwarded-for", "6.6.6.6").header("x-forwarded-for", "1.1.1.1").await;
     refused(lines, &t.clock);
-    // Without a readable address it is the proxy itself.
+    // Without a valid address, the proxy's own address counts.
     assert_eq!(remaining(&from(&t, "nonsense").await), 1);
     assert_eq!(remaining(&from(&t, "1.1.1.1, nonsense").await), 0);
     refused(t.anonymous().get("/app/users/me").await, &t.clock);
 }
 
-/// Variables for a Redis that the test has for itself, under a prefix of its own.
+/// Variables that connect to the shared test Redis under the given prefix.
 fn redis_vars(prefix: &str) -> Option<[(&str, &str); 2]> {
     Some([("REDIS_URL", services::redis()?), ("REDIS_PREFIX", prefix)])
 }
@@ -180,7 +180,7 @@ fn prefix() -> String {
 }
 
 #[tokio::test]
-async fn instances_that_share_redis_share_each_budget() {
+async fn rate_limit_shared_redis_counts_across_instances() {
     let prefix = prefix();
     let Some(redis) = redis_vars(&prefix) else { return };
     let vars: Vec<_> = redis.into_iter().chain([("RATE_LIMIT_DEFAULT", "6/minute")]).collect();
@@ -197,7 +197,7 @@ async fn instances_that_share_redis_share_each_budget() {
     assert_eq!(refused(there_too.get("/app/users/me").await, &here.clock), wait);
     here.clock.advance(TimeDelta::seconds(wait));
     there_too.get("/app/users/me").await.expect(200);
-    // Many at once are counted one by one.
+    // Concurrent requests are counted exactly.
     let crowd: Vec<_> = (0..20).map(|n| if n % 2 == 0 { amy.clone() } else { there_too.clone() }).collect();
     let calls: Vec<_> = crowd.into_iter().map(|client| tokio::spawn(async move { client.get("/app/users/me").await })).collect();
     let mut let_in = 0;
@@ -205,7 +205,7 @@ async fn instances_that_share_redis_share_each_budget() {
         let_in += usize::from(call.await.unwrap().status == 200);
     }
     assert_eq!(let_in, 5);
-    // Another prefix is another world.
+    // Another prefix has separate counters.
     let elsewhere = self::prefix();
     let vars: Vec<_> = redis_vars(&elsewhere).unwrap().into_iter().chain([("RATE_LIMIT_DEFAULT", "6/minute")]).collect();
     assert_eq!(remaining(&here.second(&vars).await.with_token(amy.token.as_ref().unwrap()).get("/app/users/me").await), 5);
@@ -217,13 +217,13 @@ fn connect(prefix: &str) -> Option<Redis> {
 }
 
 #[test]
-fn redis_decides_as_memory_does() {
+fn rate_limit_redis_agrees_with_memory() {
     if services::redis().is_none() {
         return;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let rate = (1..=8u32, prop::sample::select(vec![("minute", 60_000), ("hour", 3_600_000), ("day", 86_400_000)]));
-    // Steps of some sub-windows, so that windows fill, run over and are left behind; two callers.
+    // Steps of several sub-windows, because windows must fill, overflow and expire; two callers.
     let steps = prop::collection::vec((0.0..0.4f64, 0..2u8), 1..60);
     let mut runner = TestRunner::new(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() });
     let checked = runner.run(&(rate, steps), |((limit, (unit, window)), steps)| {

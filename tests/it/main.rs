@@ -1,7 +1,7 @@
-//! The tests of the whole server, in one binary: every further one would link it all again.
+//! Integration tests of the whole server, in one binary, because each further binary links everything again.
 //!
-//! Stories go through HTTP and run on SQLite and on Postgres (`harness`). A file in `features/` is picked up
-//! by its name alone; cargo notices a new one once this file is touched.
+//! Most tests send HTTP requests and run on SQLite and on Postgres (see `harness`). Every file in `features/` becomes
+//! a module automatically; cargo compiles a new file only after this file has changed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -18,7 +18,7 @@ mod outages;
 mod process;
 mod providers;
 
-/// One file for each feature.
+/// Tests of each feature, one file per area.
 mod features {
     automod::dir!("tests/it/features");
 }

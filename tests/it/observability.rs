@@ -1,5 +1,5 @@
-//! The metrics page: who may see it, and that what happens is counted under names that cannot run away. Metrics
-//! belong to the process, which these stories share with all others: they look at what was added.
+//! The metrics page: access, counted events, and bounded label values. Metrics are shared by all tests of the process,
+//! so these tests check only the increase of a value.
 
 use chrono::TimeDelta;
 use http::Method;
@@ -12,7 +12,7 @@ async fn page(client: &Client) -> String {
     client.get("/public/metrics").await.expect_text(200)
 }
 
-/// The value of the sample with these labels; nothing counted yet is 0.
+/// The value of the sample with these labels; 0 if the sample does not exist yet.
 fn sample(page: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
     let fits = |line: &&str| {
         line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
@@ -21,7 +21,7 @@ fn sample(page: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
     page.lines().find(fits).map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
-/// By how much a sample grew while `act` ran. Others may add to it meanwhile.
+/// The increase of a sample while `act` ran. Parallel tests may add to it.
 async fn grew(t: &TestApp, name: &str, labels: &[(&str, &str)], act: impl AsyncFnOnce()) -> f64 {
     let before = sample(&page(&t.anonymous()).await, name, labels);
     act().await;
@@ -29,7 +29,7 @@ async fn grew(t: &TestApp, name: &str, labels: &[(&str, &str)], act: impl AsyncF
 }
 
 #[tokio::test]
-async fn every_name_has_its_lines_once_from_the_start() {
+async fn metrics_page_at_start_declares_each_name_once() {
     let t = TestApp::start(Backend::Sqlite).await;
     let reply = t.anonymous().get("/public/metrics").await;
     assert!(reply.header("content-type").unwrap().starts_with("text/plain; version="), "{:?}", reply.headers);
@@ -61,7 +61,7 @@ async fn every_name_has_its_lines_once_from_the_start() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_template_never_by_path() {
+async fn metrics_requests_are_labelled_by_route_template() {
     let t = TestApp::start(Backend::Sqlite).await;
     let subject = "somebody-whose-name-is-nobodys-business";
     let amy = t.user(subject).await;
@@ -113,7 +113,7 @@ async fn requests_are_counted_by_template_never_by_path() {
 }
 
 #[tokio::test]
-async fn refusals_are_counted_by_their_reason() {
+async fn metrics_auth_failures_are_counted_by_reason() {
     let t = TestApp::start(Backend::Sqlite).await;
     let amy = t.user("amy").await;
     let off = t.user("off").await;
@@ -136,7 +136,7 @@ async fn refusals_are_counted_by_their_reason() {
 }
 
 #[tokio::test]
-async fn refusals_for_a_rate_limit_are_counted_by_class_route_and_kind_of_caller() {
+async fn metrics_rate_limit_hits_are_labelled_by_class_and_route() {
     let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "1/day")]).await;
     let amy = t.user("amy").await;
     t.anonymous().get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
@@ -151,7 +151,7 @@ async fn refusals_for_a_rate_limit_are_counted_by_class_route_and_kind_of_caller
 }
 
 #[tokio::test]
-async fn with_a_token_configured_the_page_is_for_its_bearer() {
+async fn metrics_page_with_token_configured_requires_bearer() {
     let t = TestApp::with(Backend::Sqlite, &[("METRICS_TOKEN", "scrape-me")]).await;
     for header in ["Bearer scrape-me", "bearer scrape-me"] {
         t.anonymous().get("/public/metrics").header("authorization", header).await.expect_text(200);
@@ -165,13 +165,13 @@ async fn with_a_token_configured_the_page_is_for_its_bearer() {
     t.anonymous().get("/public/metrics").await.expect_error(401, "AUTHENTICATION_ERROR");
     admin.get("/public/metrics").await.expect_error(401, "AUTHENTICATION_ERROR");
     t.anonymous().get("/public/metrics").query(&[("token", "scrape-me")]).await.expect_error(401, "AUTHENTICATION_ERROR");
-    // Whether there are metrics is no secret.
+    // The health of the metrics is public.
     let health = t.anonymous().get("/public/metrics/health").await.expect(200);
     assert_eq!(health, json!({"status": "healthy", "prometheus_available": true, "environment": "local"}));
 }
 
 #[tokio::test]
-async fn in_production_there_is_no_page_without_a_token() {
+async fn metrics_page_in_production_without_token_is_absent() {
     if !Backend::Postgres.is_available() {
         return;
     }

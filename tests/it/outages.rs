@@ -1,4 +1,4 @@
-//! A Redis or a database that goes away while the server runs, and comes back.
+//! Outages of Redis and of the database while the server runs, and recovery after them.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::harness::proxy::Proxy;
 use crate::harness::{Backend, Client, TestApp, eventually, services};
 
-/// Generous, because test machines are busy; far from the 30 seconds that a request may take.
+/// Upper bound for a few requests. Generous for busy machines, but well below the request deadline of 30 seconds.
 const SOON: Duration = Duration::from_secs(10);
-/// A check of readiness takes two seconds at most; the rest is for a busy machine.
+/// Upper bound for a readiness check, which takes at most two seconds; the rest allows for a busy machine.
 const CHECK: Duration = Duration::from_secs(4);
 
 async fn readiness(client: &Client) -> (u16, Value) {
@@ -19,7 +19,7 @@ async fn readiness(client: &Client) -> (u16, Value) {
     (reply.status.as_u16(), reply.json())
 }
 
-/// A server whose Redis is behind a wire, and another one that reaches it directly.
+/// A server that reaches Redis through a proxy, and a second server that reaches it directly.
 async fn with_redis() -> Option<(TestApp, TestApp, Proxy)> {
     let (proxy, url) = Proxy::before(services::redis()?).await;
     let prefix = format!("omnistack-test:{}:", uuid::Uuid::now_v7().simple());
@@ -42,7 +42,7 @@ async fn works(client: &Client, name: &str) {
 }
 
 #[tokio::test]
-async fn no_request_fails_because_redis_does_and_it_is_used_again_when_it_is_back() {
+async fn redis_outage_fails_no_request_and_recovers() {
     let Some((t, direct, proxy)) = with_redis().await else { return };
     let amy = t.user("amy").await;
     let there = direct.with_token(amy.token.as_ref().unwrap());
@@ -51,7 +51,7 @@ async fn no_request_fails_because_redis_does_and_it_is_used_again_when_it_is_bac
     works(&amy, "before").await;
 
     for (fail, how) in [(Proxy::cut as fn(&Proxy), "cut"), (Proxy::silence, "silent")] {
-        // In the middle of things: while many requests are under way.
+        // The outage begins while many requests are in progress.
         let calls: Vec<_> = (0..20)
             .map(|_| {
                 let amy = amy.clone();
@@ -71,7 +71,7 @@ async fn no_request_fails_because_redis_does_and_it_is_used_again_when_it_is_bac
 
         proxy.mend();
         eventually("redis is healthy again", async || readiness(&amy).await.1["status"] == "healthy").await;
-        // Not only reachable: both count in one place again.
+        // Redis is used again: both servers count in the same place.
         let remaining = async |client: &Client| {
             let reply = client.get("/app/users/me").await;
             reply.header("x-ratelimit-remaining").unwrap().parse::<i64>().unwrap()
@@ -82,8 +82,8 @@ async fn no_request_fails_because_redis_does_and_it_is_used_again_when_it_is_bac
 }
 
 #[tokio::test]
-async fn a_redis_that_was_never_there_keeps_nobody_from_starting() {
-    // A port that nobody listens on: it was the proxy's.
+async fn redis_unreachable_at_start_still_serves() {
+    // The proxy closes every connection.
     let nowhere = Proxy::to(([127, 0, 0, 1], 1).into()).await;
     nowhere.cut();
     let url = format!("redis://127.0.0.1:{}/0", nowhere.port);
@@ -95,7 +95,7 @@ async fn a_redis_that_was_never_there_keeps_nobody_from_starting() {
 }
 
 #[tokio::test]
-async fn without_redis_configured_the_service_is_healthy() {
+async fn readiness_without_redis_configured_is_healthy() {
     let t = TestApp::start(Backend::Sqlite).await;
     let (status, body) = readiness(&t.anonymous()).await;
     assert_eq!((status, &body["status"]), (200, &json!("healthy")));
@@ -104,11 +104,11 @@ async fn without_redis_configured_the_service_is_healthy() {
 }
 
 #[tokio::test]
-async fn a_database_that_goes_away_is_told_and_waited_for() {
+async fn database_outage_returns_503_and_recovers() {
     if !Backend::Postgres.is_available() {
         return;
     }
-    // Less than the time for which a request may wait: a silent database is given up then.
+    // A short deadline, because requests to a silent database fail only when it expires.
     let (t, proxy) = TestApp::behind_proxy(&[("REQUEST_TIMEOUT_SECONDS", "3")]).await;
     let amy = t.user("amy").await;
     let project = format!("/app/projects/{}", amy.project("Apollo").await["id"].as_str().unwrap());
@@ -123,10 +123,10 @@ async fn a_database_that_goes_away_is_told_and_waited_for() {
             assert_eq!(reply.header("retry-after"), Some("1"), "{how}: {}", reply.text());
             assert_eq!(reply.expect_error(503, "SERVICE_UNAVAILABLE"), json!({}));
         }
-        // Somebody who was never seen cannot be looked up either; that is not their fault.
+        // A first request of an unknown user needs the database too: 503, not 401.
         let stranger = crate::harness::tokens::claims("stranger", &t.clock).sign(crate::harness::SECRET);
         t.with_token(&stranger).get("/app/users/me").await.expect_error(503, "SERVICE_UNAVAILABLE");
-        // Restarting the process would help nobody: it is alive, and says what it does.
+        // Liveness stays healthy, because a restart would not help; metrics stay available.
         assert_eq!(amy.get("/public/health").await.expect(200)["status"], "healthy");
         amy.get("/public/metrics").await.expect_text(200);
         t.anonymous().get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
@@ -139,7 +139,7 @@ async fn a_database_that_goes_away_is_told_and_waited_for() {
 }
 
 #[tokio::test]
-async fn from_the_signal_to_stop_on_the_service_is_not_ready_but_serves() {
+async fn readiness_while_stopping_is_503_but_requests_are_served() {
     let t = TestApp::start(Backend::Sqlite).await;
     let amy = t.user("amy").await;
     t.app.phase.set_stopping();

@@ -96,13 +96,13 @@ mod tests {
     ];
 
     #[test]
-    fn defaults_need_no_variable() {
+    fn config_without_variables_loads_defaults() {
         let loaded = load(&[]).unwrap_or_else(|problems| panic!("{problems:?}"));
         assert_eq!((loaded.config.core.port, loaded.config.auth.provider), (8000, auth::Provider::Local));
     }
 
     #[test]
-    fn production_refuses_development_settings() {
+    fn config_in_production_refuses_development_settings() {
         assert!(load(&PRODUCTION).is_ok());
         for (name, value) in [
             ("SECRET_KEY", "change-me-change-me-change-me-change-me"),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn provider_follows_from_its_variables() {
+    fn auth_provider_is_inferred_from_its_variables() {
         let provider = |vars: &[(&str, &str)]| load(vars).map(|l| l.config.auth.provider);
         assert_eq!(provider(&[("SUPABASE_PROJECT_URL", "https://x.supabase.co")]), Ok(auth::Provider::Supabase));
         assert_eq!(provider(&[("CLERK_WEBHOOK_SECRET", "whsec_x")]), Ok(auth::Provider::Clerk));

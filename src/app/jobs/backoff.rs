@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_double_up_to_their_cap() {
+    fn backoff_doubles_up_to_its_cap() {
         let second = Duration::from_secs(1);
         for (n, from, to) in
             [(0, 1000, 1200), (1, 1000, 1200), (2, 2000, 2400), (4, 8000, 9600), (7, 60_000, 72_000), (4000, 60_000, 72_000)]

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refresh_token_is_read_back_and_no_bit_of_it_can_be_changed() {
+    fn refresh_token_with_any_changed_bit_is_refused() {
         let (keys, id) = (Keys::new(&SecretString::from("a")), SessionId::new());
         let token = refresh(&keys, b"seed", id, 7);
         let read = Presented::read(&token).unwrap();

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_and_pdfs_are_known_by_their_first_bytes() {
+    fn content_type_of_images_and_pdfs_matches_magic_bytes() {
         let (png, pdf) = (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"%PDF-1.7\n");
         assert!(fits("image/png", png) && fits("IMAGE/PNG; x=y", png) && fits("application/pdf", pdf));
         assert!(fits("image/jpeg", b"\xff\xd8\xff\xe0\0\x10JFIF") && fits("image/jpg", b"\xff\xd8\xff\xe0\0\x10JFIF"));

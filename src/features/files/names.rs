@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_last_segment_of_a_name_counts() {
+    fn file_name_keeps_only_the_last_segment() {
         for (name, shown) in [
             ("a.txt", "a.txt"),
             ("../../../etc/passwd", "passwd"),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_hold_nothing_but_harmless_characters() {
+    fn object_key_contains_only_safe_characters() {
         let owner = |id: &str| UserId::parse(id).unwrap();
         for id in ["user_1", "../../../../tmp/x", "auth0|7", "a/../../b", "x y", ".", "..", &"🚀".repeat(255), &"é/".repeat(100)] {
             for name in

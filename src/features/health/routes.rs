@@ -18,11 +18,24 @@ use crate::platform::redis::{self, Redis};
 /// Time limit of each check.
 const CHECK: Duration = Duration::from_secs(2);
 
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum LivenessStatus {
+    Healthy,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum HealthStatus {
+enum ReadinessStatus {
     Healthy,
     Degraded,
+    Unhealthy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ComponentStatus {
+    Healthy,
     Unhealthy,
     NotConfigured,
 }
@@ -30,14 +43,14 @@ enum HealthStatus {
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"status": "healthy", "timestamp": "2026-01-10T12:00:00.123456Z"}))]
 pub struct Liveness {
-    status: HealthStatus,
+    status: LivenessStatus,
     timestamp: DateTime<Utc>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"status": "healthy", "timestamp": "2026-01-10T12:00:00.123456Z", "components": {"database": {"status": "healthy"}, "redis": {"status": "not_configured"}}}))]
 struct Readiness {
-    status: HealthStatus,
+    status: ReadinessStatus,
     timestamp: DateTime<Utc>,
     components: ReadinessComponents,
 }
@@ -50,14 +63,14 @@ struct ReadinessComponents {
 
 #[derive(Serialize, ToSchema)]
 struct ReadinessComponent {
-    status: HealthStatus,
+    status: ComponentStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
 }
 
 impl ReadinessComponent {
-    fn of(status: HealthStatus, error: &'static str) -> Self {
-        Self { status, error: (status == HealthStatus::Unhealthy).then_some(error) }
+    fn of(status: ComponentStatus, error: &'static str) -> Self {
+        Self { status, error: (status == ComponentStatus::Unhealthy).then_some(error) }
     }
 }
 
@@ -66,7 +79,7 @@ impl ReadinessComponent {
 /// The process answers. Touches no dependency.
 #[utoipa::path(get, path = "/health", operation_id = "getHealth", tag = "health", responses((status = 200, body = Liveness)))]
 pub async fn health(State(app): State<App>) -> Json<Liveness> {
-    Json(Liveness { status: HealthStatus::Healthy, timestamp: app.clock.now() })
+    Json(Liveness { status: LivenessStatus::Healthy, timestamp: app.clock.now() })
 }
 
 /// Check readiness
@@ -75,28 +88,29 @@ pub async fn health(State(app): State<App>) -> Json<Liveness> {
 #[utoipa::path(get, path = "/health/ready", operation_id = "getReadiness", tag = "health",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Not ready")))]
 pub async fn ready(State(app): State<App>) -> Response {
-    let database =
-        async { if matches!(timeout(CHECK, app.db.ping()).await, Ok(Ok(()))) { HealthStatus::Healthy } else { HealthStatus::Unhealthy } };
+    let database = async {
+        if matches!(timeout(CHECK, app.db.ping()).await, Ok(Ok(()))) { ComponentStatus::Healthy } else { ComponentStatus::Unhealthy }
+    };
     let redis = async {
         match timeout(CHECK, Redis::health(app.redis.as_ref())).await {
-            Ok(redis::Health::Healthy) => HealthStatus::Healthy,
-            Ok(redis::Health::NotConfigured) => HealthStatus::NotConfigured,
-            Ok(redis::Health::Unhealthy) | Err(_) => HealthStatus::Unhealthy,
+            Ok(redis::Health::Healthy) => ComponentStatus::Healthy,
+            Ok(redis::Health::NotConfigured) => ComponentStatus::NotConfigured,
+            Ok(redis::Health::Unhealthy) | Err(_) => ComponentStatus::Unhealthy,
         }
     };
     let (database, redis) = tokio::join!(database, redis);
     let status = match (database, redis) {
-        (HealthStatus::Unhealthy, _) => HealthStatus::Unhealthy,
-        _ if !app.phase.is_ready() => HealthStatus::Unhealthy,
-        (_, HealthStatus::Unhealthy) => HealthStatus::Degraded,
-        _ => HealthStatus::Healthy,
+        (ComponentStatus::Unhealthy, _) => ReadinessStatus::Unhealthy,
+        _ if !app.phase.is_ready() => ReadinessStatus::Unhealthy,
+        (_, ComponentStatus::Unhealthy) => ReadinessStatus::Degraded,
+        _ => ReadinessStatus::Healthy,
     };
     let components = ReadinessComponents {
         database: ReadinessComponent::of(database, "database is unreachable"),
         redis: ReadinessComponent::of(redis, "redis is unreachable"),
     };
     let mut response = Json(Readiness { status, timestamp: app.clock.now(), components }).into_response();
-    if status == HealthStatus::Unhealthy {
+    if status == ReadinessStatus::Unhealthy {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
         response.extensions_mut().insert(OwnBody);

@@ -45,7 +45,7 @@ mod tests {
     use crate::platform::clock::Clock;
 
     #[test]
-    fn user_counts_once_for_15_minutes() {
+    fn presence_user_counts_once_per_15_minutes() {
         let user = |id: &str| UserId::parse(id).unwrap();
         let (presence, clock) = (Presence::default(), Clock::manual());
         presence.note(&user("ada"), clock.now());

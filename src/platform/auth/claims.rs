@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_come_from_trusted_claims_alone() {
+    fn role_is_read_only_from_trusted_claims() {
         let role = |claims: Value, provider| read(&claims, provider).unwrap().role;
         assert_eq!(role(json!({"role": "admin"}), Provider::Custom), Role::Admin);
         assert_eq!(role(json!({"role": "admin"}), Provider::Supabase), Role::User);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_claims_count_as_absent() {
+    fn claims_of_wrong_type_count_as_absent() {
         let claims =
             read(&json!({"email": 5, "user_metadata": "x", "name": ["n"], "picture": {"a": 1}, "iat": "now"}), Provider::Custom).unwrap();
         assert_eq!((claims.email, claims.full_name, claims.avatar_url, claims.issued_at), (None, None, None, None));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn profiles_are_bounded() {
+    fn claims_profile_fields_are_bounded() {
         let claims =
             read(&json!({"email": " Ada@Example.COM ", "name": "é".repeat(300), "picture": "javascript:alert(1)"}), Provider::Custom)
                 .unwrap();

@@ -158,7 +158,7 @@ mod tests {
     const CHEAP: Config = Config { memory_kib: 8, iterations: 1 };
 
     #[tokio::test]
-    async fn a_password_is_right_or_wrong() {
+    async fn password_verify_accepts_only_the_right_one() {
         let passwords = Passwords::new(CHEAP).unwrap();
         let hash = passwords.hash("correct horse".to_owned()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{hash}");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_of_another_cost_is_renewed() {
+    async fn password_hash_with_other_cost_is_renewed() {
         let old = Passwords::new(CHEAP).unwrap().hash("correct horse".to_owned()).await.unwrap();
         let passwords = Passwords::new(Config { memory_kib: 16, iterations: 2 }).unwrap();
         let verdict = passwords.verify("correct horse".to_owned(), Some(old.clone())).await.unwrap();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_full_queue_refuses_and_what_nobody_waits_for_is_left_out() {
+    async fn password_queue_full_refuses_and_skips_dropped_work() {
         let passwords = Passwords::with(CHEAP, 1, 1).unwrap();
         let (started, has_started) = std::sync::mpsc::channel();
         let (release, released) = std::sync::mpsc::channel::<()>();

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn problems_are_all_reported_without_values() {
+    fn config_problems_are_all_reported_without_values() {
         let mut env = env(&[("PORT", "eighty"), ("LIMIT", "0"), ("KEY", "hunter2")]);
         assert_eq!(env.var("PORT", "port").or(8000_u16), 8000);
         assert_eq!(env.var("LIMIT", "limit").checked(5_u32, |n| *n > 0, "at least 1"), 5);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_value_counts_as_unset() {
+    fn variable_empty_counts_as_unset() {
         let mut env = env(&[("PORT", "  ")]);
         assert_eq!(env.var("PORT", "port").or(8000_u16), 8000);
         assert!(env.finish().problems.is_empty());

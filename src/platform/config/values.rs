@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_come_as_json_or_with_commas() {
+    fn origins_parse_as_json_or_comma_separated() {
         let json = List::<Origin>::parse(r#"["http://localhost:3000", "https://a.example"]"#).unwrap();
         let commas = List::<Origin>::parse("http://localhost:3000,https://a.example/").unwrap();
         assert_eq!(json, commas);
@@ -204,19 +204,19 @@ mod tests {
     }
 
     #[test]
-    fn booleans_take_every_spelling() {
+    fn bool_parse_accepts_common_spellings() {
         assert!(["true", "1", "yes", "ON"].iter().all(|t| bool::parse(t) == Ok(true)));
         assert!(["false", "0", "No", "off"].iter().all(|t| bool::parse(t) == Ok(false)));
         assert!(bool::parse("maybe").is_err());
     }
 
     #[test]
-    fn passwords_in_urls_are_not_shown() {
+    fn url_show_masks_password() {
         assert_eq!(<Url as Value>::parse("https://u:secret@h/").unwrap().show(), "https://u:***@h/");
     }
 
     #[test]
-    fn networks_may_be_single_addresses() {
+    fn ip_networks_parse_single_addresses() {
         assert_eq!(List::<IpNet>::parse("10.0.0.0/8, ::1").unwrap().show(), "10.0.0.0/8,::1/128");
         assert!(List::<IpNet>::parse("ten").is_err());
     }

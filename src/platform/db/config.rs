@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn sqlite_paths_are_relative_with_three_slashes_and_absolute_with_four() {
+    fn sqlite_url_slashes_choose_relative_or_absolute_path() {
         for (text, wanted) in [
             ("sqlite://x.db", file("x.db")),
             ("sqlite:///x.db", file("x.db")),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn postgres_drivers_are_ignored_and_passwords_hidden() {
+    fn postgres_url_drops_driver_and_hides_password() {
         for text in [
             "postgresql+asyncpg://u:pw@h:5432/db?ssl=require",
             "postgres://u:pw@h:5432/db?sslmode=require",

@@ -95,7 +95,7 @@ mod tests {
     use super::labels;
 
     #[test]
-    fn labels_come_from_the_text() {
+    fn statement_labels_are_read_from_sql() {
         assert_eq!(labels("SELECT id FROM shelves WHERE id = $1"), ("SELECT", "shelves"));
         assert_eq!(labels("INSERT INTO books (id) VALUES ($1)"), ("INSERT", "books"));
         assert_eq!(labels("UPDATE shelves SET width = $1"), ("UPDATE", "shelves"));

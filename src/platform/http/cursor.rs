@@ -69,7 +69,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cursor_is_valid_in_its_own_list_only(key in "\\PC*", id in "[a-z0-9|:-]{1,40}", user in "\\PC{1,20}", other in "\\PC{1,20}") {
+        fn cursor_decodes_only_in_its_own_list(key in "\\PC*", id in "[a-z0-9|:-]{1,40}", user in "\\PC{1,20}", other in "\\PC{1,20}") {
             let position = Position { key, id };
             let text = cursors().encode(&scope(&["projects", &user]), &position);
             prop_assert_eq!(cursors().decode(&scope(&["projects", &user]), &text).ok(), Some(position));
@@ -78,7 +78,7 @@ mod tests {
         }
 
         #[test]
-        fn noise_is_refused(text in "\\PC*") {
+        fn cursor_random_text_is_refused(text in "\\PC*") {
             prop_assert!(cursors().decode(&scope(&["projects", "u"]), &text).is_err());
         }
     }

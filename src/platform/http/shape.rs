@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_found_with_its_path() {
+    fn shape_check_reports_every_problem_with_its_path() {
         assert_eq!(problems(&json!({"messages": [{"text": "hi", "role": "user"}], "count": 3, "link": null})), []);
         assert_eq!(
             problems(

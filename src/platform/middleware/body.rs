@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stalled_body_ends_with_an_error() {
+    async fn body_stalled_ends_with_error() {
         for patience in [Patience::Until(Instant::now() + Duration::from_millis(20)), Patience::Idle(Duration::from_millis(20))] {
             let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("a")]).chain(futures_util::stream::pending());
             let mut body = TrackedBody::wrap(Body::from_stream(pieces), patience, context());
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn context_lives_until_the_body_is_dropped() {
+    async fn request_context_lives_until_body_is_dropped() {
         let context = context();
         let body = TrackedBody::wrap(Body::from("abc"), Patience::Endless, context.clone());
         assert_eq!((Arc::strong_count(&context), body.size_hint().exact()), (2, Some(3)));

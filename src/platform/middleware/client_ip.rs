@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_proxies_can_name_the_client() {
+    fn client_ip_is_forwarded_only_by_trusted_proxies() {
         assert_eq!(seen_from("9.9.9.9", &[], &["1.2.3.4"]), "9.9.9.9");
         assert_eq!(seen_from("9.9.9.9", &["10.0.0.0/8"], &["1.2.3.4"]), "9.9.9.9");
         assert_eq!(seen_from("10.0.0.1", &["10.0.0.0/8"], &[]), "10.0.0.1");

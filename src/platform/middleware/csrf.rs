@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_requests_of_other_sites_are_refused() {
+    fn csrf_unsafe_cross_site_request_is_refused() {
         assert!(allowed(&Method::GET, &[("sec-fetch-site", "cross-site")]));
         for (headers, same) in [
             (&[("sec-fetch-site", "same-origin")][..], true),
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn cookie_is_found_by_its_whole_name() {
+    fn cookie_is_matched_by_full_name() {
         let mut headers = HeaderMap::new();
         headers.append(header::COOKIE, "a=1; session=abc".parse().unwrap());
         headers.append(header::COOKIE, "xsession=no; b=x=y".parse().unwrap());

@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_valid_ids_are_kept() {
+    fn request_id_invalid_is_replaced() {
         let id = |value: &str| request_id(&HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_str(value).unwrap())])).0;
         assert_eq!(id("A.b_C-9"), "A.b_C-9");
         for junk in ["", "a b", "<script>", "a,b"] {

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rate_parse_accepts_one_form() {
+    fn rate_parse_rejects_other_forms() {
         assert_eq!(Rate::parse("60/minute").unwrap().show(), "60/minute");
         for wrong in ["60", "0/minute", "-1/minute", "60/week", "x/minute", "60/minutes", ""] {
             assert!(Rate::parse(wrong).is_err(), "{wrong}");
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_network_is_one_caller() {
+    fn caller_ipv6_counts_by_network() {
         let address = |text: &str| Caller::address(text.parse().unwrap());
         assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:1"));
         assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn full_budget_returns_piece_by_piece() {
+    fn counter_full_frees_budget_gradually() {
         let (counters, clock, limit) = (Counters::default(), Clock::manual(), limit(2, Window::MINUTE));
         let hit = || counters.count(&limit, &caller(1), 1, clock.now());
         assert_eq!(hit().remaining, 1);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_requests_do_not_prolong_the_wait() {
+    fn counter_refused_requests_do_not_extend_wait() {
         let (counters, clock, limit) = (Counters::default(), Clock::manual(), limit(1, Window::SECOND));
         let hit = || counters.count(&limit, &caller(1), 1, clock.now());
         assert!(hit().allowed);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn peek_counts_nothing_and_forget_resets() {
+    fn counter_peek_counts_nothing_and_forget_resets() {
         let (counters, clock, limit) = (Counters::default(), Clock::manual(), limit(1, Window::QUARTER_HOUR));
         let count = |by| counters.count(&limit, &caller(1), by, clock.now()).allowed;
         assert!(count(0) && count(0) && count(1));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn number_of_callers_is_bounded() {
+    fn counter_number_of_callers_is_bounded() {
         let (counters, clock, limit) = (Counters::default(), Clock::manual(), limit(1, Window::DAY));
         for n in 0..100_000 {
             counters.count(&limit, &caller(n), 1, clock.now());

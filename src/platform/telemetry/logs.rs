@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_break_in_a_value_stays_on_its_line() {
+    fn log_value_with_line_breaks_stays_on_one_line() {
         for json in [true, false] {
             let text =
                 logged(json, || tracing::info!(user_agent = "x\r\n{\"level\":\"ERROR\"}\u{2028}\u{85}", path = %"a\nb", "hello\nworld"));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_names_its_request_and_its_cause() {
+    async fn log_line_in_request_has_request_id_and_cause() {
         let context = Arc::new(RequestContext {
             request_id: "abc".to_owned(),
             client_ip: std::net::Ipv4Addr::LOCALHOST.into(),

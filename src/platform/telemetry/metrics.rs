@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_declared_once() {
+    fn metrics_page_declares_each_name_once() {
         let metrics = Metrics::default();
         metrics.app_info.with_label_values(&["x", "local"]).set(1);
         metrics.declare("later_total", "counter", "Recorded later");
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn registries_are_independent() {
+    fn metrics_registries_are_independent() {
         let (one, other) = (Metrics::default(), Metrics::default());
         one.counter("things_total", "Things", &[]).with_label_values::<&str>(&[]).inc();
         other.counter("things_total", "Things", &[]);

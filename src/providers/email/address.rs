@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_plain_address_is_an_address() {
+    fn address_check_accepts_one_plain_address() {
         for good in ["ada@example.com", "a.b+c@example.co.uk", "o'neil@example.com", "root@localhost", "jürgen@exämple.de"] {
             assert_eq!(check("recipient", good), Ok(()), "{good}");
         }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vendor_speaks_shortly_and_of_nobody() {
+    fn vendor_message_is_masked_and_truncated() {
         assert_eq!(told("no\r\nX: y\u{7}"), "no X: y");
         assert_eq!(told("550 <ada@example.com>: no such user (eve@b.example)."), "550 <a***@example.com>: no such user (e***@b.example).");
         assert_eq!(told("to:ada@example.com,bob@example.com"), "to:a***@example.com,b***@example.com");
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn names_cannot_begin_another_header() {
+    fn sender_name_with_line_breaks_stays_in_one_header() {
         let of = |name: &str| shown(&Sender { name: name.to_owned(), address: "a@b.c".to_owned() });
         assert_eq!(of("My App"), "My App <a@b.c>");
         assert_eq!(of("Büro"), "Büro <a@b.c>");

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vendor_words_are_found() {
+    fn vendor_error_message_is_extracted() {
         assert_eq!(words(&serde_json::json!({"message": "no"})), "no");
         assert_eq!(words(&serde_json::json!({"errors": [{"message": "bad"}]})), "bad");
         assert_eq!(words(&serde_json::json!(["x"])), "");

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_laptop_shows_the_beginning_of_a_mail() {
+    fn console_local_prints_start_of_mail() {
         let page = page(&mail());
         assert!(page.contains("From: My App <app@example.com>\nTo: ada@example.com\nSubject: Reset\n\nhttps://a.example"), "{page}");
         // 500 in all, of which 33 are the link's line and 5 an escape that the terminal must not see as one.
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn elsewhere_the_log_knows_neither_the_content_nor_the_person() {
+    async fn console_outside_local_logs_no_content_or_address() {
         let sink = Sink::default();
         let writer = sink.clone();
         let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silent_vendor_is_given_up() {
+    async fn send_without_answer_times_out_as_transient() {
         let mail = Email {
             from: Sender { name: String::new(), address: "app@example.com".to_owned() },
             to: "ada@example.com".to_owned(),

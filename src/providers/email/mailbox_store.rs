@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn mails_are_kept_newest_first_for_nobody_else_to_read() {
+    async fn mailbox_lists_newest_first_with_private_files() {
         let (_data, folder, mailbox) = place();
         assert!(mailbox.list().await.is_empty());
         let start = DateTime::UNIX_EPOCH;
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mail_sent_again_is_shown_once() {
+    async fn mailbox_repeated_mail_is_listed_once() {
         let (_data, _folder, mailbox) = place();
         for minute in 0..3 {
             let at = DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_go_and_what_is_broken_is_skipped() {
+    async fn mailbox_drops_oldest_and_skips_broken_files() {
         let (_data, folder, mailbox) = place();
         for n in 0..205 {
             mailbox.keep(&mail(&format!("n{n}@example.com"), None), DateTime::UNIX_EPOCH + TimeDelta::seconds(n), "console").await;
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_ids_of_ours_are_looked_for() {
+    async fn mailbox_get_ignores_foreign_ids() {
         let (data, _folder, mailbox) = place();
         fs::write(data.path().join("secret.json"), "{}").unwrap();
         let long = "0".repeat(300);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_that_cannot_be_is_no_failure() {
+    async fn mailbox_unusable_folder_lists_nothing() {
         let data = tempfile::tempdir().unwrap();
         fs::write(data.path().join("file"), "").unwrap();
         let mailbox = Mailbox::new(data.path().join("file/mailbox"));

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_text_and_never_markup() {
+    fn template_values_are_html_escaped() {
         let page = html("welcome", json!({"name": "<script>alert(1)</script>\" 'x'", "verify_url": "https://a.example/?a=1&b=\"><i>"}));
         assert!(page.contains("&lt;script&gt;") && !page.contains("<script") && !page.contains("<i>"), "{page}");
         assert!(page.contains("Acme &amp; Co") && page.contains("&copy; 2031"), "{page}");
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_leaves_its_block_out() {
+    fn template_missing_value_omits_its_block() {
         for data in [json!({}), json!({"name": null, "verify_url": null})] {
             let page = html("welcome", data);
             assert!(page.contains("Welcome!") && !page.contains("Verify") && !page.contains("none"), "{page}");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_only_where_a_mail_may_lead() {
+    fn template_link_accepts_only_safe_urls() {
         for good in ["https://a.example/x?y=1#z", "http://localhost:3000", "mailto:ada@example.com", " https://a.example "] {
             assert_eq!(link(good), good.trim());
         }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn every_link_of_every_template_goes_through_the_filter() {
+    fn templates_filter_every_link() {
         for file in Files::iter() {
             let text = String::from_utf8(Files::get(&file).unwrap().data.into_owned()).unwrap();
             let lower = text.to_lowercase();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn only_known_names_are_templates() {
+    fn render_unknown_template_is_rejected() {
         assert_eq!(names(), ["email_taken", "notification", "password_changed", "password_reset", "verify_email", "welcome"]);
         let common = Common { app_name: "x", subject: "x", now: DateTime::UNIX_EPOCH };
         for name in ["frame", "plain", "", "../mod", "welcome.html", "Welcome", "nothing"] {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_keeps_its_lines_and_paragraphs() {
+    fn render_plain_keeps_lines_and_paragraphs() {
         let common = Common { app_name: "x", subject: "x", now: DateTime::UNIX_EPOCH };
         let page = render_plain("one <b>\r\ntwo\n\n\n\nthree", &common).unwrap();
         assert!(page.contains("one &lt;b&gt;<br>two</p>") && page.contains(">three</p>"), "{page}");

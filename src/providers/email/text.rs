@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_stays_and_its_shape_too() {
+    fn html_to_text_keeps_content_and_layout() {
         for (html, text) in [
             ("<h1>Hi</h1>\n<p>one<br>two</p> <p>three\n  four</p>", "Hi\n\none\ntwo\n\nthree four"),
             ("<style>p { color: red }</style><SCRIPT>x < y</SCRIPT >a", "a"),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn links_tell_where_they_lead() {
+    fn html_to_text_links_show_their_target() {
         for (html, text) in [
             ("<a href=\"https://a.example/?a=1&amp;b=2\">here</a>!", "here (https://a.example/?a=1&b=2)!"),
             ("<a style='x' href='https://a.example'>https://a.example/</a>", "https://a.example/"),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_html_takes_no_longer_than_other() {
+    fn html_to_text_malformed_input_stays_fast() {
         let pieces =
             ["<", "<a ", "<a b=\"", "<!--", "&", "&#", "<script>", "</", "<a href=", "<style></sty", "<p \"'", "<a href=\"https://x\">"];
         let many = pieces.map(|piece| ("", piece));
@@ -299,14 +299,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_html_becomes_tidy_text(html in "(<[a-z/!]{0,3}|>|&[a-z#0-9;]{0,5}|[\"'= \n]|href=|script|\\PC){0,60}") {
+        fn html_to_text_any_input_is_trimmed(html in "(<[a-z/!]{0,3}|>|&[a-z#0-9;]{0,5}|[\"'= \n]|href=|script|\\PC){0,60}") {
             let text = of_html(&html);
             prop_assert_eq!(text.trim(), text.as_str());
             prop_assert!(!text.contains("\n\n\n"));
         }
 
         #[test]
-        fn text_survives_being_html(words in proptest::collection::vec("[^\\s\\p{C}]{1,8}", 0..8)) {
+        fn html_to_text_escaped_text_round_trips(words in proptest::collection::vec("[^\\s\\p{C}]{1,8}", 0..8)) {
             let text = words.join(" ");
             let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
             prop_assert_eq!(of_html(&html), text);

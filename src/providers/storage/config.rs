@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn type_patterns_match_one_type_or_a_kind() {
+    fn type_pattern_matches_exact_type_or_wildcard() {
         let pattern = |text: &str| TypePattern::parse(text);
         assert!(pattern("image/*").unwrap().fits("image/png") && !pattern("image/*").unwrap().fits("imagery/png"));
         assert!(pattern("Application/PDF").unwrap().fits("application/pdf; charset=x"));

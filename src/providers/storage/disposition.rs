@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_cannot_leave_their_header() {
+    fn attachment_unsafe_name_is_escaped() {
         assert_eq!(attachment("a b.txt"), "attachment; filename=\"a b.txt\"");
         assert_eq!(attachment("grüße.txt"), "attachment; filename=\"gr__e.txt\"; filename*=UTF-8''gr%C3%BC%C3%9Fe.txt");
         assert_eq!(attachment("a\"; x=\"b"), "attachment; filename=\"a_; x=_b\"; filename*=UTF-8''a%22%3B%20x%3D%22b");

@@ -6,7 +6,7 @@ use super::report;
 use super::source::Source;
 
 /// Turned on once the names of all tests are short.
-pub const ENFORCE_TEST_NAMES: bool = false;
+pub const ENFORCE_TEST_NAMES: bool = true;
 /// Characters of a test's name at most.
 const LONGEST: usize = 60;
 

@@ -1,4 +1,4 @@
-//! Tokens that must not open anything. Whatever is wrong with one, its bearer learns only that it is refused.
+//! Invalid tokens: each is refused with 401, and the response does not reveal the reason.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -14,7 +14,7 @@ const INVALID: &str = "Invalid token";
 const EXPIRED: &str = "Token has expired";
 const NOBODY: &str = "Not authenticated";
 
-/// Refused as a client must be able to rely on, without a word on why.
+/// Checks for a 401 with this message, a `WWW-Authenticate` header and no details.
 #[track_caller]
 fn refused(what: &str, reply: Reply, message: &str) {
     assert_eq!(reply.status.as_u16(), 401, "{what}: {}", reply.text());
@@ -28,20 +28,20 @@ async fn refused_as_token(t: &TestApp, what: &str, token: &str, message: &str) {
     refused(what, t.with_token(token).get("/admin/users").await, message);
 }
 
-/// Claims of somebody who would be let in, were the token in order.
+/// Claims that pass all checks if the token is signed correctly.
 fn mallory(t: &TestApp) -> Claims {
     claims("mallory", &t.clock).with("role", "superadmin".into())
 }
 
-/// Nobody was let in on the way.
+/// Checks that the refused requests created no user, and that a valid token is accepted.
 async fn made_no_user(t: &TestApp) {
     assert_eq!(t.number("SELECT COUNT(*) FROM users").await, 0);
-    // And the tests' own idea of a good token is right.
+    // Control: the same claims with a valid signature are accepted.
     t.with_token(&mallory(t).sign(SECRET)).get("/admin/users").await.expect(200);
 }
 
 #[tokio::test]
-async fn a_header_without_a_bearer_token_authenticates_nobody() {
+async fn auth_header_without_bearer_token_is_refused() {
     let t = TestApp::start(Backend::Sqlite).await;
     let good = mallory(&t).sign(SECRET);
     refused("no header", t.anonymous().get("/app/users/me").await, NOBODY);
@@ -61,7 +61,7 @@ async fn a_header_without_a_bearer_token_authenticates_nobody() {
 }
 
 #[tokio::test]
-async fn a_token_is_read_from_the_authorization_header_alone() {
+async fn token_outside_authorization_header_is_ignored() {
     let t = TestApp::start(Backend::Sqlite).await;
     let good = mallory(&t).sign(SECRET);
     for name in ["token", "access_token", "jwt", "authorization"] {
@@ -75,7 +75,7 @@ async fn a_token_is_read_from_the_authorization_header_alone() {
 }
 
 #[tokio::test]
-async fn a_token_of_the_wrong_form_is_refused() {
+async fn token_malformed_is_refused() {
     let t = TestApp::start(Backend::Sqlite).await;
     let good = mallory(&t).sign(SECRET);
     let [header, payload, signature]: [&str; 3] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
@@ -117,7 +117,7 @@ async fn a_token_of_the_wrong_form_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_with_a_wrong_signature_is_refused() {
+async fn token_with_wrong_signature_is_refused() {
     let t = TestApp::start(Backend::Sqlite).await;
     let body = mallory(&t).body;
     let good = mallory(&t).sign(SECRET);
@@ -156,7 +156,7 @@ async fn a_token_with_a_wrong_signature_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_outside_its_time_is_refused() {
+async fn token_outside_validity_period_is_refused() {
     let t = TestApp::start(Backend::Sqlite).await;
     let now = t.clock.now().timestamp();
     for (what, claims, message) in [
@@ -185,7 +185,7 @@ async fn a_token_outside_its_time_is_refused() {
     let beyond_numbers = format!(r#"{{"sub":"mallory","exp":1{}}}"#, "0".repeat(400));
     refused_as_token(&t, "exp beyond numbers", &seal(&signed_part(r#"{"alg":"HS256"}"#, beyond_numbers), SECRET.as_bytes()), INVALID).await;
     made_no_user(&t).await;
-    // What is odd without being wrong: a date beyond the calendar is in the future, one of the wrong type is none.
+    // Accepted: dates beyond the calendar are in the future, and `nbf` or `iat` of a wrong type count as absent.
     for (name, value) in [
         ("exp", json!(u64::MAX)),
         ("exp", json!(1e300)),
@@ -199,7 +199,7 @@ async fn a_token_outside_its_time_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_that_names_nobody_is_refused() {
+async fn token_without_valid_subject_is_refused() {
     let t = TestApp::start(Backend::Sqlite).await;
     refused_as_token(&t, "no sub", &mallory(&t).without("sub").sign(SECRET), INVALID).await;
     let long = "x".repeat(256);
@@ -219,7 +219,7 @@ async fn a_token_that_names_nobody_is_refused() {
         refused_as_token(&t, &format!("sub {sub}"), &mallory(&t).with("sub", sub).sign(SECRET), INVALID).await;
     }
     made_no_user(&t).await;
-    // As long as may be, counted in characters and not in bytes; and with what other issuers put into theirs.
+    // Accepted: the maximum length (in characters, not bytes), and characters that other issuers use.
     for sub in ["ü".repeat(255), "auth0|5f7c".to_owned(), "../../etc/passwd".to_owned(), "a b".to_owned(), "' OR 1=1 --".to_owned()] {
         let claims = claims("x", &t.clock).with("sub", sub.as_str().into()).without("email");
         assert_eq!(t.with_token(&claims.sign(SECRET)).get("/app/users/me").await.expect(200)["id"], sub);
@@ -227,7 +227,7 @@ async fn a_token_that_names_nobody_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_for_somebody_else_is_refused() {
+async fn token_with_other_issuer_or_audience_is_refused() {
     let t = TestApp::with(Backend::Sqlite, &[("OAUTH_ISSUER", "https://id.example"), ("OAUTH_AUDIENCE", "api")]).await;
     let ours = mallory(&t).with("iss", "https://id.example".into()).with("aud", "api".into());
     for (what, claims) in [
@@ -252,7 +252,7 @@ async fn a_token_for_somebody_else_is_refused() {
 }
 
 #[tokio::test]
-async fn where_nobody_is_expected_in_particular_any_issuer_and_audience_will_do() {
+async fn token_any_issuer_is_accepted_when_none_is_configured() {
     let t = TestApp::start(Backend::Sqlite).await;
     for (iss, aud) in [(json!("https://a.example"), json!("web")), (json!(5), json!(["x"])), (Value::Null, Value::Null)] {
         let token = mallory(&t).with("iss", iss).with("aud", aud).sign(SECRET);
@@ -261,7 +261,7 @@ async fn where_nobody_is_expected_in_particular_any_issuer_and_audience_will_do(
 }
 
 #[tokio::test]
-async fn a_token_that_was_good_a_moment_ago_expires_all_the_same() {
+async fn token_used_before_still_expires() {
     let t = TestApp::start(Backend::Sqlite).await;
     let token = mallory(&t).with("exp", (t.clock.now().timestamp() + 40).into()).sign(SECRET);
     let client = t.with_token(&token);
@@ -270,13 +270,13 @@ async fn a_token_that_was_good_a_moment_ago_expires_all_the_same() {
     }
     t.clock.advance(TimeDelta::seconds(39));
     client.get("/app/users/me").await.expect(200);
-    // Issuer and service may differ by half a minute, not more.
+    // The allowed clock skew is 30 seconds.
     t.clock.advance(TimeDelta::seconds(31));
     refused("expired", client.get("/app/users/me").await, EXPIRED);
 }
 
 #[tokio::test]
-async fn claims_of_odd_types_count_as_absent_and_break_nothing() {
+async fn claims_of_wrong_type_count_as_absent() {
     let t = TestApp::start(Backend::Sqlite).await;
     let odd = [Value::Null, json!(5), json!(["a"]), json!({"a": {"b": 1}}), json!("text"), json!(false), json!("nul\u{0}")];
     for (n, value) in odd.iter().enumerate() {
@@ -288,7 +288,7 @@ async fn claims_of_odd_types_count_as_absent_and_break_nothing() {
         let me = t.with_token(&claims.sign(SECRET)).get("/app/users/me").await.expect(200);
         assert_eq!((&me["id"], &me["role"], &me["avatar_url"]), (&json!(subject), &json!("user"), &Value::Null), "{value}");
     }
-    // Deep nesting ends in a refusal, not in a lost thread.
+    // Deeply nested JSON is refused and does not overflow the stack.
     let deep = format!(r#"{{"sub":"deep","exp":9999999999,"x":{}{}}}"#, "[".repeat(1500), "]".repeat(1500));
     refused_as_token(&t, "deep", &seal(&format!("{}.{}", base64url(r#"{"alg":"HS256"}"#), base64url(deep)), SECRET.as_bytes()), INVALID)
         .await;

@@ -1,4 +1,4 @@
-//! Keys that an issuer publishes: which are used, when they are fetched, and what happens while they cannot be.
+//! Keys from an issuer's JWKS document: key selection, fetching, caching, and outages of the issuer.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -7,14 +7,14 @@ use crate::harness::issuer::{Issuer, ec_key, rsa_key};
 use crate::harness::tokens::{claims, seal, signed_part};
 use crate::harness::{Backend, Reply, TestApp};
 
-/// A server that trusts this issuer.
+/// Starts a server that trusts this issuer.
 async fn trusting(issuer: &Issuer) -> TestApp {
     let url = format!("{}/keys", issuer.url);
     TestApp::with(Backend::Sqlite, &[("OAUTH_JWT_SECRET", ""), ("OAUTH_JWKS_URL", &url)]).await
 }
 
 fn body(t: &TestApp) -> Value {
-    // Valid for days, because these stories move the clock.
+    // Valid for ten days, because the tests advance the clock.
     claims("amy", &t.clock).with("exp", (t.clock.now().timestamp() + 864_000).into()).body
 }
 
@@ -28,7 +28,7 @@ fn refused(reply: Reply) {
     reply.expect_error(401, "AUTHENTICATION_ERROR");
 }
 
-/// The answer while keys are missing: not the bearer's fault, and worth another try.
+/// Checks for the response while keys are unavailable: 503 with `Retry-After`.
 #[track_caller]
 fn later(reply: Reply) {
     let seconds: u64 = reply.header("retry-after").unwrap().parse().unwrap();
@@ -37,7 +37,7 @@ fn later(reply: Reply) {
 }
 
 #[tokio::test]
-async fn rs256_and_es256_are_verified_by_the_named_key() {
+async fn jwks_rs256_and_es256_verify_by_key_id() {
     let issuer = Issuer::start(&[rsa_key(0).named("r"), ec_key(0).named("e")]).await;
     let t = trusting(&issuer).await;
     me(&t, &rsa_key(0).token("r", &body(&t))).await.expect(200);
@@ -49,7 +49,7 @@ async fn rs256_and_es256_are_verified_by_the_named_key() {
 }
 
 #[tokio::test]
-async fn an_algorithm_that_does_not_fit_the_key_is_refused() {
+async fn jwks_algorithm_mismatch_is_refused() {
     let issuer = Issuer::start(&[rsa_key(0).named("r"), ec_key(0).named("e")]).await;
     let t = trusting(&issuer).await;
     let body = body(&t);
@@ -61,7 +61,7 @@ async fn an_algorithm_that_does_not_fit_the_key_is_refused() {
     for alg in ["RS384", "RS512", "PS256", "ES384", "EdDSA", "none"] {
         refused(me(&t, &rsa_key(0).sign(&header(alg, "r"), &body)).await);
     }
-    // What everybody knows is no secret: the public key in every form, taken for an HMAC key.
+    // Algorithm confusion: the public key in every encoding, used as an HMAC key.
     let jwk = rsa_key(0).jwk();
     let forms =
         [rsa_key(0).public_bytes(), ec_key(0).public_bytes(), jwk.to_string().into_bytes(), jwk["n"].as_str().unwrap().into(), Vec::new()];
@@ -73,12 +73,12 @@ async fn an_algorithm_that_does_not_fit_the_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_without_a_key_id_is_verified_by_the_only_key_that_fits() {
+async fn jwks_token_without_key_id_uses_the_only_fitting_key() {
     let issuer = Issuer::start(&[rsa_key(0).named("r"), ec_key(0).named("e")]).await;
     let t = trusting(&issuer).await;
     me(&t, &rsa_key(0).sign(&json!({"alg": "RS256"}), &body(&t))).await.expect(200);
     me(&t, &ec_key(0).sign(&json!({"alg": "ES256"}), &body(&t))).await.expect(200);
-    // Of two it cannot be told which one is meant.
+    // With two fitting keys the choice is ambiguous.
     let issuer = Issuer::start(&[rsa_key(0).named("r1"), rsa_key(1).named("r2")]).await;
     let t = trusting(&issuer).await;
     refused(me(&t, &rsa_key(0).sign(&json!({"alg": "RS256"}), &body(&t))).await);
@@ -86,7 +86,7 @@ async fn a_token_without_a_key_id_is_verified_by_the_only_key_that_fits() {
 }
 
 #[tokio::test]
-async fn keys_without_names_do_not_stand_in_each_others_way() {
+async fn jwks_keys_without_ids_are_chosen_by_algorithm() {
     let issuer = Issuer::start(&[rsa_key(0).jwk(), ec_key(0).jwk()]).await;
     let t = trusting(&issuer).await;
     me(&t, &rsa_key(0).sign(&json!({"alg": "RS256"}), &body(&t))).await.expect(200);
@@ -95,7 +95,7 @@ async fn keys_without_names_do_not_stand_in_each_others_way() {
 }
 
 #[tokio::test]
-async fn keys_that_are_not_for_verifying_are_passed_over() {
+async fn jwks_unsuitable_keys_are_ignored() {
     let with = |mut jwk: Value, name: &str, value: Value| {
         jwk[name] = value;
         jwk
@@ -123,7 +123,7 @@ async fn keys_that_are_not_for_verifying_are_passed_over() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_asked_for_once_in_thirty_seconds() {
+async fn jwks_unknown_key_refetches_once_per_30_seconds() {
     let issuer = Issuer::start(&[rsa_key(0).named("old")]).await;
     let t = trusting(&issuer).await;
     let (old, new) = (rsa_key(0).token("old", &body(&t)), rsa_key(1).token("new", &body(&t)));
@@ -132,8 +132,8 @@ async fn an_unknown_key_is_asked_for_once_in_thirty_seconds() {
     for n in 0..10 {
         refused(me(&t, &rsa_key(1).token(&format!("unknown-{n}"), &body(&t))).await);
     }
-    assert_eq!(issuer.fetches(), 2, "the first fetch of all does not count");
-    // The issuer rotates; whoever asked for nonsense has delayed it, but by half a minute at most.
+    assert_eq!(issuer.fetches(), 2, "ten unknown keys cause one more fetch");
+    // The issuer rotates its keys. Unknown keys delay the refetch by at most 30 seconds.
     issuer.publish(&[rsa_key(0).named("old"), rsa_key(1).named("new")]);
     t.clock.advance(TimeDelta::seconds(29));
     refused(me(&t, &new).await);
@@ -145,7 +145,7 @@ async fn an_unknown_key_is_asked_for_once_in_thirty_seconds() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_issuer_takes_back_is_trusted_no_longer_than_the_cache_says() {
+async fn jwks_withdrawn_key_is_refused_after_cache_ttl() {
     let issuer = Issuer::start(&[rsa_key(0).named("a")]).await;
     let t = trusting(&issuer).await;
     let token = rsa_key(0).token("a", &body(&t));
@@ -157,7 +157,7 @@ async fn a_key_that_the_issuer_takes_back_is_trusted_no_longer_than_the_cache_sa
 }
 
 #[tokio::test]
-async fn many_first_requests_at_once_make_one_fetch() {
+async fn jwks_concurrent_first_requests_fetch_once() {
     let issuer = Issuer::start(&[rsa_key(0).named("k")]).await;
     let t = trusting(&issuer).await;
     issuer.hold(true);
@@ -176,7 +176,7 @@ async fn many_first_requests_at_once_make_one_fetch() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_down_at_first_is_tried_again_but_not_hammered() {
+async fn jwks_issuer_down_at_first_is_retried_after_a_pause() {
     let issuer = Issuer::start(&[]).await;
     let t = trusting(&issuer).await;
     let token = rsa_key(0).token("k", &body(&t));
@@ -192,7 +192,7 @@ async fn an_issuer_that_is_down_at_first_is_tried_again_but_not_hammered() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_stays_down_is_asked_more_and_more_seldom() {
+async fn jwks_issuer_down_for_long_is_fetched_with_backoff() {
     let issuer = Issuer::start(&[]).await;
     let t = trusting(&issuer).await;
     issuer.answer_with(503, "");
@@ -201,16 +201,16 @@ async fn an_issuer_that_stays_down_is_asked_more_and_more_seldom() {
         later(me(&t, &token).await);
         t.clock.advance(TimeDelta::seconds(1));
     }
-    // At most every half minute in the long run, after a few quick attempts.
+    // A few quick attempts, then at most one every 30 seconds.
     assert!((18..=28).contains(&issuer.fetches()), "{}", issuer.fetches());
-    // And no longer than half a minute passes until it is noticed that it is back.
+    // Recovery is detected within 30 seconds.
     issuer.publish(&[rsa_key(0).named("k")]);
     t.clock.advance(TimeDelta::seconds(30));
     me(&t, &token).await.expect(200);
 }
 
 #[tokio::test]
-async fn documents_that_are_none_are_like_an_issuer_that_is_down() {
+async fn jwks_invalid_document_returns_503_and_is_refetched() {
     for (status, document) in [
         (200, b"<html>hello</html>".to_vec()),
         (200, Vec::new()),
@@ -233,7 +233,7 @@ async fn documents_that_are_none_are_like_an_issuer_that_is_down() {
 }
 
 #[tokio::test]
-async fn old_keys_serve_for_a_day_while_the_issuer_is_down() {
+async fn jwks_issuer_down_keeps_old_keys_for_one_day() {
     let issuer = Issuer::start(&[rsa_key(0).named("k")]).await;
     let t = trusting(&issuer).await;
     let token = rsa_key(0).token("k", &body(&t));
@@ -252,21 +252,21 @@ async fn old_keys_serve_for_a_day_while_the_issuer_is_down() {
 }
 
 #[tokio::test]
-async fn a_slow_issuer_holds_up_nobody_whose_key_is_known() {
+async fn jwks_slow_fetch_does_not_block_known_keys() {
     let issuer = Issuer::start(&[rsa_key(0).named("k")]).await;
     let t = trusting(&issuer).await;
     let known = rsa_key(0).token("k", &body(&t));
     me(&t, &known).await.expect(200);
     issuer.hold(true);
-    // Somebody waits for an unknown key …
+    // One request waits for an unknown key.
     let stranger = t.with_token(&rsa_key(1).token("other", &body(&t)));
     let waiting = tokio::spawn(async move { stranger.get("/app/users/me").await });
     issuer.asked(2).await;
-    // … and those with a known one do not: no token of these was seen before.
+    // Requests with a known key do not wait, although their tokens are new.
     for n in 0..5 {
         me(&t, &rsa_key(0).token("k", &claims(&format!("user-{n}"), &t.clock).body)).await.expect(200);
     }
-    // Nor when the keys have aged meanwhile.
+    // The same holds after the cached keys have become stale.
     t.clock.advance(TimeDelta::hours(2));
     for n in 0..5 {
         me(&t, &rsa_key(0).token("k", &claims(&format!("late-{n}"), &t.clock).body)).await.expect(200);
@@ -277,7 +277,7 @@ async fn a_slow_issuer_holds_up_nobody_whose_key_is_known() {
 }
 
 #[tokio::test]
-async fn supabase_is_set_up_by_its_project_alone() {
+async fn supabase_project_url_configures_issuer_and_keys() {
     for slash in ["", "/"] {
         let issuer = Issuer::start(&[ec_key(0).named("k")]).await;
         let url = format!("{}{slash}", issuer.url);
@@ -291,7 +291,7 @@ async fn supabase_is_set_up_by_its_project_alone() {
 }
 
 #[tokio::test]
-async fn with_supabases_old_secret_its_keys_count_for_nothing() {
+async fn supabase_legacy_secret_disables_jwks() {
     let issuer = Issuer::start(&[ec_key(0).named("k")]).await;
     let vars =
         [("AUTH_PROVIDER", ""), ("OAUTH_JWT_SECRET", ""), ("SUPABASE_PROJECT_URL", issuer.url.as_str()), ("SUPABASE_JWT_SECRET", "legacy")];
@@ -304,7 +304,7 @@ async fn with_supabases_old_secret_its_keys_count_for_nothing() {
 }
 
 #[tokio::test]
-async fn clerks_issuer_may_or_may_not_end_in_a_slash() {
+async fn clerk_issuer_trailing_slash_is_optional() {
     for (configured, claimed) in [("", ""), ("/", ""), ("", "/"), ("/", "/")] {
         let issuer = Issuer::start(&[rsa_key(0).named("k")]).await;
         let url = format!("{}{configured}", issuer.url);
@@ -318,7 +318,7 @@ async fn clerks_issuer_may_or_may_not_end_in_a_slash() {
 }
 
 #[tokio::test]
-async fn without_any_source_of_keys_every_token_is_refused_as_not_configured() {
+async fn auth_without_key_source_returns_503() {
     let t = TestApp::with(Backend::Sqlite, &[("OAUTH_JWT_SECRET", "")]).await;
     let body = body(&t);
     let unsigned = format!("{}.", signed_part(r#"{"alg":"none"}"#, body.to_string()));

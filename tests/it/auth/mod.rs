@@ -1,4 +1,4 @@
-//! Who gets in, by which token, and as what.
+//! Authentication and authorization: tokens, keys and roles.
 
 mod hostile;
 mod jwks;

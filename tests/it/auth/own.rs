@@ -1,4 +1,4 @@
-//! The service's own tokens, with `AUTH_PROVIDER=local`.
+//! Access tokens that the service issues itself (`AUTH_PROVIDER=local`).
 
 use chrono::TimeDelta;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -12,9 +12,9 @@ use crate::harness::tokens::claims;
 use crate::harness::{Backend, SECRET, TestApp};
 
 crate::on_both_backends![
-    an_account_gets_in_with_its_token,
-    a_token_for_an_account_that_is_gone_is_refused_and_makes_none,
-    roles_are_those_of_the_account
+    local_token_authenticates_until_it_expires,
+    local_token_of_missing_account_is_refused,
+    local_token_role_follows_the_account
 ];
 
 const PURPOSE: &str = "access-token";
@@ -24,7 +24,7 @@ async fn account(t: &TestApp, email: &str, role: Role) -> String {
     accounts::service::operator::token(&t.app, &user).await.unwrap().unwrap()
 }
 
-async fn an_account_gets_in_with_its_token(b: Backend) {
+async fn local_token_authenticates_until_it_expires(b: Backend) {
     let t = TestApp::with(b, &LOCAL).await;
     let token = account(&t, "Amy@Example.test ", Role::User).await;
     let amy = t.with_token(&token);
@@ -32,13 +32,13 @@ async fn an_account_gets_in_with_its_token(b: Backend) {
         assert_eq!(amy.get("/app/users/me").await.expect(200)["email"], "amy@example.test");
         t.clock.advance(TimeDelta::minutes(4));
     }
-    // Using a token is no login: those are counted where the password was given.
+    // Using a token does not count as a login; only a password login does.
     assert_eq!(t.number("SELECT SUM(login_count) FROM users").await, 0);
     t.clock.advance(TimeDelta::minutes(4));
     amy.get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
 }
 
-async fn a_token_for_an_account_that_is_gone_is_refused_and_makes_none(b: Backend) {
+async fn local_token_of_missing_account_is_refused(b: Backend) {
     let t = TestApp::with(b, &LOCAL).await;
     let life = std::time::Duration::from_secs(900);
     let ghost = own::mint(
@@ -58,7 +58,7 @@ async fn a_token_for_an_account_that_is_gone_is_refused_and_makes_none(b: Backen
     assert_eq!(t.number("SELECT COUNT(*) FROM users").await, 0);
 }
 
-async fn roles_are_those_of_the_account(b: Backend) {
+async fn local_token_role_follows_the_account(b: Backend) {
     let t = TestApp::with(b, &LOCAL).await;
     let (amy, ada) = (account(&t, "amy@example.test", Role::User).await, account(&t, "ada@example.test", Role::Admin).await);
     t.with_token(&amy).get("/admin/users").await.expect_error(403, "AUTHORIZATION_ERROR");
@@ -74,7 +74,7 @@ async fn roles_are_those_of_the_account(b: Backend) {
 }
 
 #[tokio::test]
-async fn what_was_signed_for_another_purpose_is_no_access_token() {
+async fn local_token_with_wrong_type_key_or_claims_is_refused() {
     let t = TestApp::with(Backend::Sqlite, &LOCAL).await;
     let amy = t.register("amy@example.test").await;
     let session = t.texts("SELECT id FROM sessions").await.remove(0);
@@ -107,7 +107,7 @@ async fn what_was_signed_for_another_purpose_is_no_access_token() {
 }
 
 #[tokio::test]
-async fn an_instance_with_another_secret_key_trusts_none_of_ours() {
+async fn local_token_of_other_secret_key_is_refused() {
     let t = TestApp::with(Backend::Sqlite, &LOCAL).await;
     let token = account(&t, "amy@example.test", Role::User).await;
     let vars: Vec<_> = LOCAL.into_iter().chain([("SECRET_KEY", "the-service-secret-of-another-installation")]).collect();

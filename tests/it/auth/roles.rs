@@ -1,4 +1,4 @@
-//! Which of a token's claims make an administrator, for each issuer, and what of it is kept.
+//! Roles from token claims, for each issuer.
 
 use serde_json::{Value, json};
 
@@ -6,11 +6,11 @@ use crate::harness::issuer::{Issuer, rsa_key};
 use crate::harness::tokens::claims;
 use crate::harness::{Backend, SECRET, TestApp};
 
-crate::on_both_backends![the_higher_one_of_account_and_token_counts, a_claimed_role_is_not_kept];
+crate::on_both_backends![role_is_the_higher_of_account_and_token, role_from_token_is_not_stored];
 
 const ADMIN: [&str; 2] = ["admin", "superadmin"];
 
-/// The claims with `value` at the dotted path.
+/// The top-level claim that puts `value` at the dotted path: name and value.
 fn at(path: &str, value: &Value) -> (String, Value) {
     match path.split_once('.') {
         Some((outer, inner)) => (outer.to_owned(), json!({inner: value})),
@@ -18,7 +18,7 @@ fn at(path: &str, value: &Value) -> (String, Value) {
     }
 }
 
-/// Whether a newcomer whose token has `value` at `path` is let into the zone of administrators.
+/// Whether a new user whose token has `value` at `path` may call an admin route.
 async fn is_admin(t: &TestApp, sign: impl Fn(&Value) -> String, n: usize, path: &str, value: &Value) -> bool {
     let (name, value) = at(path, value);
     let claims = claims(&format!("user-{n}"), &t.clock).with("aud", "authenticated".into()).with(&name, value.clone());
@@ -69,7 +69,7 @@ async fn believes(t: &TestApp, sign: impl Fn(&Value) -> String + Copy, trusted: 
 }
 
 #[tokio::test]
-async fn supabase_says_it_in_the_app_metadata_and_its_own_role_is_the_databases() {
+async fn supabase_role_comes_from_app_metadata_or_user_role() {
     let t =
         TestApp::with(Backend::Sqlite, &[("AUTH_PROVIDER", "supabase"), ("SUPABASE_JWT_SECRET", SECRET), ("OAUTH_JWT_SECRET", "")]).await;
     let sign = |body: &Value| {
@@ -79,7 +79,7 @@ async fn supabase_says_it_in_the_app_metadata_and_its_own_role_is_the_databases(
 }
 
 #[tokio::test]
-async fn clerk_says_it_in_the_public_metadata_or_a_claim_of_the_template() {
+async fn clerk_role_comes_from_public_metadata_or_top_level() {
     let issuer = Issuer::start(&[rsa_key(0).named("k")]).await;
     let t =
         TestApp::with(Backend::Sqlite, &[("AUTH_PROVIDER", "clerk"), ("CLERK_ISSUER_URL", &issuer.url), ("OAUTH_JWT_SECRET", "")]).await;
@@ -92,7 +92,7 @@ async fn clerk_says_it_in_the_public_metadata_or_a_claim_of_the_template() {
 }
 
 #[tokio::test]
-async fn any_other_issuer_says_it_at_the_top_or_in_the_app_metadata() {
+async fn custom_role_comes_from_top_level_or_app_metadata() {
     let t = TestApp::start(Backend::Sqlite).await;
     let sign = |body: &Value| {
         crate::harness::tokens::seal(&crate::harness::tokens::signed_part(r#"{"alg":"HS256"}"#, body.to_string()), SECRET.as_bytes())
@@ -100,13 +100,13 @@ async fn any_other_issuer_says_it_at_the_top_or_in_the_app_metadata() {
     believes(&t, sign, &["role", "user_role", "app_metadata.role"]).await;
 }
 
-async fn the_higher_one_of_account_and_token_counts(b: Backend) {
+async fn role_is_the_higher_of_account_and_token(b: Backend) {
     let t = TestApp::start(b).await;
     t.user_with_role("boss", "superadmin").await;
-    // A token that claims less takes nothing away …
+    // A lower role in the token does not reduce the role of the account.
     let modest = t.with_token(&claims("boss", &t.clock).with("role", "user".into()).sign(SECRET));
     modest.get("/admin/users").await.expect(200);
-    // … and only a superadmin, by either, makes superadmins.
+    // Only a superadmin, by account or by token, can appoint superadmins.
     t.user("amy").await;
     modest.patch("/admin/users/amy", json!({"role": "superadmin"})).await.expect(200);
     modest.patch("/admin/users/amy", json!({"role": "user"})).await.expect(200);
@@ -117,11 +117,11 @@ async fn the_higher_one_of_account_and_token_counts(b: Backend) {
     t.with_token(&admin).patch("/admin/users/amy", json!({"role": "user"})).await.expect_error(403, "AUTHORIZATION_ERROR");
 }
 
-async fn a_claimed_role_is_not_kept(b: Backend) {
+async fn role_from_token_is_not_stored(b: Backend) {
     let t = TestApp::start(b).await;
     let token = claims("amy", &t.clock).with("role", "superadmin".into()).sign(SECRET);
     t.with_token(&token).get("/admin/users").await.expect(200);
     assert_eq!(t.number("SELECT COUNT(*) FROM users WHERE id = 'amy' AND role = 'user'").await, 1);
-    // The next token without the claim is a user's.
+    // A later token without the claim has the role `user`.
     t.user("amy").await.get("/admin/users").await.expect_error(403, "AUTHORIZATION_ERROR");
 }

@@ -1,5 +1,4 @@
-//! Errors of every kind have one shape, also those that no feature raises on purpose: a panic, a handler that
-//! never answers, more requests than can be served.
+//! The error format, including errors that no handler returns itself: panics, handlers that hang, and overload.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,17 +18,17 @@ use tokio::sync::Notify;
 
 use crate::harness::{Backend, Reply, TestApp, files};
 
-/// More requests at once than the server takes.
+/// Number of concurrent requests that the server accepts.
 const TOO_MANY: usize = 1024;
 
-/// Requests that wait until they are let go.
+/// Number of waiting requests, and the signal that releases them.
 #[derive(Default)]
 struct Waiting {
     count: AtomicUsize,
     release: Notify,
 }
 
-/// Handlers as no feature should have them.
+/// A feature with handlers that panic, hang or fail.
 struct Misbehaving;
 
 impl Feature<App> for Misbehaving {
@@ -79,7 +78,7 @@ async fn serve_misbehaving(vars: &[(&str, &str)]) -> TestApp {
     TestApp::with_feature(Backend::Sqlite, &Misbehaving, vars).await
 }
 
-/// An error with all that belongs to an answer of a limited route, and nothing of its cause.
+/// Checks an error response of a rate-limited route: status, code, headers, and no trace of the cause.
 #[track_caller]
 fn proper(reply: &Reply, status: u16, code: &str) {
     super::headers::carries_what_every_answer_does(code, reply);
@@ -92,7 +91,7 @@ fn proper(reply: &Reply, status: u16, code: &str) {
 }
 
 #[tokio::test]
-async fn a_panic_is_an_error_like_any_other_and_the_process_lives() {
+async fn handler_panic_returns_500_and_server_survives() {
     let t = serve_misbehaving(&[]).await;
     let anybody = t.anonymous();
     for path in ["/public/panic", "/public/panic-number", "/public/fault"] {
@@ -109,7 +108,7 @@ async fn a_panic_is_an_error_like_any_other_and_the_process_lives() {
 }
 
 #[tokio::test]
-async fn a_request_that_takes_too_long_is_given_up() {
+async fn request_beyond_deadline_returns_503() {
     let t = serve_misbehaving(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
     let anybody = t.anonymous();
     let started = std::time::Instant::now();
@@ -122,7 +121,7 @@ async fn a_request_that_takes_too_long_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_lost_race_may_be_run_again() {
+async fn contended_write_returns_503_with_retry_after() {
     let t = serve_misbehaving(&[]).await;
     let reply = t.anonymous().get("/public/race").await;
     assert_eq!(reply.header("retry-after"), Some("1"));
@@ -130,14 +129,14 @@ async fn a_lost_race_may_be_run_again() {
 }
 
 #[tokio::test]
-async fn a_quota_that_is_used_up_is_told_from_a_missing_role() {
+async fn plan_limit_reached_returns_403_with_quota_details() {
     let t = serve_misbehaving(&[]).await;
     let details = t.anonymous().get("/public/quota").await.expect_error(403, "PLAN_LIMIT_EXCEEDED");
     assert_eq!(details, json!({"feature": "messages", "limit": 10, "used": 10, "resets_at": "1970-01-01T00:00:00Z"}));
 }
 
 #[tokio::test]
-async fn a_bare_status_gets_the_envelope_too() {
+async fn bare_status_is_wrapped_in_error_envelope() {
     let t = serve_misbehaving(&[]).await;
     for (status, answered, code) in [
         (400, 400, "BAD_REQUEST"),
@@ -159,11 +158,11 @@ async fn a_bare_status_gets_the_envelope_too() {
 }
 
 #[tokio::test]
-async fn more_requests_than_can_be_served_are_refused_at_once_but_probes_are_answered() {
+async fn pool_full_refuses_requests_but_answers_probes() {
     let t = serve_misbehaving(&[]).await;
     let waiting: &Arc<Waiting> = t.app.state();
     let client = t.anonymous();
-    // A few connections, so that no limit on open files gets in the way.
+    // A few shared connections, to stay below the limit of open files.
     let crowd: Vec<_> = (0..8).map(|_| crate::harness::Client::over_http2(&t.url)).collect();
     let calls: Vec<_> = (0..TOO_MANY)
         .map(|n| {
@@ -171,7 +170,7 @@ async fn more_requests_than_can_be_served_are_refused_at_once_but_probes_are_ans
             tokio::spawn(async move { client.get("/public/wait").await })
         })
         .collect();
-    crate::harness::eventually("all places are taken", async || waiting.count.load(Ordering::SeqCst) == TOO_MANY).await;
+    crate::harness::eventually("the request limit is reached", async || waiting.count.load(Ordering::SeqCst) == TOO_MANY).await;
     let refused = client.get("/public/quick").await;
     assert_eq!(refused.header("retry-after"), Some("1"));
     super::headers::carries_what_every_answer_does("shed", &refused);
@@ -184,9 +183,9 @@ async fn more_requests_than_can_be_served_are_refused_at_once_but_probes_are_ans
     proper(&client.get("/public/fault").await, 500, "INTERNAL_ERROR");
 }
 
-/// The `details` that each code promises, provoked where it really happens.
+/// Triggers each error code through a real request and checks its `details`.
 #[tokio::test]
-async fn every_code_can_be_had_and_has_its_details() {
+async fn error_codes_each_return_their_details() {
     let t = TestApp::with(Backend::Sqlite, &[("MAX_BODY_BYTES", "1000")]).await;
     let amy = t.user("amy").await;
     let id = "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d";
@@ -226,7 +225,7 @@ async fn every_code_can_be_had_and_has_its_details() {
     let details = refused.expect_error(429, had("RATE_LIMIT_EXCEEDED"));
     assert_eq!(details["retry_after"].as_u64().map(|seconds| seconds.to_string()), wait);
 
-    // No folder can be made where a device is.
+    // No folder can be created below a device file.
     let t = TestApp::with(Backend::Sqlite, &[("LOCAL_STORAGE_DIR", "/dev/null/files")]).await;
     let amy = t.user("amy").await;
     let asked = amy.post("/app/files/upload-url", json!({"filename": "a", "content_type": "text/plain", "size": 1})).await.expect(201);
@@ -240,13 +239,13 @@ async fn every_code_can_be_had_and_has_its_details() {
     let refused = t.anonymous().call(Method::GET, &link).header("range", "bytes=99-").await;
     assert_eq!(refused.expect_error(416, had("RANGE_NOT_SATISFIABLE")), json!({}));
 
-    // Those that are taken for granted above are other stories of this file.
+    // The three codes at the start of `seen` are covered by other tests in this file.
     let all: BTreeSet<_> = CODES.iter().map(|code| code.name).collect();
-    assert_eq!(seen, all, "a code without a story");
+    assert_eq!(seen, all, "every code must be covered");
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_refused_announced_or_not() {
+async fn body_over_limit_returns_413_declared_or_streamed() {
     let t = TestApp::with(Backend::Sqlite, &[("MAX_BODY_BYTES", "1000")]).await;
     let amy = t.user("amy").await;
     let body = |size: usize| {
@@ -255,7 +254,7 @@ async fn a_body_beyond_the_limit_is_refused_announced_or_not() {
     };
     amy.call(Method::POST, "/app/projects").body("application/json", body(1000)).await.expect(201);
     let announced = amy.call(Method::POST, "/app/projects").body("application/json", body(1001)).await;
-    // In pieces, without saying beforehand how many.
+    // Streamed, without a `Content-Length`.
     let pieces = body(1001).into_bytes().chunks(100).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect::<Vec<_>>();
     let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
     let streamed = amy.call(Method::POST, "/app/projects").body("application/json", stream).await;

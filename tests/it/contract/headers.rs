@@ -1,4 +1,4 @@
-//! Headers: those of every answer, request ids, CORS, compression, caching.
+//! Response headers: security headers, request ids, HSTS, CORS, compression, connection close.
 
 use http::Method;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::harness::{Backend, Client, Reply, TestApp};
 const PERMISSIONS: &str = "accelerometer=(), camera=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), payment=(), usb=()";
 const FRONT_END: &str = "http://localhost:3000";
 
-/// The headers that no answer lacks, and those that none has.
+/// Checks the headers that every response must have and the headers that no response may have.
 #[track_caller]
 pub fn carries_what_every_answer_does(what: &str, reply: &Reply) {
     for (name, value) in [
@@ -29,7 +29,7 @@ pub fn carries_what_every_answer_does(what: &str, reply: &Reply) {
     }
 }
 
-/// Whether an answer tells what is left of the caller's rate limit, as it should or should not.
+/// Checks that the rate-limit headers are present if `limited`, and absent otherwise.
 #[track_caller]
 pub fn tells_its_budget(what: &str, reply: &Reply, limited: bool) {
     for name in ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"] {
@@ -40,7 +40,7 @@ pub fn tells_its_budget(what: &str, reply: &Reply, limited: bool) {
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_kept_and_any_other_replaced() {
+async fn request_id_valid_is_kept_and_invalid_is_replaced() {
     let t = TestApp::start(Backend::Sqlite).await;
     let longest = "x".repeat(128);
     for id in ["a", "trace.1_2-3", "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", longest.as_str()] {
@@ -60,7 +60,7 @@ async fn a_sane_request_id_is_kept_and_any_other_replaced() {
 }
 
 #[tokio::test]
-async fn only_production_demands_https_from_then_on() {
+async fn hsts_header_is_sent_only_in_production() {
     if !Backend::Postgres.is_available() {
         return;
     }
@@ -88,8 +88,8 @@ fn varies_by_origin(reply: &Reply) {
 }
 
 #[tokio::test]
-async fn a_preflight_of_the_front_end_is_allowed_whatever_it_asks_for() {
-    // Neither rate limits nor tokens stand before it.
+async fn cors_preflight_of_allowed_origin_is_accepted() {
+    // A preflight is neither authenticated nor rate-limited.
     let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "1/day")]).await;
     for path in ["/app/users/me", "/admin/users", "/public/health", "/nothing", "/app/users/me"] {
         let reply = preflight(&t.anonymous(), FRONT_END, path, &[("access-control-request-headers", "authorization, x-anything")]).await;
@@ -106,19 +106,19 @@ async fn a_preflight_of_the_front_end_is_allowed_whatever_it_asks_for() {
         carries_what_every_answer_does(path, &reply);
         tells_its_budget(path, &reply, false);
     }
-    // Nothing of that was counted.
+    // The preflights were not counted.
     assert_eq!(t.anonymous().get("/app/users/me").await.header("x-ratelimit-remaining"), Some("0"));
 }
 
 #[tokio::test]
-async fn strangers_are_not_allowed_to_look() {
+async fn cors_unknown_origin_gets_no_cors_headers() {
     let t = TestApp::start(Backend::Sqlite).await;
     for origin in
         ["https://evil.example", "null", "http://localhost:3001", "https://localhost:3000", "http://localhost:3000.evil.example", ""]
     {
         let asked = preflight(&t.anonymous(), origin, "/app/users/me", &[]).await;
         let plain = t.anonymous().get("/public/health").header("origin", origin).await;
-        assert_eq!(plain.status, 200, "the server does not do the browser's work");
+        assert_eq!(plain.status, 200, "the request is served; the browser enforces CORS");
         for reply in [asked, plain] {
             assert!(reply.headers.keys().all(|name| !name.as_str().starts_with("access-control-")), "{origin}: {:?}", reply.headers);
             varies_by_origin(&reply);
@@ -127,7 +127,7 @@ async fn strangers_are_not_allowed_to_look() {
 }
 
 #[tokio::test]
-async fn the_front_end_can_read_every_answer_errors_too() {
+async fn cors_allowed_origin_can_read_every_response() {
     let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "1/hour")]).await;
     let amy = t.user("amy").await;
     for (path, status) in [("/public/health", 200), ("/app/users/me", 429), ("/nothing", 404)] {
@@ -149,7 +149,7 @@ async fn the_front_end_can_read_every_answer_errors_too() {
 }
 
 #[tokio::test]
-async fn options_without_a_question_of_cors_is_an_ordinary_wrong_method() {
+async fn options_without_preflight_headers_returns_405() {
     let t = TestApp::start(Backend::Sqlite).await;
     let plain = t.anonymous().call(Method::OPTIONS, "/app/projects").await;
     assert!(plain.header("allow").unwrap().contains("POST"), "{:?}", plain.headers);
@@ -159,7 +159,7 @@ async fn options_without_a_question_of_cors_is_an_ordinary_wrong_method() {
 }
 
 #[tokio::test]
-async fn every_configured_origin_is_allowed() {
+async fn cors_configured_origins_are_all_allowed() {
     let origins = r#"["https://app.example.com", "http://127.0.0.1:5173/"]"#;
     let t = TestApp::with(Backend::Sqlite, &[("BACKEND_CORS_ORIGINS", origins)]).await;
     for origin in ["https://app.example.com", "http://127.0.0.1:5173"] {
@@ -171,7 +171,7 @@ async fn every_configured_origin_is_allowed() {
 }
 
 #[tokio::test]
-async fn long_answers_are_compressed_for_whoever_asks() {
+async fn gzip_compresses_long_responses_on_request() {
     let t = TestApp::start(Backend::Sqlite).await;
     let amy = t.user("amy").await;
     for n in 0..20 {
@@ -185,7 +185,7 @@ async fn long_answers_are_compressed_for_whoever_asks() {
     for unwanted in ["identity", "br", "gzip;q=0"] {
         assert_eq!(amy.get("/app/projects").header("accept-encoding", unwanted).await.header("content-encoding"), None, "{unwanted}");
     }
-    // Short ones only get longer.
+    // Short responses are not compressed.
     for path in ["/app/users/me", "/nothing"] {
         assert_eq!(amy.get(path).header("accept-encoding", "gzip").await.header("content-encoding"), None, "{path}");
     }
@@ -193,12 +193,12 @@ async fn long_answers_are_compressed_for_whoever_asks() {
 }
 
 #[tokio::test]
-async fn clients_are_asked_to_go_once_the_server_is_stopping() {
+async fn stopping_server_sends_connection_close() {
     let t = TestApp::start(Backend::Sqlite).await;
     assert_eq!(t.anonymous().get("/public/health").await.header("connection"), None);
     t.app.phase.set_stopping();
     t.stop.closing.cancel();
-    // Still served, and told.
+    // Requests are still served.
     for (path, status) in [("/public/health", 200), ("/app/users/me", 401), ("/nothing", 404), ("/public/health/ready", 503)] {
         let reply = t.anonymous().get(path).await;
         assert_eq!((reply.status.as_u16(), reply.header("connection")), (status, Some("close")), "{path}");

@@ -1,5 +1,4 @@
-//! Every route by every caller. Made from the registered routes: a new one is held to its zone's rules
-//! without a word here.
+//! Access matrix: every registered route called by every kind of caller. A new route is tested automatically.
 
 use chrono::TimeDelta;
 use omnistack::features::{accounts, users};
@@ -12,7 +11,7 @@ use super::{calls_at, path_of};
 use crate::harness::tokens::claims;
 use crate::harness::{Backend, Client, Reply, SECRET, TestApp};
 
-crate::on_both_backends![every_route_lets_in_whom_its_zone_says, every_route_does_so_with_our_own_accounts];
+crate::on_both_backends![every_route_enforces_its_access_level, every_route_enforces_its_access_level_for_local_accounts];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
@@ -27,13 +26,13 @@ enum Who {
     Superadmin,
 }
 
-/// The status of a refusal; `None` for whoever is let in.
+/// Expected status of a refusal; `None` if the caller is allowed.
 fn refusal(access: Access, who: Who) -> Option<u16> {
     let verified = !matches!(who, Who::Nobody | Who::Expired | Who::WrongKey);
     let active = !matches!(who, Who::Deactivated | Who::DeactivatedAdmin);
     match access {
         Access::Public => None,
-        // A signature is the key there: without it nobody gets in, whoever it is.
+        // These routes check a signature: without one every caller is refused.
         Access::SelfVerifying => Some(403),
         Access::User | Access::Admin if !verified => Some(401),
         Access::User => (!active).then_some(403),
@@ -61,7 +60,7 @@ async fn callers(t: &TestApp) -> Vec<(Who, Client)> {
     ]
 }
 
-async fn every_route_lets_in_whom_its_zone_says(b: Backend) {
+async fn every_route_enforces_its_access_level(b: Backend) {
     let t = TestApp::start(b).await;
     let callers = callers(&t).await;
     for (route, method) in calls_at(&t) {
@@ -74,7 +73,7 @@ async fn every_route_lets_in_whom_its_zone_says(b: Backend) {
 async fn hold_to_its_zone(route: &Route, method: &http::Method, who: Who, client: &Client) {
     let what = format!("{method} {} by {who:?}", route.template);
     let call = client.call(method.clone(), &path_of(route));
-    // An empty object: what it lacks is found out after the guard.
+    // An empty object: validation of the body comes after the access check.
     let reply = if method == "GET" { call.await } else { call.json(&json!({})).await };
     match refusal(route.policy.access, who) {
         Some(status) => assert_eq!(reply.status, status, "{what}: {}", reply.text()),
@@ -83,7 +82,7 @@ async fn hold_to_its_zone(route: &Route, method: &http::Method, who: Who, client
     check(&what, route, &reply);
 }
 
-async fn every_route_does_so_with_our_own_accounts(b: Backend) {
+async fn every_route_enforces_its_access_level_for_local_accounts(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let stranger = t.second_with_accounts(&[("SECRET_KEY", "the-service-secret-of-another-installation")]).await;
     let mut people = Vec::new();
@@ -102,7 +101,7 @@ async fn every_route_does_so_with_our_own_accounts(b: Backend) {
     for (route, method) in calls_at(&t) {
         hold_to_its_zone(&route, &method, Who::Nobody, &t.anonymous()).await;
         for (who, user) in &people {
-            // A session for each call, for some calls end it.
+            // A new session for each call, because some calls end the session.
             let issuer = if *who == Who::WrongKey { &stranger } else { &t };
             let token = accounts::service::operator::token(&issuer.app, user).await.unwrap().unwrap();
             let off = matches!(who, Who::Deactivated | Who::DeactivatedAdmin);
@@ -116,9 +115,9 @@ async fn every_route_does_so_with_our_own_accounts(b: Backend) {
     }
 }
 
-/// What every answer keeps to.
+/// Checks the rules for every response: status, error format, headers.
 fn check(what: &str, route: &Route, reply: &Reply) {
-    // A feature that is not configured says so; it is no failure, and trying again does not help.
+    // A feature that is not configured returns 503 without `Retry-After`.
     let unconfigured = reply.status == 503 && reply.header("retry-after").is_none();
     assert!(!reply.status.is_server_error() || unconfigured, "{what}: {}", reply.text());
     if reply.status.is_client_error() || reply.status.is_server_error() {
@@ -133,7 +132,7 @@ fn check(what: &str, route: &Route, reply: &Reply) {
 }
 
 #[tokio::test]
-async fn every_route_answers_head_as_get_and_refuses_other_methods() {
+async fn every_route_answers_head_as_get_and_refuses_others() {
     let t = TestApp::start(Backend::Sqlite).await;
     let admin = t.admin().await;
     let mut seen = std::collections::BTreeSet::new();
@@ -144,13 +143,13 @@ async fn every_route_answers_head_as_get_and_refuses_other_methods() {
         let path = path_of(&route);
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
             let method: http::Method = method.parse().unwrap();
-            // The same template may stand in several records.
+            // A template may be registered several times, with different methods.
             let offered = calls_at(&t).iter().any(|(other, _)| other.template == route.template && other.allows(&method));
             if offered && method != "HEAD" {
                 continue;
             }
             let what = format!("{method} {}", route.template);
-            // With and without a token: whether a method exists is no secret.
+            // The result does not depend on a token, because the existence of a method is public.
             for client in [&admin, &t.anonymous()] {
                 let reply = client.call(method.clone(), &path).await;
                 super::headers::carries_what_every_answer_does(&what, &reply);
@@ -175,7 +174,7 @@ async fn every_route_answers_head_as_get_and_refuses_other_methods() {
 }
 
 #[tokio::test]
-async fn what_is_no_route_is_not_found_for_everybody() {
+async fn unknown_path_returns_404_to_every_caller() {
     let t = TestApp::start(Backend::Sqlite).await;
     let amy = t.user("amy").await;
     for path in [

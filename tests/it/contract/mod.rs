@@ -1,5 +1,4 @@
-//! What holds for every endpoint, whatever it does: who may call, how errors look, which headers there are,
-//! and that the description of the API tells the truth about it.
+//! Rules for every endpoint: access, error format, headers, order of checks, and agreement with the OpenAPI document.
 
 mod errors;
 mod headers;
@@ -22,7 +21,7 @@ fn every_call() -> Vec<(Arc<Route>, Method)> {
     calls_of(router::routes(&omnistack::features::all()))
 }
 
-/// The documented routes that this server has, with each of their methods.
+/// The documented routes of this server, with each of their methods.
 fn calls_at(t: &TestApp) -> Vec<(Arc<Route>, Method)> {
     calls_of(t.routes.clone())
 }
@@ -32,7 +31,7 @@ fn calls_of(routes: Vec<Arc<Route>>) -> Vec<(Arc<Route>, Method)> {
     routes.into_iter().filter(|route| route.documented).flat_map(each).collect()
 }
 
-/// A path of the route for [`crate::harness::Client::call`]; its parameters name nothing that exists.
+/// A path of the route for [`crate::harness::Client::call`], with an id that does not exist for each parameter.
 fn path_of(route: &Route) -> String {
     let segments =
         route.template.split('/').map(|segment| if segment.starts_with('{') { "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d" } else { segment });

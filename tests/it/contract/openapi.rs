@@ -1,5 +1,5 @@
-//! The description of the API: that it is complete, and what it says. Its essence is kept in a snapshot, so that
-//! a change of the API is seen where it is reviewed; after an intended one, run the test with `INSTA_UPDATE=always`.
+//! The OpenAPI document: completeness, and a summary in a snapshot, so API changes are visible in a review. After an
+//! intended change, run the tests with `INSTA_UPDATE=always`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{every_call, is_guarded};
 use crate::harness::{Backend, TestApp};
 
-/// Settings with which a production installation starts.
+/// Settings of a production installation.
 pub const PRODUCTION: [(&str, &str); 4] = [
     ("ENVIRONMENT", "production"),
     ("BACKEND_CORS_ORIGINS", "https://app.example.com"),
@@ -23,7 +23,7 @@ fn document() -> Value {
     serde_json::to_value(router::api(&omnistack::features::all(), "Test")).unwrap()
 }
 
-/// Path, method and operation of everything described.
+/// Path, method and operation of every entry in the document.
 fn operations(document: &Value) -> Vec<(String, String, Value)> {
     let mut found = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -41,7 +41,7 @@ fn resolve<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
     match value.get("$ref").and_then(Value::as_str) {
         Some(reference) => {
             let target = document.pointer(reference.strip_prefix('#').unwrap());
-            resolve(document, target.unwrap_or_else(|| panic!("{reference} leads nowhere")))
+            resolve(document, target.unwrap_or_else(|| panic!("{reference} cannot be resolved")))
         }
         None => value,
     }
@@ -58,7 +58,7 @@ fn walk(value: &Value, look: &mut impl FnMut(&Value)) {
 }
 
 #[test]
-fn the_described_api_is_the_reviewed_one() {
+fn openapi_summary_matches_snapshot() {
     let document = document();
     let mut lines: Vec<String> = operations(&document)
         .into_iter()
@@ -92,7 +92,7 @@ fn the_described_api_is_the_reviewed_one() {
     insta::assert_snapshot!("api", lines.join("\n"));
 }
 
-/// A schema in a word: its type, the values of an enum, the members of an object with `?` after optional ones.
+/// A schema as one line: its type, the values of an enum, or the members of an object with `?` after optional members.
 fn shape_of(schema: &Value) -> String {
     if let Some(reference) = schema["$ref"].as_str() {
         return reference.rsplit('/').next().unwrap().to_owned();
@@ -125,7 +125,7 @@ fn shape_of(schema: &Value) -> String {
 }
 
 #[test]
-fn what_is_registered_is_described_and_nothing_else() {
+fn openapi_describes_exactly_the_registered_routes() {
     let registered: BTreeSet<_> = every_call().into_iter().map(|(route, method)| (route.template.clone(), method.to_string())).collect();
     let described: BTreeSet<_> = operations(&document()).into_iter().map(|(path, method, _)| (path, method)).collect();
     assert_eq!(registered, described);
@@ -133,7 +133,7 @@ fn what_is_registered_is_described_and_nothing_else() {
 }
 
 #[test]
-fn every_operation_is_described_in_full() {
+fn openapi_operations_are_complete() {
     let document = document();
     let mut ids = BTreeMap::new();
     let tags: BTreeSet<_> = document["tags"].as_array().unwrap().iter().map(|tag| tag["name"].clone().to_string()).collect();
@@ -143,7 +143,7 @@ fn every_operation_is_described_in_full() {
         let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{what} has no operationId"));
         assert!(id.chars().all(|c| c.is_ascii_alphanumeric()), "{what}: {id}");
         if let Some(other) = ids.insert(id.to_owned(), what.clone()) {
-            panic!("{what} and {other} are both called {id}");
+            panic!("{what} and {other} have the same operationId {id}");
         }
         assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{what} has no summary");
         let own: Vec<_> = operation["tags"].as_array().into_iter().flatten().map(Value::to_string).collect();
@@ -158,8 +158,8 @@ fn every_operation_is_described_in_full() {
         }
         let responses = operation["responses"].as_object().unwrap();
         let has = |status: &str| responses.contains_key(status);
-        assert!(responses.keys().any(|status| status.starts_with('2')), "{what} never succeeds");
-        assert!(has("500"), "{what} never fails");
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{what} has no 2xx response");
+        assert!(has("500"), "{what} has no 500 response");
         assert_eq!(has("401") && has("403"), is_guarded(route) || (has("401") && has("403")), "{what}: 401, 403");
         assert!(route.policy.budget.is_none() || has("429"), "{what}: 429");
         if operation["requestBody"]["content"]["application/json"].is_object() {
@@ -176,13 +176,13 @@ fn every_operation_is_described_in_full() {
 }
 
 #[test]
-fn every_error_answer_has_the_schema_of_the_envelope() {
+fn openapi_error_responses_use_the_error_schema() {
     let document = document();
     for (path, method, operation) in operations(&document) {
         for (status, response) in operation["responses"].as_object().unwrap() {
             let response = resolve(&document, response);
             assert!(response["description"].is_string(), "{method} {path} {status}");
-            // Readiness has a body of its own for "not ready".
+            // The 503 of the readiness probe has its own body.
             if !status.starts_with(['4', '5']) || (path.ends_with("/health/ready") && status == "503") {
                 continue;
             }
@@ -200,7 +200,7 @@ fn every_error_answer_has_the_schema_of_the_envelope() {
 }
 
 #[test]
-fn every_json_body_has_an_example() {
+fn openapi_json_bodies_have_examples() {
     let document = document();
     let has_example = |content: &Value| {
         let mut found = false;
@@ -208,7 +208,7 @@ fn every_json_body_has_an_example() {
         walk(content, &mut |value| found |= value.get("example").is_some());
         walk(schema, &mut |value| {
             found |= value.get("example").is_some();
-            // A list shows that of its items.
+            // A list uses the example of its items.
             found |= value.get("$ref").is_some() && resolve(&document, value).get("example").is_some();
         });
         found
@@ -224,7 +224,7 @@ fn every_json_body_has_an_example() {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_nothing_is_described_in_vain() {
+fn openapi_references_resolve_and_schemas_are_used() {
     let document = document();
     assert!(document["openapi"].as_str().unwrap().starts_with("3."));
     let mut used = BTreeSet::new();
@@ -239,7 +239,7 @@ fn every_reference_leads_somewhere_and_nothing_is_described_in_vain() {
 }
 
 #[tokio::test]
-async fn the_document_is_served_as_described() {
+async fn openapi_document_is_served_with_configured_title() {
     let t = TestApp::with_accounts(Backend::Sqlite, &[("PROJECT_NAME", "Rocket & <Co>")]).await;
     let reply = t.anonymous().get("/openapi.json").await;
     super::headers::carries_what_every_answer_does("document", &reply);
@@ -255,7 +255,7 @@ async fn the_document_is_served_as_described() {
 
 #[cfg(feature = "docs-ui")]
 #[tokio::test]
-async fn the_pages_load_nothing_from_elsewhere() {
+async fn docs_pages_load_only_own_resources() {
     let t = TestApp::with(Backend::Sqlite, &[("PROJECT_NAME", "Rocket & <Co>")]).await;
     for path in ["//docs", "//redoc"] {
         let page = t.anonymous().get(path).await;
@@ -267,8 +267,8 @@ async fn the_pages_load_nothing_from_elsewhere() {
         assert!(!policy.contains("unsafe-eval") && !policy.contains("http") && !policy.contains('*'), "{policy}");
         let html = page.text();
         assert!(html.contains("Rocket &amp; &lt;Co&gt;") && !html.contains("://"), "{html}");
-        assert!(!html.contains("<script>"), "the policy would stop it: {html}");
-        // Whatever the page names is there, and allowed by its type.
+        assert!(!html.contains("<script>"), "an inline script is blocked by the content security policy: {html}");
+        // Every referenced file exists and has the right content type.
         for (attribute, kind) in [("src=\"", "javascript"), ("href=\"/", "css")] {
             for rest in html.split(attribute).skip(1) {
                 let file = rest.split('"').next().unwrap();
@@ -284,7 +284,7 @@ async fn the_pages_load_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn production_does_not_describe_itself() {
+async fn openapi_in_production_is_not_served() {
     if !Backend::Postgres.is_available() {
         return;
     }

@@ -1,4 +1,4 @@
-//! The order of the checks: what a caller learns about a request, and what not yet.
+//! The order of the checks of a request, and the information that a refusal reveals.
 
 use http::Method;
 use omnistack::platform::http::policy::Access;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{calls_at, is_guarded, path_of};
 use crate::harness::{Backend, TestApp};
 
-/// Bodies from bad to worse; none tells a caller without a token anything.
+/// Invalid bodies. The response to a caller without access must not depend on the body.
 const BODIES: [(&str, &str); 6] = [
     ("application/json", r#"{"name": ""}"#),
     ("application/json", "[]"),
@@ -18,7 +18,7 @@ const BODIES: [(&str, &str); 6] = [
 ];
 
 #[tokio::test]
-async fn without_a_token_nobody_learns_whether_a_body_is_valid_or_a_record_exists() {
+async fn request_without_token_returns_401_before_validation() {
     let t = TestApp::start(Backend::Sqlite).await;
     let amy = t.user("amy").await;
     let existing = format!("/app/projects/{}", amy.project("Apollo").await["id"].as_str().unwrap());
@@ -32,7 +32,7 @@ async fn without_a_token_nobody_learns_whether_a_body_is_valid_or_a_record_exist
 }
 
 #[tokio::test]
-async fn without_the_role_nobody_learns_it_either() {
+async fn request_without_role_returns_403_before_validation() {
     let t = TestApp::start(Backend::Sqlite).await;
     let amy = t.user("amy").await;
     for (route, method) in calls_at(&t).into_iter().filter(|(route, _)| route.policy.access == Access::Admin) {
@@ -43,7 +43,7 @@ async fn without_the_role_nobody_learns_it_either() {
     }
 }
 
-/// Every operation of the zones with a token that the document gives a JSON body: method and path.
+/// Every guarded operation with a JSON body in the OpenAPI document: method and path.
 fn operations_with_body(t: &TestApp) -> Vec<(Method, String)> {
     let api = serde_json::to_value(omnistack::boot::router::api(&omnistack::features::all(), "x")).unwrap();
     let calls = calls_at(t).into_iter().filter(|(route, _)| is_guarded(route));
@@ -57,12 +57,12 @@ fn operations_with_body(t: &TestApp) -> Vec<(Method, String)> {
 }
 
 #[tokio::test]
-async fn a_body_is_judged_by_its_type_then_its_form_then_its_content() {
+async fn body_is_checked_by_type_then_syntax_then_schema() {
     let t = TestApp::with(Backend::Sqlite, &[("MAX_BODY_BYTES", "2000")]).await;
     let admin = t.admin().await;
     for (method, path) in operations_with_body(&t) {
         let send = |content_type: &'static str, body: String| admin.call(method.clone(), &path).body(content_type, body);
-        // Too large comes before everything, even for somebody without a token.
+        // The size is checked first, also without a token.
         send("text/plain", "x".repeat(2001)).await.expect_error(413, "PAYLOAD_TOO_LARGE");
         let large = t.anonymous().call(method.clone(), &path).body("text/plain", "x".repeat(2001)).await;
         large.expect_error(413, "PAYLOAD_TOO_LARGE");
@@ -71,12 +71,12 @@ async fn a_body_is_judged_by_its_type_then_its_form_then_its_content() {
                 send(content_type, body.to_owned()).await.expect_error(415, "UNSUPPORTED_MEDIA_TYPE");
             }
         }
-        // Neither a body nor a type: what is missing is the body.
+        // Without body and content type the error is the missing body.
         assert_eq!(admin.call(method.clone(), &path).await.expect_error(422, "VALIDATION_ERROR")["field"], "body", "{method} {path}");
         for body in ["", "{", "{\"name\": }", "\u{feff}{}", "{} {}", "{'name': 'x'}", "NaN"] {
             send("application/json", body.to_owned()).await.expect_error(400, "BAD_REQUEST");
         }
-        // The schema of each body is understood: a pattern that is not would be a 500 here.
+        // The schema of each body can be compiled: an unsupported pattern would return 500.
         for body in ["[]", "null", "5", "\"text\"", "true", "[{}]"] {
             let details = send("application/vnd.api+json; charset=utf-8", body.to_owned()).await.expect_error(422, "VALIDATION_ERROR");
             assert_eq!(details["field"], "body", "{method} {path}");
@@ -85,7 +85,7 @@ async fn a_body_is_judged_by_its_type_then_its_form_then_its_content() {
 }
 
 #[tokio::test]
-async fn parameters_of_a_query_are_all_understood_and_judged() {
+async fn query_parameters_are_all_validated() {
     let t = TestApp::start(Backend::Sqlite).await;
     let admin = t.admin().await;
     let api = serde_json::to_value(omnistack::boot::router::api(&omnistack::features::all(), "x")).unwrap();
@@ -109,7 +109,7 @@ async fn parameters_of_a_query_are_all_understood_and_judged() {
 }
 
 #[tokio::test]
-async fn a_spent_budget_is_told_before_anything_else_about_the_request() {
+async fn rate_limit_exceeded_is_reported_before_other_checks() {
     let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "1/day"), ("MAX_BODY_BYTES", "1000")]).await;
     let anybody = t.anonymous();
     anybody.get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
@@ -117,12 +117,12 @@ async fn a_spent_budget_is_told_before_anything_else_about_the_request() {
     anybody.get("/admin/users").await.expect_error(429, "RATE_LIMIT_EXCEEDED");
     t.with_token("junk").get("/app/users/me").await.expect_error(429, "RATE_LIMIT_EXCEEDED");
     anybody.call(Method::POST, "/app/projects").body("text/plain", "x").await.expect_error(429, "RATE_LIMIT_EXCEEDED");
-    // But routes, methods and sizes come first.
+    // Route, method and size are checked before the rate limit.
     anybody.get("/app/nothing").await.expect_error(404, "NOT_FOUND");
     anybody.delete("/app/users/me").await.expect_error(405, "METHOD_NOT_ALLOWED");
     let large = anybody.post("/app/projects", json!({"name": "x".repeat(1000)})).await;
     large.expect_error(413, "PAYLOAD_TOO_LARGE");
-    // And a user's own budget is untouched by all that: the deactivated one is told so, until it is spent.
+    // A deactivated user gets 429 while the budget is spent, and 403 afterwards.
     let off = t.user("off").await;
     t.sql("UPDATE users SET is_active = FALSE").await;
     t.forget_identity("off");
@@ -133,7 +133,7 @@ async fn a_spent_budget_is_told_before_anything_else_about_the_request() {
 }
 
 #[tokio::test]
-async fn a_deactivated_account_is_told_so_before_its_body_is_read() {
+async fn deactivated_account_returns_403_before_body_is_read() {
     let t = TestApp::start(Backend::Sqlite).await;
     let off = t.user("off").await;
     t.sql("UPDATE users SET is_active = FALSE").await;

@@ -1,4 +1,4 @@
-//! Migrations: once each, from any number of instances at once.
+//! Migrations: each is applied exactly once, also by concurrent instances.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::harness::database::{Database, connect};
 use crate::harness::process::Place;
 
 crate::on_both_backends![
-    many_instances_migrate_at_once_and_each_step_is_applied_once,
-    many_processes_migrate_at_once_and_all_succeed,
-    a_second_run_does_nothing,
-    a_dry_run_applies_nothing,
-    a_changed_migration_is_refused,
+    migrations_concurrent_instances_apply_each_once,
+    migrate_concurrent_processes_all_succeed,
+    migrations_second_run_applies_nothing,
+    migrations_dry_run_applies_nothing,
+    migrations_changed_file_is_refused,
 ];
 
 /// The migrations of an engine, as `0001 users`.
@@ -33,11 +33,11 @@ fn steps(b: Backend) -> Vec<String> {
 }
 
 #[test]
-fn both_engines_have_the_same_migrations() {
+fn migrations_are_the_same_on_both_engines() {
     assert_eq!(steps(Backend::Postgres), steps(Backend::Sqlite));
 }
 
-async fn many_instances_migrate_at_once_and_each_step_is_applied_once(b: Backend) {
+async fn migrations_concurrent_instances_apply_each_once(b: Backend) {
     let database = Database::empty(b).await;
     let runs = (0..8).map(|_| async {
         let (db, url) = connect(&database.url).await;
@@ -56,7 +56,7 @@ async fn many_instances_migrate_at_once_and_each_step_is_applied_once(b: Backend
     assert_eq!(usize::try_from(recorded).unwrap(), steps(b).len());
 }
 
-async fn many_processes_migrate_at_once_and_all_succeed(b: Backend) {
+async fn migrate_concurrent_processes_all_succeed(b: Backend) {
     let database = Database::empty(b).await;
     let place = Place::new().with("DATABASE_URL", &database.url);
     let mut processes: Vec<_> = (0..4).map(|_| place.spawn(&["migrate"])).collect();
@@ -72,14 +72,14 @@ async fn many_processes_migrate_at_once_and_all_succeed(b: Backend) {
     assert_eq!(output.matches("nothing to do").count(), 3, "{output}");
 }
 
-async fn a_second_run_does_nothing(b: Backend) {
+async fn migrations_second_run_applies_nothing(b: Backend) {
     let database = Database::create(b).await;
     let (db, url) = connect(&database.url).await;
     let report = migrate::run(&db, &url, &omnistack::features::all(), false).await.unwrap();
     assert!(report.applied.is_empty() && report.remarks.is_empty());
 }
 
-async fn a_dry_run_applies_nothing(b: Backend) {
+async fn migrations_dry_run_applies_nothing(b: Backend) {
     let database = Database::empty(b).await;
     let (db, url) = connect(&database.url).await;
     let report = migrate::run(&db, &url, &omnistack::features::all(), true).await.unwrap();
@@ -92,8 +92,8 @@ async fn a_dry_run_applies_nothing(b: Backend) {
     assert_eq!(database.number(&db, tables).await, 0);
 }
 
-/// Somebody edited a migration that databases have been through: nobody knows any more what they hold.
-async fn a_changed_migration_is_refused(b: Backend) {
+/// An edited migration that was already applied is an error, because the schema of existing databases is then unknown.
+async fn migrations_changed_file_is_refused(b: Backend) {
     let database = Database::create(b).await;
     let (db, url) = connect(&database.url).await;
     let last = steps(b).len();

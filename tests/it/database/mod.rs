@@ -1,4 +1,4 @@
-//! What the database holds and how it behaves: schema, plans, transactions, migrations, and the take-over of an older one.
+//! Tests of the database layer: schema, query plans, pools, transactions, migrations, and takeover of an older database.
 
 mod migrations;
 mod plans;

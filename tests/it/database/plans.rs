@@ -1,4 +1,4 @@
-//! How the engines run the queries that grow with the data: from an index, without sorting.
+//! Query plans of the queries whose cost grows with the data: they must use an index and must not sort.
 
 use omnistack::platform::db::{Pools, Registered};
 use sqlx::{AssertSqlSafe, Executor, Row};
@@ -7,15 +7,15 @@ use crate::harness::Backend;
 use crate::harness::database::{Database, connect};
 
 crate::on_both_backends![
-    a_page_of_projects_comes_sorted_from_its_index,
-    the_next_page_of_projects_starts_within_the_index,
-    a_search_walks_the_names_of_one_owner,
-    the_administrators_list_of_users_comes_sorted_from_its_index,
-    a_user_is_found_by_address_and_by_id,
-    rows_to_fold_and_keys_to_sweep_are_found_without_a_scan,
+    plan_project_page_uses_index_without_sort,
+    plan_project_next_page_seeks_into_index,
+    plan_project_search_seeks_by_owner,
+    plan_admin_user_list_uses_index_without_sort,
+    plan_user_lookup_uses_unique_index,
+    plan_maintenance_queries_use_index,
 ];
 
-/// The plan of the one registered text that holds all of the words.
+/// The plan of the only registered statement that contains all of the words.
 async fn plan(b: Backend, words: &[&str]) -> String {
     let all: Vec<&str> = inventory::iter::<Registered>
         .into_iter()
@@ -23,7 +23,7 @@ async fn plan(b: Backend, words: &[&str]) -> String {
         .filter(|sql| sql.place.0.starts_with("src/") && words.iter().all(|word| sql.text.contains(word)))
         .map(|sql| sql.text)
         .collect();
-    let [text] = all.as_slice() else { panic!("{words:?} must name one text, not {all:#?}") };
+    let [text] = all.as_slice() else { panic!("{words:?} must match one statement, but matches {all:#?}") };
     let database = Database::create(b).await;
     let (db, _) = connect(&database.url).await;
     match &db.pools {
@@ -32,7 +32,7 @@ async fn plan(b: Backend, words: &[&str]) -> String {
             let arguments = (1..10).filter(|n| text.contains(&format!("${n}"))).map(|_| "NULL").collect::<Vec<_>>().join(", ");
             let arguments = if arguments.is_empty() { arguments } else { format!("({arguments})") };
             let mut connection = pool.acquire().await.unwrap();
-            // An empty table is read as a whole whatever its indexes; the question is whether they could be used.
+            // On an empty table Postgres prefers a full scan; the test checks whether the index can be used.
             for setting in ["enable_seqscan = off", "enable_bitmapscan = off", "enable_sort = off", "plan_cache_mode = force_generic_plan"]
             {
                 connection.execute(AssertSqlSafe(format!("SET {setting}"))).await.unwrap();
@@ -50,7 +50,7 @@ fn sorts_nothing(plan: &str) {
     assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{plan}");
 }
 
-/// Whether the index is entered at a value rather than walked from its start.
+/// Checks that the plan seeks to a value in the index instead of scanning it from the start.
 #[track_caller]
 fn enters(b: Backend, plan: &str, index: &str, by: &str) {
     assert!(plan.contains(index), "{plan}");
@@ -61,7 +61,7 @@ fn enters(b: Backend, plan: &str, index: &str, by: &str) {
     assert!(entered, "{plan}");
 }
 
-async fn a_page_of_projects_comes_sorted_from_its_index(b: Backend) {
+async fn plan_project_page_uses_index_without_sort(b: Backend) {
     let plan = plan(b, &["FROM projects", "OFFSET", "created_at DESC"]).await;
     sorts_nothing(&plan);
     enters(b, &plan, "projects_list_idx", "owner_id");
@@ -70,13 +70,13 @@ async fn a_page_of_projects_comes_sorted_from_its_index(b: Backend) {
     }
 }
 
-async fn the_next_page_of_projects_starts_within_the_index(b: Backend) {
+async fn plan_project_next_page_seeks_into_index(b: Backend) {
     let plan = plan(b, &["FROM projects", "(created_at, id) <"]).await;
     sorts_nothing(&plan);
     enters(b, &plan, "projects_list_idx", "created_at");
 }
 
-async fn a_search_walks_the_names_of_one_owner(b: Backend) {
+async fn plan_project_search_seeks_by_owner(b: Backend) {
     let page = plan(b, &["FROM projects", "LIKE", "OFFSET"]).await;
     sorts_nothing(&page);
     enters(b, &page, "projects_search_idx", "owner_id");
@@ -85,7 +85,7 @@ async fn a_search_walks_the_names_of_one_owner(b: Backend) {
     enters(b, &next, "projects_search_idx", "name_folded");
 }
 
-async fn the_administrators_list_of_users_comes_sorted_from_its_index(b: Backend) {
+async fn plan_admin_user_list_uses_index_without_sort(b: Backend) {
     let page = plan(b, &["FROM users", "OFFSET"]).await;
     sorts_nothing(&page);
     assert!(page.contains("users_created_at_idx"), "{page}");
@@ -94,13 +94,13 @@ async fn the_administrators_list_of_users_comes_sorted_from_its_index(b: Backend
     enters(b, &next, "users_created_at_idx", "created_at");
 }
 
-async fn a_user_is_found_by_address_and_by_id(b: Backend) {
+async fn plan_user_lookup_uses_unique_index(b: Backend) {
     enters(b, &plan(b, &["SELECT id FROM users WHERE email"]).await, "users_email_key", "email");
     let by_id = plan(b, &["SELECT id, email", "login_count", "FROM users WHERE id = $1"]).await;
     assert!(by_id.contains("users_pkey") || by_id.contains("sqlite_autoindex_users_1"), "{by_id}");
 }
 
-async fn rows_to_fold_and_keys_to_sweep_are_found_without_a_scan(b: Backend) {
+async fn plan_maintenance_queries_use_index(b: Backend) {
     let unfolded = plan(b, &["name_folded = ''", "LIMIT 500"]).await;
     assert!(unfolded.contains("projects_unfolded_idx"), "{unfolded}");
     enters(b, &plan(b, &["DELETE FROM idempotency_keys", "LIMIT"]).await, "idempotency_keys_expires_at_idx", "expires_at");

@@ -1,4 +1,4 @@
-//! How connections are kept, and what becomes of a statement that never ends.
+//! Connection pools: size, null pool, statement timeout, and the in-memory database.
 
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,9 @@ use crate::harness::database::Database;
 use crate::harness::process::until;
 use crate::harness::{Backend, TestApp};
 
-crate::on_both_backends![serverless_keeps_no_connection, the_pool_stays_within_its_size];
+crate::on_both_backends![null_pool_keeps_no_connection, pool_under_load_stays_within_size];
 
-async fn serverless_keeps_no_connection(b: Backend) {
+async fn null_pool_keeps_no_connection(b: Backend) {
     let t = TestApp::with(b, &[("DB_USE_NULL_POOL", "true")]).await;
     let amy = t.user("amy").await;
     for n in 0..3 {
@@ -27,9 +27,9 @@ async fn serverless_keeps_no_connection(b: Backend) {
     assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 3);
 }
 
-async fn the_pool_stays_within_its_size(b: Backend) {
+async fn pool_under_load_stays_within_size(b: Backend) {
     let t = TestApp::with(b, &[("DB_POOL_SIZE", "2")]).await;
-    // SQLite's one writer is beside the readers that are counted.
+    // On SQLite the one writer connection is not part of the pool size.
     let most = if b == Backend::Postgres { 2 } else { 3 };
     let amy = t.user("amy").await;
     let calls: Vec<_> = (0..30)
@@ -55,7 +55,7 @@ async fn the_pool_stays_within_its_size(b: Backend) {
 }
 
 #[tokio::test]
-async fn postgres_ends_a_statement_that_takes_too_long() {
+async fn postgres_statement_timeout_returns_503() {
     if !Backend::Postgres.is_available() {
         return;
     }
@@ -71,9 +71,9 @@ async fn postgres_ends_a_statement_that_takes_too_long() {
     db.ping().await.unwrap();
 }
 
-/// One connection is the database: nothing may let it go, and nothing may wait for a second one.
+/// The database exists only as long as its single connection: it must stay open, and no code may wait for a second one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_in_memory_lasts_as_long_as_the_server() {
+async fn sqlite_memory_database_lasts_as_long_as_server() {
     let t = TestApp::with(Backend::Sqlite, &[("DATABASE_URL", "sqlite::memory:"), ("DB_USE_NULL_POOL", "true")]).await;
     migrate::run(&t.app.db, &DatabaseUrl::Sqlite(SqliteUrl::Memory), &omnistack::features::all(), false).await.unwrap();
     let amy = t.user("amy").await;

@@ -1,4 +1,4 @@
-//! Both engines have the same tables, and every SQL text of the service fits them.
+//! The schema: equal on both engines, and valid for every SQL statement of the service.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,9 +9,13 @@ use sqlx::{Executor, SqlSafeStr};
 use crate::harness::database::{Database, connect};
 use crate::harness::{Backend, TestApp};
 
-crate::on_both_backends![every_text_prepares_where_it_is_meant_to_run, every_table_has_the_columns_that_are_promised, times_default_to_now];
+crate::on_both_backends![
+    sql_every_statement_prepares_on_its_engine,
+    schema_tables_have_the_required_columns,
+    schema_manual_insert_gets_defaults
+];
 
-async fn every_text_prepares_where_it_is_meant_to_run(b: Backend) {
+async fn sql_every_statement_prepares_on_its_engine(b: Backend) {
     let database = Database::create(b).await;
     let (db, _) = connect(&database.url).await;
     let mut problems = Vec::new();
@@ -28,9 +32,9 @@ async fn every_text_prepares_where_it_is_meant_to_run(b: Backend) {
     assert!(problems.is_empty(), "{}", problems.join("\n\n"));
 }
 
-/// A text that the linker dropped would be prepared by no test.
+/// A statement that is missing from the registry would not be prepared by any test.
 #[test]
-fn no_text_is_missing_from_the_register() {
+fn sql_registry_contains_every_statement() {
     fn texts_in(folder: &Path, found: &mut usize) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -50,7 +54,7 @@ fn no_text_is_missing_from_the_register() {
     assert_eq!(registered, written);
 }
 
-/// Table, column, type on Postgres, whether it may be null.
+/// Table, column, type on Postgres, nullability.
 const COLUMNS: &str = "
 users id text NO
 users email text NO
@@ -126,7 +130,7 @@ const PG_INDEXES: &str = "SELECT tablename || ' ' || indexname || CASE WHEN inde
     FROM pg_indexes WHERE schemaname = 'public' AND tablename <> '_sqlx_migrations' AND indexname NOT LIKE '%\\_pkey'";
 const LITE_INDEXES: &str = "SELECT m.name || ' ' || i.name || CASE i.\"unique\" WHEN 1 THEN ' unique' ELSE '' END
     FROM sqlite_master m, pragma_index_list(m.name) i WHERE m.type = 'table' AND m.name <> '_sqlx_migrations' AND i.origin = 'c'";
-/// Columns of each primary key, in order.
+/// Columns of each primary key, in key order.
 const PG_KEYS: &str = "SELECT c.relname || ' ' || string_agg(a.attname, ',' ORDER BY a.attnum) FROM pg_index i
     JOIN pg_class c ON c.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
     WHERE i.indisprimary AND c.relnamespace = 'public'::regnamespace AND c.relname <> '_sqlx_migrations' GROUP BY c.relname";
@@ -139,7 +143,7 @@ async fn listed(b: Backend, text: &str) -> BTreeSet<String> {
     database.texts(&db, text).await.into_iter().collect()
 }
 
-async fn every_table_has_the_columns_that_are_promised(b: Backend) {
+async fn schema_tables_have_the_required_columns(b: Backend) {
     let found = listed(b, if b == Backend::Postgres { PG_TYPES } else { LITE_COLUMNS }).await;
     for line in COLUMNS.lines().skip(1) {
         let words: Vec<&str> = line.split(' ').collect();
@@ -149,7 +153,7 @@ async fn every_table_has_the_columns_that_are_promised(b: Backend) {
 }
 
 #[tokio::test]
-async fn both_engines_have_the_same_columns_keys_and_indexes() {
+async fn schema_columns_keys_and_indexes_match_on_both_engines() {
     if !Backend::Postgres.is_available() {
         return;
     }
@@ -161,7 +165,7 @@ async fn both_engines_have_the_same_columns_keys_and_indexes() {
 }
 
 #[tokio::test]
-async fn a_unique_value_stays_unique_on_postgres_and_the_indexes_that_lists_need_are_there() {
+async fn schema_postgres_has_the_required_indexes() {
     if !Backend::Postgres.is_available() {
         return;
     }
@@ -188,8 +192,8 @@ async fn a_unique_value_stays_unique_on_postgres_and_the_indexes_that_lists_need
     }
 }
 
-/// A row that another tool inserts gets its defaults, and times that the service reads and sorts like its own.
-async fn times_default_to_now(b: Backend) {
+/// Rows that another tool inserts get default values, with timestamps in the format of the service.
+async fn schema_manual_insert_gets_defaults(b: Backend) {
     let t = TestApp::start(b).await;
     t.sql("INSERT INTO users (id, email) VALUES ('by-hand', 'by-hand@example.test')").await;
     let hand = t.user("by-hand").await.get("/app/users/me").await.expect(200);

@@ -1,5 +1,5 @@
-//! Taking over the Postgres database of an older service, in every form it is found in: no row is lost and no value
-//! emptied, what changes is told by id, and what cannot be taken over stops the run while nothing has changed.
+//! Takeover of the Postgres database of an older service, for each known variant of its schema: no row or value is
+//! lost, each changed row is reported by id, and conflicts abort the run before any change.
 
 use futures_util::future::join_all;
 use omnistack::app::migrate::{self, Report};
@@ -12,7 +12,7 @@ use crate::harness::{Backend, TestApp};
 
 const OLD_SCHEMA: &str = include_str!("../fixtures/old_schema.sql");
 
-/// The forms that the old schema is found in.
+/// Known variants of the old schema: name, and the statements that produce the variant.
 const FORMS: [(&str, &str); 5] = [
     ("as its models make it", ""),
     ("with times that may be missing", "ALTER TABLE users ALTER created_at DROP NOT NULL, ALTER updated_at DROP NOT NULL"),
@@ -48,7 +48,7 @@ const EVENTS: &str = "
 INSERT INTO webhook_events (id, provider, event_type, idempotency_key, payload, status, error_message, processed_at, attempts) VALUES
 ('e1', 'stripe', 'customer.created', 'evt_1', '{\"a\": [1, null]}', 'processed', NULL, '2024-01-01', 1), ('e2', 'clerk', 'user.created', 'evt_2', '{}', 'failed', 'boom', NULL, 3)";
 
-/// A database in that form, with rows.
+/// An old database of this variant, with rows.
 async fn old_database(change: &str) -> (Database, Db) {
     let database = Database::empty(Backend::Postgres).await;
     let (db, _) = connect(&database.url).await;
@@ -71,7 +71,7 @@ async fn take_over(database: &Database, dry_run: bool) -> anyhow::Result<Report>
     migrate::run(&db, &url, &omnistack::features::all(), dry_run).await
 }
 
-/// Every row of the old tables that exist, by table and id. Times as the API would show them.
+/// Every row of the old tables that exist, by table and id, with times in the format of the API.
 async fn rows(database: &Database, db: &Db) -> Map<String, Value> {
     let mut found = Map::new();
     for table in ["users", "projects", "files", "webhook_events"] {
@@ -84,7 +84,7 @@ async fn rows(database: &Database, db: &Db) -> Map<String, Value> {
     found
 }
 
-/// What the take-over may change of a value.
+/// The value that a column must have after the takeover.
 fn expected(table: &str, id: &str, column: &str, old: &Value) -> Value {
     match (table, id, column) {
         ("users", "ada", "email") => json!("ada@example.com"),
@@ -99,7 +99,7 @@ fn skipped() -> bool {
 }
 
 #[tokio::test]
-async fn every_row_is_there_with_its_values_whatever_form_the_schema_had() {
+async fn takeover_each_schema_variant_keeps_every_row() {
     if skipped() {
         return;
     }
@@ -131,7 +131,7 @@ async fn keeps_every_row(form: &str, change: &str) {
     for id in ["user bob: the e-mail", "user bob-again: the e-mail", "user eve: the role", "user auth0|émile: the role"] {
         assert!(remarks.contains(id), "{form}:\n{remarks}");
     }
-    assert!(!remarks.contains('@') && !remarks.contains("collide"), "{form} tells an address:\n{remarks}");
+    assert!(!remarks.contains('@') && !remarks.contains("collide"), "{form}: the remarks contain an e-mail address:\n{remarks}");
     // A second run finds nothing to do and changes nothing.
     let again = take_over(&database, false).await.unwrap();
     assert!(again.applied.is_empty() && again.remarks.is_empty(), "{form}");
@@ -139,19 +139,19 @@ async fn keeps_every_row(form: &str, change: &str) {
 }
 
 #[tokio::test]
-async fn a_missing_time_becomes_the_nearest_one_known() {
+async fn takeover_missing_timestamp_uses_nearest_known() {
     if skipped() {
         return;
     }
     let (database, db) = old_database(FORMS[1].1).await;
     take_over(&database, false).await.unwrap();
     let users = rows(&database, &db).await.remove("users").unwrap();
-    assert_eq!(users["ada"]["created_at"], "2024-03-01T00:00:00", "the last login is the earliest trace");
+    assert_eq!(users["ada"]["created_at"], "2024-03-01T00:00:00", "the last login is the earliest known time");
     assert_eq!(users["eve"]["created_at"], users["eve"]["updated_at"]);
 }
 
 #[tokio::test]
-async fn a_dry_run_tells_the_same_and_changes_nothing() {
+async fn takeover_dry_run_reports_and_changes_nothing() {
     if skipped() {
         return;
     }
@@ -169,7 +169,7 @@ async fn a_dry_run_tells_the_same_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn values_that_must_differ_stop_the_run_before_any_change() {
+async fn takeover_duplicate_unique_value_aborts_before_changes() {
     if skipped() {
         return;
     }
@@ -195,7 +195,7 @@ async fn refuses(column: &str, double: &str) {
     }
     assert_eq!(rows(&database, &db).await, before, "{column}");
     assert_eq!(database.number(&db, "SELECT COUNT(*) FROM pg_tables WHERE tablename = '_sqlx_migrations'").await, 0);
-    // Mended as the message says, the database is taken over.
+    // After the remedy from the message, the takeover succeeds.
     let mend = match column {
         "files.key" => "UPDATE files SET key = key || id".to_owned(),
         column => format!("UPDATE users SET {} = NULL WHERE id = 'eve'", column.trim_start_matches("users.")),
@@ -205,7 +205,7 @@ async fn refuses(column: &str, double: &str) {
 }
 
 #[tokio::test]
-async fn the_command_says_what_stands_in_the_way_and_exits_1() {
+async fn migrate_command_duplicate_values_exits_1() {
     if skipped() {
         return;
     }
@@ -225,7 +225,7 @@ async fn the_command_says_what_stands_in_the_way_and_exits_1() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn people_find_their_old_projects_and_log_in_as_before() {
+async fn takeover_users_keep_projects_and_access() {
     if skipped() {
         return;
     }
@@ -240,14 +240,14 @@ async fn people_find_their_old_projects_and_log_in_as_before() {
     assert_eq!(me["created_at"], "2024-01-02T03:04:05.123456Z");
     let found = ada.get("/app/projects?search=%C3%A9cole").await.expect(200);
     assert_eq!((found["total"].as_i64(), found["items"][0]["name"].as_str()), (Some(1), Some("E\u{301}COLE Polytechnique")));
-    assert_eq!(ada.get("/app/projects").await.expect(200)["total"], 2, "the deleted one stays deleted");
+    assert_eq!(ada.get("/app/projects").await.expect(200)["total"], 2, "the deleted project stays deleted");
     let eve = t.user("eve").await;
     assert_eq!(eve.get("/app/projects?search=%C3%A4rger").await.expect(200)["total"], 1234);
     assert_eq!(eve.get("/app/projects?search=%C3%84rger%201234").await.expect(200)["total"], 1);
     eve.get("/admin/users").await.expect_error(403, "AUTHORIZATION_ERROR");
     let listed = ada.get("/admin/users?limit=100").await.expect(200);
     assert_eq!(listed["total"], 6);
-    // A deactivated account is refused with its old row, and a colliding one still works by its id.
+    // A deactivated account stays refused. An account with a colliding address still works, because it is found by id.
     let refused = t.with_token(&crate::harness::tokens::claims("bob-again", &t.clock).sign(crate::harness::SECRET));
     refused.get("/app/users/me").await.expect_error(403, "AUTHORIZATION_ERROR");
     assert_eq!(t.user("bob").await.get("/app/users/me").await.expect(200)["email"], "Bob@collide.test");

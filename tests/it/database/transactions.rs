@@ -1,4 +1,4 @@
-//! Transactions, and what a database's error means to the one who asked.
+//! Transactions, commit hooks, and the mapping of database errors to HTTP errors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,13 +14,13 @@ use tokio::time::timeout;
 use crate::harness::{Backend, TestApp};
 
 crate::on_both_backends![
-    a_dropped_transaction_leaves_nothing_and_tells_nobody,
-    what_waits_for_the_commit_runs_after_it,
-    readers_do_not_wait_for_an_open_transaction,
-    many_writers_queue_and_none_fails,
-    a_fault_of_ours_is_a_500_that_tells_nothing,
-    without_connections_the_answer_is_to_come_back_later,
-    a_failed_commit_is_never_a_success,
+    transaction_dropped_rolls_back_and_skips_commit_hooks,
+    commit_hook_runs_after_commit,
+    read_during_open_transaction_does_not_block,
+    concurrent_writes_all_succeed,
+    database_fault_returns_500_without_cause,
+    database_unavailable_returns_503_with_retry_after,
+    commit_failed_returns_error_and_skips_hooks,
 ];
 
 async fn insert(on: impl Into<Executor<'_>>, id: &str) -> sqlx::Result<u64> {
@@ -42,19 +42,19 @@ fn flag(tx: &mut Tx) -> Arc<AtomicUsize> {
     told
 }
 
-async fn a_dropped_transaction_leaves_nothing_and_tells_nobody(b: Backend) {
+async fn transaction_dropped_rolls_back_and_skips_commit_hooks(b: Backend) {
     let t = TestApp::start(b).await;
     let mut tx = t.app.db.begin().await.unwrap();
     insert(&mut tx, "ghost").await.unwrap();
     assert_eq!(count(&mut tx).await, 1, "a transaction sees its own changes");
     let told = flag(&mut tx);
     drop(tx);
-    // The next writer gets the connection only when the last one is rolled back.
+    // The next writer gets the connection only after the rollback.
     insert(&t.app.db, "real").await.unwrap();
     assert_eq!((count(&t.app.db).await, told.load(Ordering::SeqCst)), (1, 0));
 }
 
-async fn what_waits_for_the_commit_runs_after_it(b: Backend) {
+async fn commit_hook_runs_after_commit(b: Backend) {
     let t = TestApp::start(b).await;
     let mut tx = t.app.db.begin().await.unwrap();
     insert(&mut tx, "amy").await.unwrap();
@@ -64,7 +64,7 @@ async fn what_waits_for_the_commit_runs_after_it(b: Backend) {
     assert_eq!((count(&t.app.db).await, told.load(Ordering::SeqCst)), (1, 1));
 }
 
-async fn readers_do_not_wait_for_an_open_transaction(b: Backend) {
+async fn read_during_open_transaction_does_not_block(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let made = amy.project("Apollo").await;
@@ -75,11 +75,11 @@ async fn readers_do_not_wait_for_an_open_transaction(b: Backend) {
         amy.get("/app/users/me").await.expect(200);
         t.anonymous().get("/public/health/ready").await.expect(200);
     };
-    timeout(Duration::from_secs(2), read).await.unwrap_or_else(|_| panic!("a reader waited for the writer"));
+    timeout(Duration::from_secs(2), read).await.unwrap_or_else(|_| panic!("the reader was blocked by the open transaction"));
     tx.commit().await.unwrap();
 }
 
-async fn many_writers_queue_and_none_fails(b: Backend) {
+async fn concurrent_writes_all_succeed(b: Backend) {
     let t = TestApp::start(b).await;
     let other = t.second(&[]).await;
     let amy = t.user("amy").await;
@@ -97,12 +97,12 @@ async fn many_writers_queue_and_none_fails(b: Backend) {
     assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 20);
 }
 
-async fn a_fault_of_ours_is_a_500_that_tells_nothing(b: Backend) {
+async fn database_fault_returns_500_without_cause(b: Backend) {
     let t = TestApp::start(b).await;
     let orphan = sql!("INSERT INTO projects (id, name, owner_id) VALUES ('1', 'x', 'nobody')");
     let fault = query(&t.app.db, orphan).execute().await.map_err(Error::from).unwrap_err();
     assert_eq!(fault.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(!fault.to_string().contains("projects"), "a client learns nothing of the cause: {fault}");
+    assert!(!fault.to_string().contains("projects"), "the public message reveals the cause: {fault}");
     assert_eq!(
         query(&t.app.db, sql!("SELECT id FROM users WHERE id = 'x'"))
             .fetch_one::<(String,)>()
@@ -114,7 +114,7 @@ async fn a_fault_of_ours_is_a_500_that_tells_nothing(b: Backend) {
     );
 }
 
-async fn without_connections_the_answer_is_to_come_back_later(b: Backend) {
+async fn database_unavailable_returns_503_with_retry_after(b: Backend) {
     for error in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, sqlx::Error::Io(std::io::ErrorKind::BrokenPipe.into())] {
         let error = Error::from(error);
         assert_eq!((error.status(), error.retry_after()), (StatusCode::SERVICE_UNAVAILABLE, Some(1)));
@@ -131,8 +131,8 @@ async fn without_connections_the_answer_is_to_come_back_later(b: Backend) {
     t.anonymous().get("/public/health").await.expect(200);
 }
 
-/// A foreign key that is only checked at the commit makes it fail.
-async fn a_failed_commit_is_never_a_success(b: Backend) {
+/// The commit fails because of a deferred foreign key.
+async fn commit_failed_returns_error_and_skips_hooks(b: Backend) {
     let t = TestApp::start(b).await;
     let mut tx = t.app.db.begin().await.unwrap();
     let told = flag(&mut tx);
@@ -149,7 +149,7 @@ async fn a_failed_commit_is_never_a_success(b: Backend) {
 }
 
 #[tokio::test]
-async fn a_lost_race_is_run_once_more_and_then_given_up() {
+async fn transaction_contended_is_retried_once() {
     let t = TestApp::start(Backend::Sqlite).await;
     let runs = AtomicUsize::new(0);
     let won: Result<(), Error> = omnistack::transaction!(t.app.db, |tx| {
@@ -158,7 +158,7 @@ async fn a_lost_race_is_run_once_more_and_then_given_up() {
         if first { Err(Error::Contended) } else { Ok(()) }
     });
     won.unwrap();
-    assert_eq!((runs.swap(0, Ordering::SeqCst), count(&t.app.db).await), (2, 1), "what the lost run wrote is gone");
+    assert_eq!((runs.swap(0, Ordering::SeqCst), count(&t.app.db).await), (2, 1), "the writes of the first run are rolled back");
     let lost: Result<(), Error> = omnistack::transaction!(t.app.db, |tx| {
         runs.fetch_add(1, Ordering::SeqCst);
         insert(&mut *tx, "bob").await?;
@@ -169,9 +169,9 @@ async fn a_lost_race_is_run_once_more_and_then_given_up() {
     assert_eq!((runs.into_inner(), count(&t.app.db).await), (2, 1));
 }
 
-/// Another program that holds the file for long is trouble of the moment, not a fault.
+/// A lock that another program holds for too long is a temporary error, not a 500.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sqlite_file_that_another_program_holds_is_a_503() {
+async fn sqlite_file_locked_returns_503() {
     let t = TestApp::start(Backend::Sqlite).await;
     let other = t.second(&[]).await;
     let amy = t.user("amy").await;

@@ -1,4 +1,4 @@
-//! Stories about logging in: one answer for every failure, and a limit on guesses that locks out no owner.
+//! Login with a password: identical responses for every failure, and the limit on failed attempts.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -8,17 +8,17 @@ use crate::harness::accounts::PASSWORD;
 use crate::harness::{Backend, Reply, TestApp, services};
 
 crate::on_both_backends![
-    every_failure_has_one_answer,
-    a_login_is_counted_and_its_device_kept,
-    a_deactivated_account_is_told_so_after_the_right_password_only,
-    ten_wrong_guesses_are_enough,
-    guesses_at_once_learn_no_more_than_one_after_another,
-    a_reset_clears_the_owners_way,
-    a_hash_of_another_cost_is_renewed,
-    a_password_changed_during_a_login_is_not_let_in,
+    login_any_failure_returns_identical_401,
+    login_success_increments_count_and_stores_device,
+    login_deactivated_with_correct_password_returns_403,
+    login_after_ten_failures_returns_429,
+    login_concurrent_failures_stay_within_limit,
+    login_rate_limited_after_reset_succeeds,
+    login_with_changed_argon2_cost_rehashes_password,
+    login_concurrent_with_password_change_keeps_one_session,
 ];
 
-/// From one client address behind a proxy that is believed.
+/// Trusts the loopback proxy: `X-Forwarded-For` sets the client address.
 const BEHIND: [(&str, &str); 1] = [("TRUSTED_PROXIES", "127.0.0.0/8")];
 
 async fn guess(t: &TestApp, email: &str, password: &str, from: &str) -> Reply {
@@ -31,10 +31,10 @@ fn without_id(reply: &Reply) -> Value {
     body
 }
 
-async fn every_failure_has_one_answer(b: Backend) {
+async fn login_any_failure_returns_identical_401(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     t.register("ada@example.test").await;
-    // A user of another issuer, from before a move: there, without a password.
+    // A user created by another issuer: has a row in `users` but no password.
     t.sql("INSERT INTO users (id, email, role, is_active, login_count) VALUES ('old', 'old@example.test', 'user', TRUE, 0)").await;
     let wrong = t.try_login("ada@example.test", "a wrong one").await;
     for (email, password) in [
@@ -58,7 +58,7 @@ async fn every_failure_has_one_answer(b: Backend) {
     assert_eq!(t.number("SELECT COUNT(*) FROM sessions").await, 1);
 }
 
-async fn a_login_is_counted_and_its_device_kept(b: Backend) {
+async fn login_success_increments_count_and_stores_device(b: Backend) {
     let t = TestApp::with_accounts(b, &BEHIND).await;
     t.register("ada@example.test").await;
     t.minutes_pass(1);
@@ -77,7 +77,7 @@ async fn a_login_is_counted_and_its_device_kept(b: Backend) {
     assert!(kept.starts_with("Phone x") && kept.chars().count() == 255, "{kept}");
 }
 
-async fn a_deactivated_account_is_told_so_after_the_right_password_only(b: Backend) {
+async fn login_deactivated_with_correct_password_returns_403(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let ada = t.register("ada@example.test").await;
     t.sql("UPDATE users SET is_active = FALSE").await;
@@ -87,13 +87,13 @@ async fn a_deactivated_account_is_told_so_after_the_right_password_only(b: Backe
     assert_eq!(t.number("SELECT COUNT(*) FROM sessions").await, 1);
 }
 
-async fn ten_wrong_guesses_are_enough(b: Backend) {
+async fn login_after_ten_failures_returns_429(b: Backend) {
     let t = TestApp::with_accounts(b, &BEHIND).await;
     t.register("ada@example.test").await;
     let (attacker, owner) = ("203.0.113.7", "198.51.100.1");
     for email in ["ada@example.test", "nobody@example.test"] {
         for n in 0..10 {
-            // Spelled differently it is the same account.
+            // Upper case and surrounding spaces do not make another account.
             let spelled = if n % 2 == 0 { email.to_owned() } else { format!(" {}", email.to_uppercase()) };
             guess(&t, &spelled, "a wrong one", attacker).await.expect_error(401, "AUTHENTICATION_ERROR");
             t.clock.advance(TimeDelta::seconds(30));
@@ -101,32 +101,32 @@ async fn ten_wrong_guesses_are_enough(b: Backend) {
         for password in ["a wrong one", PASSWORD] {
             let refused = guess(&t, email, password, attacker).await;
             let wait: i64 = refused.header("retry-after").unwrap().parse().unwrap();
-            assert!((585..=600).contains(&wait), "the first was five minutes ago: {wait}");
+            assert!((585..=600).contains(&wait), "15 minutes minus the 5 since the first attempt: {wait}");
             refused.expect_error(429, "RATE_LIMIT_EXCEEDED");
         }
     }
-    // Nobody else is kept out: neither the owner elsewhere, nor another account there.
+    // The limit applies to one account from one address, not to other addresses or other accounts.
     guess(&t, "ada@example.test", PASSWORD, owner).await.expect(200);
     guess(&t, "bea@example.test", "x", attacker).await.expect_error(401, "AUTHENTICATION_ERROR");
-    // As each guess leaves the quarter of an hour, another one may be made.
+    // Each failed attempt stops counting after 15 minutes.
     t.minutes_pass(10);
     guess(&t, "ada@example.test", PASSWORD, attacker).await.expect(200);
 }
 
-async fn guesses_at_once_learn_no_more_than_one_after_another(b: Backend) {
+async fn login_concurrent_failures_stay_within_limit(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     t.register("ada@example.test").await;
     let replies = join_all((0..40).map(|_| t.try_login("ada@example.test", "a wrong one"))).await;
     let told = replies.iter().filter(|reply| reply.status == 401).count();
     assert_eq!(told, 10);
     assert!(replies.iter().all(|reply| matches!(reply.status.as_u16(), 401 | 429)));
-    // Right ones at once are no guesses.
+    // Concurrent logins with the correct password are not limited.
     t.register("bea@example.test").await;
     let replies = join_all((0..40).map(|_| t.try_login("bea@example.test", PASSWORD))).await;
     assert!(replies.iter().all(|reply| reply.status == 200));
 }
 
-async fn a_reset_clears_the_owners_way(b: Backend) {
+async fn login_rate_limited_after_reset_succeeds(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     t.register("ada@example.test").await;
     for _ in 0..10 {
@@ -140,7 +140,7 @@ async fn a_reset_clears_the_owners_way(b: Backend) {
     t.try_login("ada@example.test", "another unusual one").await.expect(200);
 }
 
-async fn a_hash_of_another_cost_is_renewed(b: Backend) {
+async fn login_with_changed_argon2_cost_rehashes_password(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     t.register("ada@example.test").await;
     let dearer = t.second_with_accounts(&[("AUTH_ARGON2_MEMORY_KIB", "16")]).await;
@@ -156,20 +156,20 @@ async fn a_hash_of_another_cost_is_renewed(b: Backend) {
     t.login("ada@example.test").await;
 }
 
-async fn a_password_changed_during_a_login_is_not_let_in(b: Backend) {
+async fn login_concurrent_with_password_change_keeps_one_session(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let ada = t.register("ada@example.test").await;
     let body = json!({"current_password": PASSWORD, "new_password": "another unusual one"});
     let (_, changed) =
         tokio::join!(join_all((0..20).map(|_| t.try_login("ada@example.test", PASSWORD))), ada.client.post("/app/auth/change-password", body));
     changed.expect(204);
-    // Whenever each of them came, none with the old password is in.
+    // In any order of the requests, no session opened with the old password remains.
     let sessions = ada.client.get("/app/auth/sessions").await.expect(200);
     assert_eq!(sessions["items"].as_array().unwrap().len(), 1, "{sessions}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn instances_that_share_redis_share_the_guesses() {
+async fn login_limit_with_shared_redis_spans_instances() {
     let Some(redis) = services::redis() else { return };
     let prefix = format!("test:{}:", uuid::Uuid::now_v7());
     let vars = [("REDIS_URL", redis), ("REDIS_PREFIX", prefix.as_str())];
@@ -186,7 +186,7 @@ async fn instances_that_share_redis_share_the_guesses() {
 }
 
 #[tokio::test]
-async fn what_happens_is_counted() {
+async fn auth_metrics_after_each_event_are_exported() {
     let t = TestApp::with_accounts(Backend::Sqlite, &[]).await;
     let ada = t.register("ada@example.test").await;
     t.try_login("ada@example.test", "a wrong one").await.expect(401);

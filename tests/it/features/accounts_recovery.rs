@@ -1,4 +1,4 @@
-//! Stories about links in mails and new passwords: for whoever reads the mail, once, and nobody learns who has an account.
+//! Account recovery: verification links, password reset and password change.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -9,22 +9,22 @@ use crate::harness::accounts::{PASSWORD, token_of};
 use crate::harness::{Backend, Reply, TestApp};
 
 crate::on_both_backends![
-    an_address_is_verified_once_within_a_day,
-    a_newer_link_ends_the_older_ones,
-    a_forgotten_password_is_replaced_within_an_hour,
-    nobody_learns_who_has_an_account,
-    twenty_requests_are_one_mail,
-    a_refused_password_does_not_use_the_link_up,
-    ten_uses_at_once_are_one,
-    links_serve_their_own_purpose,
-    links_lead_where_the_configuration_says,
-    a_link_that_is_merely_opened_does_nothing,
-    a_mail_sent_again_holds_the_same_link,
-    a_deactivated_user_gets_no_link_and_can_use_none,
-    whoever_came_from_another_issuer_gets_a_password_by_mail,
-    a_new_password_ends_the_other_sessions,
-    a_change_asks_for_the_present_password,
-    nothing_secret_is_in_the_database,
+    verification_link_reused_or_after_24h_returns_400,
+    verification_link_resent_invalidates_older_link,
+    reset_link_within_one_hour_replaces_password,
+    recovery_request_unknown_address_returns_same_202,
+    reset_requests_concurrent_send_one_email,
+    reset_link_with_weak_password_stays_usable,
+    reset_link_used_concurrently_succeeds_once,
+    recovery_link_for_other_purpose_returns_400,
+    recovery_link_with_spoofed_host_uses_configured_base_url,
+    recovery_link_opened_by_get_keeps_token_unused,
+    account_email_job_rerun_sends_same_link,
+    reset_link_deactivated_user_is_neither_sent_nor_accepted,
+    reset_user_from_other_issuer_sets_first_password,
+    change_password_success_ends_other_sessions,
+    change_password_wrong_current_returns_400_then_429,
+    database_after_account_flows_contains_no_secret,
 ];
 
 const NEW: &str = "another unusual one";
@@ -41,7 +41,7 @@ async fn reset(t: &TestApp, token: &str, password: &str) -> Reply {
     post(t, "reset-password", json!({"token": token, "password": password})).await
 }
 
-async fn an_address_is_verified_once_within_a_day(b: Backend) {
+async fn verification_link_reused_or_after_24h_returns_400(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     for (email, age, status) in [("ada@example.test", 23, 200), ("bea@example.test", 24, 400)] {
         t.register(email).await;
@@ -56,12 +56,12 @@ async fn an_address_is_verified_once_within_a_day(b: Backend) {
         post(&t, "verify-email", json!({"token": junk})).await.expect_error(400, "BAD_REQUEST");
     }
     post(&t, "verify-email", json!({})).await.expect_error(422, "VALIDATION_ERROR");
-    // Who is verified gets no further link.
+    // A verified address gets no further link.
     post(&t, "resend-verification", json!({"email": "ada@example.test"})).await.expect(202);
     assert_eq!(t.mails("ada@example.test", "verify_email").await.len(), 1);
 }
 
-async fn a_newer_link_ends_the_older_ones(b: Backend) {
+async fn verification_link_resent_invalidates_older_link(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     t.register("ada@example.test").await;
     let first = t.mailed_token("ada@example.test", "verify_email").await;
@@ -72,7 +72,7 @@ async fn a_newer_link_ends_the_older_ones(b: Backend) {
     post(&t, "verify-email", json!({"token": second})).await.expect(200);
 }
 
-async fn a_forgotten_password_is_replaced_within_an_hour(b: Backend) {
+async fn reset_link_within_one_hour_replaces_password(b: Backend) {
     let t = TestApp::with_accounts(b, &[("AUTH_REQUIRE_VERIFIED_EMAIL", "true")]).await;
     post(&t, "register", json!({"email": "ada@example.test", "password": PASSWORD})).await.expect(202);
     forgot(&t, "Ada@Example.test").await.expect(202);
@@ -84,7 +84,7 @@ async fn a_forgotten_password_is_replaced_within_an_hour(b: Backend) {
     t.minutes_pass(59);
     let answer = reset(&t, &token, NEW).await.expect(200);
     assert!(answer["message"].is_string() && answer.get("access_token").is_none(), "{answer}");
-    // Verified by the way, told, and greeted.
+    // The reset also verifies the address and sends the change notice and the welcome e-mail.
     t.try_login("ada@example.test", PASSWORD).await.expect_error(401, "AUTHENTICATION_ERROR");
     t.try_login("ada@example.test", NEW).await.expect(200);
     for template in ["password_changed", "welcome"] {
@@ -93,7 +93,7 @@ async fn a_forgotten_password_is_replaced_within_an_hour(b: Backend) {
     reset(&t, &token, "a third unusual one").await.expect_error(400, "BAD_REQUEST");
 }
 
-async fn nobody_learns_who_has_an_account(b: Backend) {
+async fn recovery_request_unknown_address_returns_same_202(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     t.register("ada@example.test").await;
     t.mails("ada@example.test", "verify_email").await;
@@ -105,15 +105,15 @@ async fn nobody_learns_who_has_an_account(b: Backend) {
         assert_eq!((nonsense.status, &nonsense.body), (known.status, &known.body));
         post(&t, path, json!({"email": "ada\0@example.test"})).await.expect_error(422, "VALIDATION_ERROR");
     }
-    assert_eq!(t.number("SELECT COUNT(*) FROM jobs WHERE status = 'queued'").await, 6, "each is one row, whoever it is for");
+    assert_eq!(t.number("SELECT COUNT(*) FROM jobs WHERE status = 'queued'").await, 6, "one job per request, also for unknown addresses");
     assert_eq!(t.mails("ada@example.test", "password_reset").await.len(), 1);
     assert_eq!(t.mails("ada@example.test", "verify_email").await.len(), 2);
     let all = t.anonymous().get("//dev/mailbox.json").await.expect(200);
-    assert_eq!(all["total"], 3, "nobody else was written to");
+    assert_eq!(all["total"], 3, "only the registered address receives e-mail");
     assert_eq!(t.number("SELECT COUNT(*) FROM jobs WHERE status <> 'done'").await, 0);
 }
 
-async fn twenty_requests_are_one_mail(b: Backend) {
+async fn reset_requests_concurrent_send_one_email(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     t.register("ada@example.test").await;
     let replies = join_all((0..20).map(|_| forgot(&t, "ada@example.test"))).await;
@@ -121,7 +121,7 @@ async fn twenty_requests_are_one_mail(b: Backend) {
     assert_eq!(t.mails("ada@example.test", "password_reset").await.len(), 1);
 }
 
-async fn a_refused_password_does_not_use_the_link_up(b: Backend) {
+async fn reset_link_with_weak_password_stays_usable(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let ada = t.register("ada@example.test").await;
     forgot(&t, "ada@example.test").await.expect(202);
@@ -135,7 +135,7 @@ async fn a_refused_password_does_not_use_the_link_up(b: Backend) {
     ada.client.get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
 }
 
-async fn ten_uses_at_once_are_one(b: Backend) {
+async fn reset_link_used_concurrently_succeeds_once(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     t.register("ada@example.test").await;
     forgot(&t, "ada@example.test").await.expect(202);
@@ -149,7 +149,7 @@ async fn ten_uses_at_once_are_one(b: Backend) {
     assert_eq!(t.mails("ada@example.test", "password_changed").await.len(), 1);
 }
 
-async fn links_serve_their_own_purpose(b: Backend) {
+async fn recovery_link_for_other_purpose_returns_400(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     t.register("ada@example.test").await;
     forgot(&t, "ada@example.test").await.expect(202);
@@ -161,7 +161,7 @@ async fn links_serve_their_own_purpose(b: Backend) {
     reset(&t, &reset_token, NEW).await.expect(200);
 }
 
-async fn links_lead_where_the_configuration_says(b: Backend) {
+async fn recovery_link_with_spoofed_host_uses_configured_base_url(b: Backend) {
     for (vars, base) in [
         (&[("AUTH_LINK_BASE_URL", "https://app.example.com/en/"), ("PUBLIC_BASE_URL", "https://api.example.com")][..], "https://app.example.com/en"),
         (&[("PUBLIC_BASE_URL", "https://api.example.com")], "https://api.example.com"),
@@ -180,7 +180,7 @@ async fn links_lead_where_the_configuration_says(b: Backend) {
     }
 }
 
-async fn a_link_that_is_merely_opened_does_nothing(b: Backend) {
+async fn recovery_link_opened_by_get_keeps_token_unused(b: Backend) {
     let t = TestApp::with_accounts(b, &[("PROJECT_NAME", "Acme & <Co>")]).await;
     t.register("ada@example.test").await;
     let token = t.mailed_token("ada@example.test", "verify_email").await;
@@ -191,25 +191,25 @@ async fn a_link_that_is_merely_opened_does_nothing(b: Backend) {
         assert_eq!((page.header("referrer-policy"), page.header("cache-control")), (Some("no-referrer"), Some("no-store")));
         let html = page.expect_text(200);
         assert!(html.contains("Acme &amp; &lt;Co&gt;") && html.contains(&format!("data-path=\"api&#x2f;v1&#x2f;public&#x2f;auth&#x2f;{path}\"")), "{html}");
-        assert!(!html.contains(&token), "what is in the address stays there");
+        assert!(!html.contains(&token), "the page does not contain the token");
     }
     post(&t, "verify-email", json!({"token": token})).await.expect(200);
-    // A front end of one's own takes the links, and a stranger's issuer sends none.
+    // The pages are not served if a separate front end handles the links or if the issuer is external.
     for elsewhere in [TestApp::with_accounts(b, &[("AUTH_LINK_BASE_URL", "https://app.example.com")]).await, TestApp::start(b).await] {
         elsewhere.anonymous().get("//verify-email?token=x").await.expect_error(404, "NOT_FOUND");
     }
 }
 
-async fn a_mail_sent_again_holds_the_same_link(b: Backend) {
+async fn account_email_job_rerun_sends_same_link(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     t.register("ada@example.test").await;
     let first = t.mailed_token("ada@example.test", "verify_email").await;
-    // As after a crash between the hand-over and the end of the job.
+    // Simulates a crash after the e-mail was sent and before the job was marked as done.
     t.sql("UPDATE jobs SET status = 'queued', run_at = enqueue_time, finish_time = NULL, success = NULL, result = NULL").await;
     let second = t.mailed_token("ada@example.test", "verify_email").await;
     assert_eq!((t.number("SELECT CAST(attempts AS BIGINT) FROM jobs").await, first.as_str()), (2, second.as_str()));
     post(&t, "verify-email", json!({"token": second})).await.expect(200);
-    // Once it was used there is nothing left to send.
+    // Once the token is used, the job sends nothing.
     let again = "UPDATE jobs SET status = 'queued', finish_time = NULL, success = NULL, result = NULL WHERE function = 'send_account_email'";
     t.sql(again).await;
     t.run_jobs().await;
@@ -218,7 +218,7 @@ async fn a_mail_sent_again_holds_the_same_link(b: Backend) {
     assert_eq!(result, json!({"message_id": null}));
 }
 
-async fn a_deactivated_user_gets_no_link_and_can_use_none(b: Backend) {
+async fn reset_link_deactivated_user_is_neither_sent_nor_accepted(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let ada = t.register("ada@example.test").await;
     forgot(&t, "ada@example.test").await.expect(202);
@@ -232,18 +232,18 @@ async fn a_deactivated_user_gets_no_link_and_can_use_none(b: Backend) {
     t.login("ada@example.test").await;
 }
 
-async fn whoever_came_from_another_issuer_gets_a_password_by_mail(b: Backend) {
+async fn reset_user_from_other_issuer_sets_first_password(b: Backend) {
     let t = TestApp::with_accounts(b, &[("AUTH_REQUIRE_VERIFIED_EMAIL", "true")]).await;
     t.sql("INSERT INTO users (id, email, role, is_active, login_count) VALUES ('auth0|7', 'old@example.test', 'user', TRUE, 3)").await;
     post(&t, "resend-verification", json!({"email": "old@example.test"})).await.expect(202);
-    assert_eq!(t.mails("old@example.test", "verify_email").await.len(), 0, "there is no account yet whose address could be verified");
+    assert_eq!(t.mails("old@example.test", "verify_email").await.len(), 0, "no local account exists yet");
     forgot(&t, "old@example.test").await.expect(202);
     let token = t.mailed_token("old@example.test", "password_reset").await;
     reset(&t, &token, PASSWORD).await.expect(200);
-    assert_eq!(t.login("old@example.test").await.id, "auth0|7", "the id stays");
+    assert_eq!(t.login("old@example.test").await.id, "auth0|7", "the user keeps the original id");
 }
 
-async fn a_new_password_ends_the_other_sessions(b: Backend) {
+async fn change_password_success_ends_other_sessions(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let ada = t.register("ada@example.test").await;
     let phone = t.login("ada@example.test").await;
@@ -261,7 +261,7 @@ async fn a_new_password_ends_the_other_sessions(b: Backend) {
     assert_eq!(t.mails("ada@example.test", "password_changed").await.len(), 1);
 }
 
-async fn a_change_asks_for_the_present_password(b: Backend) {
+async fn change_password_wrong_current_returns_400_then_429(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let ada = t.register("ada@example.test").await;
     let change = async |current: &str, new: &str| {
@@ -273,7 +273,7 @@ async fn a_change_asks_for_the_present_password(b: Backend) {
     for _ in 0..10 {
         change("a wrong one", NEW).await.expect_error(400, "BAD_REQUEST");
     }
-    // Whoever holds a stolen token guesses no better than anybody else.
+    // The limit on failed attempts also applies to a caller with a valid access token, which may be stolen.
     change(PASSWORD, NEW).await.expect_error(429, "RATE_LIMIT_EXCEEDED");
     t.clock.advance(TimeDelta::minutes(14));
     change(PASSWORD, NEW).await.expect_error(429, "RATE_LIMIT_EXCEEDED");
@@ -284,7 +284,7 @@ async fn a_change_asks_for_the_present_password(b: Backend) {
     ada.client.post("/app/auth/change-password", body).await.expect(204);
 }
 
-async fn nothing_secret_is_in_the_database(b: Backend) {
+async fn database_after_account_flows_contains_no_secret(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let ada = t.register("ada@example.test").await;
     let session = t.refresh(&ada.refresh).await.expect(200);
@@ -299,7 +299,7 @@ async fn nothing_secret_is_in_the_database(b: Backend) {
         t.mailed_token("ada@example.test", "password_reset").await,
         "verify-email?token".to_owned(),
     ];
-    // By hand, too, an administrator sees no link.
+    // A job that is enqueued by its function name stores no link either.
     t.app.jobs.enqueue_by_name(&t.app.db, "send_account_email", json!({"purpose": "reset_password", "email": "ada@example.test"}), New::default()).await.unwrap();
     t.run_jobs().await;
     let mut dump = String::new();

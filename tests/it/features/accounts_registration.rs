@@ -1,4 +1,4 @@
-//! Stories about registering: in at once or after a mail, once per address, and with a password worth having.
+//! Registration: with and without e-mail verification, one account per address, and password rules.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -7,14 +7,14 @@ use crate::harness::accounts::PASSWORD;
 use crate::harness::{Backend, Reply, TestApp};
 
 crate::on_both_backends![
-    a_newcomer_is_in_at_once,
-    one_address_is_one_account_in_all_its_forms,
-    twenty_registrations_at_once_make_one_user,
-    what_is_refused_leaves_nothing,
-    a_closed_door_is_closed,
-    where_addresses_must_be_verified_every_answer_is_the_same,
-    a_verified_address_lets_in_and_is_greeted_once,
-    with_another_issuer_none_of_it_is_there,
+    register_new_address_returns_session,
+    register_equivalent_address_returns_409,
+    register_concurrent_requests_create_one_user,
+    register_invalid_body_stores_nothing,
+    register_when_registration_closed_returns_403,
+    register_verification_required_hides_existing_account,
+    verify_email_success_allows_login_and_sends_one_welcome,
+    account_routes_with_external_issuer_return_404,
 ];
 
 async fn register(t: &TestApp, body: Value) -> Reply {
@@ -25,7 +25,7 @@ async fn count(t: &TestApp, table: &str) -> i64 {
     t.number(&format!("SELECT COUNT(*) FROM {table}")).await
 }
 
-async fn a_newcomer_is_in_at_once(b: Backend) {
+async fn register_new_address_returns_session(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let config = t.anonymous().get("/public/auth/config").await;
     assert_eq!(config.header("cache-control"), Some("no-store"));
@@ -46,7 +46,7 @@ async fn a_newcomer_is_in_at_once(b: Backend) {
     assert_eq!(ada.client.get("/app/users/me").await.expect(200), *user);
     assert_eq!(ada.client.project("Apollo").await["owner_id"], user["id"]);
     assert_eq!(t.number("SELECT CAST(login_count AS BIGINT) FROM users").await, 1);
-    // Exactly one mail, and its job holds no link.
+    // Exactly one e-mail job, and its arguments contain no link.
     assert_eq!(t.texts("SELECT function FROM jobs").await, ["send_account_email"]);
     let payload: Value = serde_json::from_str(&t.texts("SELECT CAST(kwargs AS TEXT) FROM jobs").await[0]).unwrap();
     assert_eq!(payload, json!({"purpose": "verify_email", "email": "ada@example.test"}));
@@ -55,7 +55,7 @@ async fn a_newcomer_is_in_at_once(b: Backend) {
     assert!(mails[0]["text"].as_str().unwrap().contains("http://localhost:8000/verify-email?token="), "{}", mails[0]);
 }
 
-async fn one_address_is_one_account_in_all_its_forms(b: Backend) {
+async fn register_equivalent_address_returns_409(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     t.register("rené@example.test").await;
     for twin in ["rené@example.test", "RENÉ@Example.TEST", " rené@example.test\t", "rene\u{301}@example.test", "RENE\u{301}@EXAMPLE.TEST"] {
@@ -66,7 +66,7 @@ async fn one_address_is_one_account_in_all_its_forms(b: Backend) {
     assert_eq!((count(&t, "users").await, count(&t, "credentials").await), (1, 1));
 }
 
-async fn twenty_registrations_at_once_make_one_user(b: Backend) {
+async fn register_concurrent_requests_create_one_user(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let other = t.second_with_accounts(&[]).await;
     let body = json!({"email": "ada@example.test", "password": PASSWORD});
@@ -78,7 +78,7 @@ async fn twenty_registrations_at_once_make_one_user(b: Backend) {
     assert_eq!(count(&t, "jobs").await, 1);
 }
 
-async fn what_is_refused_leaves_nothing(b: Backend) {
+async fn register_invalid_body_stores_nothing(b: Backend) {
     let t = TestApp::with_accounts(b, &[("PROJECT_NAME", "Acme Widgets")]).await;
     let long_name = "x".repeat(256);
     let long_email = format!("{}@{}.test", "a".repeat(60), "b".repeat(250));
@@ -111,7 +111,7 @@ async fn what_is_refused_leaves_nothing(b: Backend) {
     for table in ["users", "credentials", "sessions", "jobs"] {
         assert_eq!(count(&t, table).await, 0, "{table}");
     }
-    // What is unusual is not wrong.
+    // Unusual passwords (spaces, emoji, control characters) are accepted.
     for (n, fine) in ["        ", "🚀🚀🚀🚀🚀🚀🚀🚀", &"e\u{301}9".repeat(64), "\u{1}\u{2}\u{3}\n\r\t\u{7f}x"].into_iter().enumerate() {
         let email = format!("ada{n}@example.test");
         register(&t, json!({"email": email, "password": fine})).await.expect(201);
@@ -119,14 +119,14 @@ async fn what_is_refused_leaves_nothing(b: Backend) {
     }
 }
 
-async fn a_closed_door_is_closed(b: Backend) {
+async fn register_when_registration_closed_returns_403(b: Backend) {
     let t = TestApp::with_accounts(b, &[("AUTH_REGISTRATION_OPEN", "false")]).await;
     register(&t, json!({"email": "ada@example.test", "password": PASSWORD})).await.expect_error(403, "AUTHORIZATION_ERROR");
     assert_eq!(count(&t, "users").await, 0);
     assert_eq!(t.anonymous().get("/public/auth/config").await.expect(200)["registration_open"], false);
 }
 
-async fn where_addresses_must_be_verified_every_answer_is_the_same(b: Backend) {
+async fn register_verification_required_hides_existing_account(b: Backend) {
     let t = TestApp::with_accounts(b, &[("AUTH_REQUIRE_VERIFIED_EMAIL", "true")]).await;
     assert_eq!(t.anonymous().get("/public/auth/config").await.expect(200)["email_verification_required"], true);
     let body = json!({"email": "ada@example.test", "password": PASSWORD});
@@ -136,7 +136,7 @@ async fn where_addresses_must_be_verified_every_answer_is_the_same(b: Backend) {
     let answer = first.expect(202);
     assert_eq!(answer.as_object().unwrap().keys().collect::<Vec<_>>(), ["message"]);
     assert_eq!((count(&t, "users").await, count(&t, "sessions").await), (1, 0));
-    // The owner hears of it, and the account is as it was.
+    // The owner is notified by e-mail and the account is unchanged.
     assert_eq!(t.mails("ada@example.test", "verify_email").await.len(), 1);
     assert_eq!(t.mails("ada@example.test", "email_taken").await.len(), 1);
     t.try_login("ada@example.test", "another unusual one").await.expect_error(401, "AUTHENTICATION_ERROR");
@@ -144,7 +144,7 @@ async fn where_addresses_must_be_verified_every_answer_is_the_same(b: Backend) {
     assert_eq!(t.number("SELECT CAST(login_count AS BIGINT) FROM users").await, 0);
 }
 
-async fn a_verified_address_lets_in_and_is_greeted_once(b: Backend) {
+async fn verify_email_success_allows_login_and_sends_one_welcome(b: Backend) {
     let t = TestApp::with_accounts(b, &[("AUTH_REQUIRE_VERIFIED_EMAIL", "true")]).await;
     register(&t, json!({"email": "ada@example.test", "password": PASSWORD, "full_name": "Ada"})).await.expect(202);
     assert_eq!(t.mails("ada@example.test", "welcome").await.len(), 0);
@@ -159,7 +159,7 @@ async fn a_verified_address_lets_in_and_is_greeted_once(b: Backend) {
     assert!(welcome[0]["text"].as_str().unwrap().contains("Ada"), "{}", welcome[0]);
 }
 
-async fn with_another_issuer_none_of_it_is_there(b: Backend) {
+async fn account_routes_with_external_issuer_return_404(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     assert_eq!(

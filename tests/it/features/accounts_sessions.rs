@@ -1,4 +1,4 @@
-//! Stories about staying logged in: refresh tokens that are used once, and sessions that end when somebody ends them.
+//! Sessions: refresh token rotation, logout, list of sessions, expiry and WebSocket tickets.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -12,25 +12,25 @@ use crate::harness::accounts::PASSWORD;
 use crate::harness::{Backend, TestApp};
 
 crate::on_both_backends![
-    each_refresh_gives_a_new_pair,
-    twenty_refreshes_at_once_have_one_successor,
-    the_other_tab_gets_the_same_successor_for_ten_seconds,
-    a_copy_ends_the_session,
-    a_session_ends_by_idleness_and_by_age,
-    logging_out_ends_the_session_at_once,
-    sessions_are_listed_and_ended_by_their_owner_alone,
-    what_ends_all_sessions_ends_them_here_at_once_and_elsewhere_within_five_seconds,
-    no_kind_of_token_is_taken_for_another,
-    a_ticket_is_worth_one_connection_for_half_a_minute,
-    what_has_expired_is_swept,
-    sessions_are_in_the_copy_of_ones_data_and_go_with_it,
+    refresh_valid_token_returns_new_pair,
+    refresh_concurrent_requests_return_same_successor,
+    refresh_repeated_within_grace_returns_same_successor,
+    refresh_reused_after_grace_ends_session,
+    refresh_idle_or_past_max_age_returns_401,
+    logout_valid_refresh_token_ends_session,
+    sessions_list_and_delete_are_limited_to_owner,
+    sessions_after_user_deactivation_end_on_all_instances,
+    token_used_for_another_purpose_is_rejected,
+    ws_ticket_concurrent_redeem_succeeds_once_within_30s,
+    sweep_expired_job_deletes_sessions_and_tokens,
+    user_sessions_are_exported_and_erased,
 ];
 
 fn refresh_token(session: &Value) -> &str {
     session["refresh_token"].as_str().unwrap()
 }
 
-async fn each_refresh_gives_a_new_pair(b: Backend) {
+async fn refresh_valid_token_returns_new_pair(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let ada = t.register("ada@example.test").await;
     let (mut refresh, mut seen) = (ada.refresh.clone(), vec![ada.refresh.clone()]);
@@ -38,7 +38,7 @@ async fn each_refresh_gives_a_new_pair(b: Backend) {
         t.minutes_pass(10);
         let session = t.refresh(&refresh).await.expect(200);
         assert_eq!((&session["expires_in"], &session["user"]["id"]), (&json!(900), &json!(ada.id)));
-        assert_eq!(session["refresh_expires_in"], 14 * 86_400, "counted anew from each use");
+        assert_eq!(session["refresh_expires_in"], 14 * 86_400, "restarts at each refresh");
         let client = t.account(&session).client;
         client.get("/app/users/me").await.expect(200);
         refresh_token(&session).clone_into(&mut refresh);
@@ -46,16 +46,16 @@ async fn each_refresh_gives_a_new_pair(b: Backend) {
         seen.push(refresh.clone());
     }
     ada.client.get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
-    assert_eq!(t.number("SELECT CAST(login_count AS BIGINT) FROM users").await, 1, "a refresh is no login");
+    assert_eq!(t.number("SELECT CAST(login_count AS BIGINT) FROM users").await, 1, "a refresh does not count as a login");
     assert_eq!(t.number("SELECT generation FROM sessions").await, 5);
     for junk in ["", "x", &refresh[1..], &format!("{refresh}A"), &refresh.replacen(&refresh[69..], "=", 1), &"A".repeat(70), "💥"] {
         t.refresh(junk).await.expect_error(401, "AUTHENTICATION_ERROR");
     }
-    // None of which ended anything.
+    // Invalid tokens do not end the session.
     t.refresh(&refresh).await.expect(200);
 }
 
-async fn twenty_refreshes_at_once_have_one_successor(b: Backend) {
+async fn refresh_concurrent_requests_return_same_successor(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let other = t.second_with_accounts(&[]).await;
     let ada = t.register("ada@example.test").await;
@@ -66,20 +66,20 @@ async fn twenty_refreshes_at_once_have_one_successor(b: Backend) {
     t.refresh(refresh_token(&sessions[0])).await.expect(200);
 }
 
-async fn the_other_tab_gets_the_same_successor_for_ten_seconds(b: Backend) {
+async fn refresh_repeated_within_grace_returns_same_successor(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let ada = t.register("ada@example.test").await;
     let first = t.refresh(&ada.refresh).await.expect(200);
     t.clock.advance(TimeDelta::seconds(10));
     let second = t.refresh(&ada.refresh).await.expect(200);
     assert_eq!(refresh_token(&first), refresh_token(&second));
-    // One step on, the first one is no direct predecessor any more, however young.
+    // The grace period covers only the direct predecessor of the current token.
     let third = t.refresh(refresh_token(&first)).await.expect(200);
     t.refresh(&ada.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
     t.refresh(refresh_token(&third)).await.expect_error(401, "AUTHENTICATION_ERROR");
 }
 
-async fn a_copy_ends_the_session(b: Backend) {
+async fn refresh_reused_after_grace_ends_session(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let ada = t.register("ada@example.test").await;
     let phone = t.login("ada@example.test").await;
@@ -93,12 +93,12 @@ async fn a_copy_ends_the_session(b: Backend) {
     }
     t.refresh(&now.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
     assert_eq!(t.texts("SELECT revoked_reason FROM sessions WHERE revoked_at IS NOT NULL").await, ["refresh_reuse"]);
-    // Another session of hers is none of it.
+    // The user's other session is not affected.
     phone.client.get("/app/users/me").await.expect(200);
     t.refresh(&phone.refresh).await.expect(200);
 }
 
-async fn a_session_ends_by_idleness_and_by_age(b: Backend) {
+async fn refresh_idle_or_past_max_age_returns_401(b: Backend) {
     let t = TestApp::with_accounts(b, &[("AUTH_REFRESH_IDLE_DAYS", "2"), ("AUTH_REFRESH_MAX_DAYS", "5")]).await;
     let (idle, busy) = (t.register("ada@example.test").await, t.register("bea@example.test").await);
     let mut refresh = busy.refresh;
@@ -113,7 +113,7 @@ async fn a_session_ends_by_idleness_and_by_age(b: Backend) {
     t.refresh(&refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
 }
 
-async fn logging_out_ends_the_session_at_once(b: Backend) {
+async fn logout_valid_refresh_token_ends_session(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let ada = t.register("ada@example.test").await;
     ada.client.get("/app/users/me").await.expect(200);
@@ -128,7 +128,7 @@ async fn logging_out_ends_the_session_at_once(b: Backend) {
         refused.expect_error(401, "AUTHENTICATION_ERROR");
     }
     t.refresh(&ada.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
-    // With a token that was exchanged long ago too: whoever logs out means it.
+    // An already rotated refresh token also ends the session on logout.
     let again = t.login("ada@example.test").await;
     let session = t.refresh(&again.refresh).await.expect(200);
     t.minutes_pass(5);
@@ -137,7 +137,7 @@ async fn logging_out_ends_the_session_at_once(b: Backend) {
     t.anonymous().post("/public/auth/logout", json!({})).await.expect_error(422, "VALIDATION_ERROR");
 }
 
-async fn sessions_are_listed_and_ended_by_their_owner_alone(b: Backend) {
+async fn sessions_list_and_delete_are_limited_to_owner(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let (laptop, eve) = (t.register("ada@example.test").await, t.register("eve@example.test").await);
     t.minutes_pass(1);
@@ -160,10 +160,10 @@ async fn sessions_are_listed_and_ended_by_their_owner_alone(b: Backend) {
     t.login("ada@example.test").await;
     laptop.client.post("/app/auth/logout-all", json!({})).await.expect(204);
     laptop.client.get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
-    assert_eq!(t.number("SELECT COUNT(*) FROM sessions WHERE revoked_at IS NULL").await, 1, "eve's");
+    assert_eq!(t.number("SELECT COUNT(*) FROM sessions WHERE revoked_at IS NULL").await, 1, "only eve's session remains");
 }
 
-async fn what_ends_all_sessions_ends_them_here_at_once_and_elsewhere_within_five_seconds(b: Backend) {
+async fn sessions_after_user_deactivation_end_on_all_instances(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let other = t.second_with_accounts(&[]).await;
     let admin = t.register("root@example.test").await;
@@ -188,7 +188,7 @@ async fn what_ends_all_sessions_ends_them_here_at_once_and_elsewhere_within_five
         if way == "erase" {
             continue;
         }
-        // Let in again, she has to log in again.
+        // Reactivation does not restore the sessions: the user has to log in again.
         admin.client.post(&format!("{path}/activate"), json!({})).await.expect(200);
         for client in [&ada.client, &elsewhere] {
             t.clock.advance(TimeDelta::seconds(5));
@@ -198,7 +198,7 @@ async fn what_ends_all_sessions_ends_them_here_at_once_and_elsewhere_within_five
     }
 }
 
-async fn no_kind_of_token_is_taken_for_another(b: Backend) {
+async fn token_used_for_another_purpose_is_rejected(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let (ada, eve) = (t.register("ada@example.test").await, t.register("eve@example.test").await);
     let access = ada.client.token.clone().unwrap();
@@ -210,14 +210,14 @@ async fn no_kind_of_token_is_taken_for_another(b: Backend) {
     for token in [&access, &ada.refresh] {
         t.anonymous().post("/public/auth/verify-email", json!({"token": token})).await.expect_error(400, "BAD_REQUEST");
     }
-    // An access token names a session of its own user, or none at all opens anything.
+    // An access token is valid only with the id of a session of its own user.
     let life = std::time::Duration::from_secs(900);
     let sessions = t.texts(&format!("SELECT id FROM sessions WHERE user_id = '{}'", eve.id)).await;
     for sid in [sessions[0].as_str(), "", "nonsense", "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d"] {
         let forged = own::mint(&t.app.keys, &UserId::parse(&ada.id).unwrap(), "ada@example.test", sid, t.clock.now(), life).unwrap();
         t.with_token(&forged).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
     }
-    // Another instance's secret makes and takes none of ours.
+    // Tokens of an installation with another `SECRET_KEY` are rejected, in both directions.
     let stranger = t.second_with_accounts(&[("SECRET_KEY", "the-service-secret-of-another-installation")]).await;
     stranger.refresh(&ada.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
     stranger.with_token(&access).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
@@ -227,7 +227,7 @@ async fn no_kind_of_token_is_taken_for_another(b: Backend) {
     t.refresh(&ada.refresh).await.expect(200);
 }
 
-async fn a_ticket_is_worth_one_connection_for_half_a_minute(b: Backend) {
+async fn ws_ticket_concurrent_redeem_succeeds_once_within_30s(b: Backend) {
     let (t, elsewhere) = (TestApp::with_accounts(b, &[]).await, TestApp::start(b).await);
     let other = t.second_with_accounts(&[]).await;
     let ada = t.register("ada@example.test").await;
@@ -245,7 +245,7 @@ async fn a_ticket_is_worth_one_connection_for_half_a_minute(b: Backend) {
     for worthless in [late["ticket"].as_str().unwrap(), "", "nonsense", ada.refresh.as_str()] {
         assert!(redeem_ticket(&t.app, worthless).await.unwrap().is_none());
     }
-    // Whoever the issuer is; but nobody without a token, and never in place of one.
+    // Tickets also work with an external issuer. They need an access token and cannot replace it.
     let amy = elsewhere.user("amy").await;
     let ticket = ask(&amy).await["ticket"].as_str().unwrap().to_owned();
     elsewhere.with_token(&ticket).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
@@ -253,7 +253,7 @@ async fn a_ticket_is_worth_one_connection_for_half_a_minute(b: Backend) {
     t.anonymous().post("/app/ws/ticket", json!({})).await.expect_error(401, "AUTHENTICATION_ERROR");
 }
 
-async fn what_has_expired_is_swept(b: Backend) {
+async fn sweep_expired_job_deletes_sessions_and_tokens(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     t.register("ada@example.test").await;
     t.mails("ada@example.test", "verify_email").await;
@@ -267,7 +267,7 @@ async fn what_has_expired_is_swept(b: Backend) {
     t.refresh(&young.refresh).await.expect(200);
 }
 
-async fn sessions_are_in_the_copy_of_ones_data_and_go_with_it(b: Backend) {
+async fn user_sessions_are_exported_and_erased(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     let ada = t.register("ada@example.test").await;
     t.mails("ada@example.test", "verify_email").await;

@@ -1,12 +1,17 @@
-//! The mails that jobs send.
+//! E-mail jobs: welcome, password reset and notification.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Backend, TestApp};
 
-on_both_backends![a_new_user_is_greeted, a_reset_brings_its_link_and_hides_it, a_notification_is_a_template_or_a_text, what_cannot_be_sent_fails];
+on_both_backends![
+    welcome_email_job_renders_template,
+    reset_email_job_sends_link_and_masks_argument,
+    notification_email_job_accepts_template_or_text,
+    notification_email_job_invalid_input_fails,
+];
 
-/// Runs the job; gives its message id and the mail that it sent.
+/// Runs the job, checks its message id and returns the e-mail that it sent.
 async fn sent(t: &TestApp, job: &str, payload: Value) -> Value {
     let (_, result) = t.run_function(job, payload).await.unwrap();
     let result = result.unwrap();
@@ -19,7 +24,7 @@ async fn sent(t: &TestApp, job: &str, payload: Value) -> Value {
     serde_json::to_value(newest).unwrap()
 }
 
-async fn a_new_user_is_greeted(b: Backend) {
+async fn welcome_email_job_renders_template(b: Backend) {
     let t = TestApp::with(b, &[("PROJECT_NAME", "Acme")]).await;
     let mail = sent(&t, "send_welcome_email", json!({"email": "ada@example.com", "name": "Ada"})).await;
     assert_eq!((&mail["subject"], &mail["to"]), (&json!("Welcome to Acme!"), &json!("ada@example.com")));
@@ -28,7 +33,7 @@ async fn a_new_user_is_greeted(b: Backend) {
     assert!(!mail["html"].as_str().unwrap().contains("Verify"), "{mail}");
 }
 
-async fn a_reset_brings_its_link_and_hides_it(b: Backend) {
+async fn reset_email_job_sends_link_and_masks_argument(b: Backend) {
     let t = TestApp::start(b).await;
     let link = "https://app.example/reset?token=hunter2";
     let mail = sent(&t, "send_password_reset_email", json!({"email": "ada@example.com", "reset_link": link})).await;
@@ -39,7 +44,7 @@ async fn a_reset_brings_its_link_and_hides_it(b: Backend) {
     assert_eq!(shown, json!({"email": "a@b.c", "reset_link": "***"}));
 }
 
-async fn a_notification_is_a_template_or_a_text(b: Backend) {
+async fn notification_email_job_accepts_template_or_text(b: Backend) {
     let t = TestApp::start(b).await;
     let plain = json!({"email": "ada@example.com", "subject": "News", "body": "It rains.\n\nStay <in>."});
     let mail = sent(&t, "send_notification_email", plain.clone()).await;
@@ -55,7 +60,7 @@ async fn a_notification_is_a_template_or_a_text(b: Backend) {
     assert!(text.contains("Weather\n\nHello Ada,\n\nIt rains. Stay <in>.\n\nLook (https://a.example)"), "{text}");
 }
 
-async fn what_cannot_be_sent_fails(b: Backend) {
+async fn notification_email_job_invalid_input_fails(b: Backend) {
     let t = TestApp::start(b).await;
     let run = async |payload: Value| t.run_function("send_notification_email", payload).await.unwrap().1.unwrap_err();
     let unknown = run(json!({"email": "ada@example.com", "subject": "x", "body": "x", "template": "nothing"})).await;

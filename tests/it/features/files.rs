@@ -1,4 +1,4 @@
-//! Stories about files on the local folder: asked for, sent, confirmed, fetched and deleted by their owner alone.
+//! Files in local storage: upload, confirm, download, list and delete, by the owner only.
 
 use std::future::IntoFuture;
 
@@ -10,21 +10,21 @@ use crate::harness::files::{Place, ask, confirm, link, path, send, upload};
 use crate::harness::{Backend, ids};
 
 crate::on_both_backends![
-    a_file_goes_the_whole_way,
-    a_file_is_its_owners_alone,
-    what_is_asked_for_is_bounded,
-    names_and_subjects_leave_no_folder,
-    more_than_declared_is_refused_and_leaves_nothing,
-    a_link_is_for_one_use_of_one_file,
-    a_confirmed_upload_is_not_written_again,
-    what_is_no_picture_is_not_taken_for_one,
-    confirms_and_deletes_at_once_leave_neither_row_nor_object,
-    downloads_answer_ranges_and_conditions,
-    a_repeated_request_makes_one_file,
-    lists_page_and_filter,
+    file_upload_confirm_download_delete_succeeds,
+    file_of_another_user_returns_404,
+    upload_url_invalid_request_returns_422,
+    upload_with_path_traversal_name_stays_in_folder,
+    upload_larger_than_declared_returns_413,
+    signed_url_forged_or_expired_returns_403,
+    upload_after_confirm_returns_403,
+    confirm_mismatched_content_type_returns_400,
+    confirm_and_delete_concurrent_leave_no_row_or_object,
+    download_with_range_or_etag_returns_206_or_304,
+    upload_url_repeated_key_creates_one_file,
+    file_list_with_status_filter_is_paginated,
 ];
 
-async fn a_file_goes_the_whole_way(b: Backend) {
+async fn file_upload_confirm_download_delete_succeeds(b: Backend) {
     let p = Place::new(b).await;
     let (t, amy) = (&p.t, p.t.user("amy").await);
     let bytes = "héllo wörld 🚀".as_bytes();
@@ -60,7 +60,7 @@ async fn a_file_goes_the_whole_way(b: Backend) {
     assert!(p.objects().is_empty(), "{:?}", p.objects());
 }
 
-async fn a_file_is_its_owners_alone(b: Backend) {
+async fn file_of_another_user_returns_404(b: Backend) {
     let p = Place::new(b).await;
     let (amy, bob) = (p.t.user("amy").await, p.t.user("bob").await);
     let file = upload(&p.t, &amy, "a.txt", "text/plain", b"hello").await;
@@ -79,7 +79,7 @@ async fn a_file_is_its_owners_alone(b: Backend) {
     amy.get(&format!("/app/files/{id}")).await.expect(200);
 }
 
-async fn what_is_asked_for_is_bounded(b: Backend) {
+async fn upload_url_invalid_request_returns_422(b: Backend) {
     let p = Place::with(b, &[("STORAGE_ALLOWED_TYPES", "image/*, application/pdf"), ("STORAGE_MAX_BYTES", "1000")]).await;
     let amy = p.t.user("amy").await;
     for (field, body) in [
@@ -105,7 +105,7 @@ async fn what_is_asked_for_is_bounded(b: Backend) {
     assert_eq!(p.t.number("SELECT COUNT(*) FROM files").await, 1);
 }
 
-async fn names_and_subjects_leave_no_folder(b: Backend) {
+async fn upload_with_path_traversal_name_stays_in_folder(b: Backend) {
     let p = Place::new(b).await;
     let long = "🚀".repeat(255);
     for (n, subject) in ["../../../../tmp/x", "auth0|7", "a/../../b", "x y", "..", long.as_str()].into_iter().enumerate() {
@@ -125,7 +125,7 @@ async fn names_and_subjects_leave_no_folder(b: Backend) {
     assert!(p.objects().iter().all(|object| object.starts_with(root.to_str().unwrap())), "{:?}", p.objects());
 }
 
-async fn more_than_declared_is_refused_and_leaves_nothing(b: Backend) {
+async fn upload_larger_than_declared_returns_413(b: Backend) {
     let p = Place::new(b).await;
     let amy = p.t.user("amy").await;
     let asked = ask(&amy, "a.bin", "application/octet-stream", 1000).await;
@@ -134,7 +134,7 @@ async fn more_than_declared_is_refused_and_leaves_nothing(b: Backend) {
     };
     let details = put(vec![0; 1001].into()).await.expect_error(413, "PAYLOAD_TOO_LARGE");
     assert_eq!(details, json!({"limit": 1000}));
-    // Not announced, it is found out on the way.
+    // Without `Content-Length` the limit applies while the body is read.
     let pieces = futures_util::stream::iter((0..11).map(|_| Ok::<_, std::io::Error>(vec![7_u8; 100])));
     put(reqwest::Body::wrap_stream(pieces)).await.expect_error(413, "PAYLOAD_TOO_LARGE");
     put(Vec::new().into()).await.expect_error(400, "BAD_REQUEST");
@@ -142,14 +142,14 @@ async fn more_than_declared_is_refused_and_leaves_nothing(b: Backend) {
     other_type.expect_error(403, "AUTHORIZATION_ERROR");
     confirm(&amy, &asked).await.expect_error(400, "BAD_REQUEST");
     assert!(p.objects().is_empty(), "{:?}", p.objects());
-    // Less, and exactly as much, are fine; the last one counts.
+    // Uploads up to the declared size are accepted. The last one replaces the earlier ones.
     for size in [1, 1000, 999] {
         put(vec![9; size].into()).await.expect(204);
     }
     assert_eq!(confirm(&amy, &asked).await.expect(200)["size"], 999);
 }
 
-async fn a_link_is_for_one_use_of_one_file(b: Backend) {
+async fn signed_url_forged_or_expired_returns_403(b: Backend) {
     let p = Place::new(b).await;
     let (t, amy) = (&p.t, p.t.user("amy").await);
     let asked = ask(&amy, "a.txt", "text/plain", 5).await;
@@ -172,13 +172,13 @@ async fn a_link_is_for_one_use_of_one_file(b: Backend) {
     t.anonymous().get(&download).await.expect_error(403, "AUTHORIZATION_ERROR");
 }
 
-async fn a_confirmed_upload_is_not_written_again(b: Backend) {
+async fn upload_after_confirm_returns_403(b: Backend) {
     let p = Place::new(b).await;
     let amy = p.t.user("amy").await;
     for round in 0..5 {
         let asked = ask(&amy, "a.txt", "text/plain", 5).await;
         send(&p.t, &asked, "text/plain", b"first").await.expect(204);
-        // Whichever comes first: what is confirmed is what stays.
+        // In any order of the requests, the confirmed content does not change.
         let again = join_all((0..5).map(|_| send(&p.t, &asked, "text/plain", b"evil")));
         let (confirmed, _) = tokio::join!(confirm(&amy, &asked), again);
         let file = confirmed.expect(200);
@@ -188,7 +188,7 @@ async fn a_confirmed_upload_is_not_written_again(b: Backend) {
     }
 }
 
-async fn what_is_no_picture_is_not_taken_for_one(b: Backend) {
+async fn confirm_mismatched_content_type_returns_400(b: Backend) {
     let p = Place::new(b).await;
     let amy = p.t.user("amy").await;
     let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and so on";
@@ -198,14 +198,14 @@ async fn what_is_no_picture_is_not_taken_for_one(b: Backend) {
         let asked = ask(&amy, "x", content_type, 100).await;
         send(&p.t, &asked, content_type, bytes).await.expect(204);
         confirm(&amy, &asked).await.expect_error(400, "BAD_REQUEST");
-        assert_eq!(p.objects().len(), before, "the object is removed");
+        assert_eq!(p.objects().len(), before, "the rejected object is deleted");
         assert_eq!(amy.get(&format!("/app/files/{}", asked["file_id"].as_str().unwrap())).await.expect(200)["status"], "pending");
     }
-    // Where the bytes tell nothing, the declaration stands; it is served as an attachment all the same.
+    // If the bytes match no known signature, the declared type is kept. The file is still served as an attachment.
     upload(&p.t, &amy, "x.html", "text/html", b"<script>alert(1)</script>").await;
 }
 
-async fn confirms_and_deletes_at_once_leave_neither_row_nor_object(b: Backend) {
+async fn confirm_and_delete_concurrent_leave_no_row_or_object(b: Backend) {
     let p = Place::new(b).await;
     let amy = p.t.user("amy").await;
     for _ in 0..5 {
@@ -227,7 +227,7 @@ async fn confirms_and_deletes_at_once_leave_neither_row_nor_object(b: Backend) {
     assert!(p.objects().is_empty(), "{:?}", p.objects());
 }
 
-async fn downloads_answer_ranges_and_conditions(b: Backend) {
+async fn download_with_range_or_etag_returns_206_or_304(b: Backend) {
     let p = Place::new(b).await;
     let amy = p.t.user("amy").await;
     let bytes: Vec<u8> = (0..100_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
@@ -249,7 +249,7 @@ async fn downloads_answer_ranges_and_conditions(b: Backend) {
     assert_eq!((head.status.as_u16(), head.header("content-length"), head.body.len()), (200, Some("100000"), 0));
 }
 
-async fn a_repeated_request_makes_one_file(b: Backend) {
+async fn upload_url_repeated_key_creates_one_file(b: Backend) {
     let p = Place::new(b).await;
     let amy = p.t.user("amy").await;
     let ask = async || amy.post("/app/files/upload-url", json!({"filename": "a", "content_type": "text/plain", "size": 5})).key("k").await;
@@ -259,7 +259,7 @@ async fn a_repeated_request_makes_one_file(b: Backend) {
     assert_eq!(p.t.number("SELECT COUNT(*) FROM files").await, 1);
 }
 
-async fn lists_page_and_filter(b: Backend) {
+async fn file_list_with_status_filter_is_paginated(b: Backend) {
     let p = Place::new(b).await;
     let amy = p.t.user("amy").await;
     for n in 0..7 {

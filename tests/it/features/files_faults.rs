@@ -1,4 +1,4 @@
-//! Stories about files when something else goes on: a store that fails, uploads that nobody confirms, users who go.
+//! Files under faults: storage errors, abandoned uploads, export and erasure of the owner.
 
 use omnistack::app::jobs::New;
 use serde_json::json;
@@ -7,18 +7,18 @@ use crate::harness::files::{Place, ask, confirm, send, upload};
 use crate::harness::{Backend, ids};
 
 crate::on_both_backends![
-    a_store_that_fails_loses_nothing,
-    abandoned_uploads_are_cleaned_up,
-    files_are_in_the_copy_of_ones_data_and_go_with_it,
+    storage_unavailable_returns_502_and_keeps_files,
+    cleanup_abandoned_uploads_deletes_row_and_object,
+    user_files_are_exported_and_erased,
 ];
 
-async fn a_store_that_fails_loses_nothing(b: Backend) {
+async fn storage_unavailable_returns_502_and_keeps_files(b: Backend) {
     let p = Place::new(b).await;
     let amy = p.t.user("amy").await;
     let storage = p.folder.path().join("storage");
     let file = upload(&p.t, &amy, "a.txt", "text/plain", b"hello").await;
     let asked = ask(&amy, "b.txt", "text/plain", 5).await;
-    // A file stands where the folder was: nothing can be read or written below it, whoever tries.
+    // Replaces the storage folder with a file: every read and write below it fails, even for root.
     let away = p.folder.path().join("away");
     std::fs::rename(&storage, &away).unwrap();
     std::fs::write(&storage, "in the way").unwrap();
@@ -36,7 +36,7 @@ async fn a_store_that_fails_loses_nothing(b: Backend) {
     amy.delete(&id).await.expect(204);
 }
 
-async fn abandoned_uploads_are_cleaned_up(b: Backend) {
+async fn cleanup_abandoned_uploads_deletes_row_and_object(b: Backend) {
     let p = Place::new(b).await;
     let amy = p.t.user("amy").await;
     let kept = upload(&p.t, &amy, "kept.txt", "text/plain", b"hello").await;
@@ -61,7 +61,7 @@ async fn abandoned_uploads_are_cleaned_up(b: Backend) {
     assert_eq!(p.objects().len(), 1);
 }
 
-async fn files_are_in_the_copy_of_ones_data_and_go_with_it(b: Backend) {
+async fn user_files_are_exported_and_erased(b: Backend) {
     let p = Place::new(b).await;
     let (amy, bob) = (p.t.user("amy").await, p.t.user("bob").await);
     let mine = upload(&p.t, &amy, "a.txt", "text/plain", b"hello").await;

@@ -1,4 +1,4 @@
-//! Stories about administrators looking at the queue, asking for jobs again and cancelling them.
+//! Job administration: list, filter, retry and cancel.
 
 use http::Method;
 use omnistack::app::App;
@@ -11,24 +11,24 @@ use crate::harness::functions::{Act, Way, runs};
 use crate::harness::{Backend, Client, TestApp};
 
 crate::on_both_backends![
-    the_list_shows_all_jobs_newest_first_with_their_exact_number,
-    the_list_is_filtered_by_each_status,
-    parameters_out_of_bounds_are_refused_by_name,
-    both_views_have_exactly_their_members,
-    a_secret_argument_is_shown_masked_and_nowhere_else,
-    the_result_of_a_failed_job_is_its_reason,
-    an_id_that_names_no_job_is_not_found,
-    what_failed_or_was_cancelled_is_run_again_as_a_new_job,
-    what_has_succeeded_or_is_under_way_is_not_retried,
-    a_second_retry_while_the_first_one_waits_is_refused,
-    a_cancelled_job_never_runs,
-    a_running_job_is_asked_to_end,
-    what_has_finished_is_not_cancelled,
-    nobody_but_administrators_sees_the_queue,
-    a_redis_that_is_gone_does_not_matter,
+    job_list_default_is_newest_first_with_total,
+    job_list_by_status_returns_matching_jobs,
+    job_list_invalid_parameter_returns_422,
+    job_views_in_every_status_have_exact_members,
+    job_secret_argument_is_masked_in_all_views,
+    job_failed_shows_reason_as_result,
+    job_unknown_id_returns_404,
+    retry_failed_or_cancelled_job_creates_new_job,
+    retry_unfinished_or_succeeded_job_returns_400,
+    retry_while_first_retry_is_queued_returns_400,
+    cancel_queued_job_prevents_execution,
+    cancel_running_job_stops_it,
+    cancel_finished_job_returns_400,
+    job_routes_without_admin_role_return_403_or_401,
+    job_routes_with_redis_down_still_work,
 ];
 
-/// An administrator before an empty queue: the mails that greet users are gone.
+/// Creates an administrator and empties the queue (deletes the welcome e-mail jobs).
 async fn admin(t: &TestApp) -> Client {
     let admin = t.admin().await;
     t.sql("DELETE FROM jobs").await;
@@ -39,7 +39,7 @@ async fn enqueue(t: &TestApp, job: &impl Job<App>) -> JobId {
     t.app.jobs.enqueue(&t.app.db, job, New::default()).await.unwrap().unwrap()
 }
 
-/// A job that has run once, here and now.
+/// Runs a job once in this process and returns its id.
 async fn finished(t: &TestApp, way: &str) -> JobId {
     t.run_function("act", json!({"way": way})).await.unwrap().0
 }
@@ -61,7 +61,7 @@ async fn cancelled(t: &TestApp) -> JobId {
     id
 }
 
-/// A job for each status, in the order of [`Status::ALL`].
+/// Creates one job per status, in the order of [`Status::ALL`].
 async fn one_of_each(t: &TestApp) -> Vec<JobId> {
     let later = New { delay: chrono::TimeDelta::minutes(5), ..New::default() };
     let deferred = t.app.jobs.enqueue(&t.app.db, &Act::new(Way::Succeed), later).await.unwrap().unwrap();
@@ -90,7 +90,7 @@ async fn retry(admin: &Client, id: JobId) -> crate::harness::Reply {
     admin.call(Method::POST, &format!("/admin/jobs/{id}/retry")).await
 }
 
-/// Retries what may be retried; gives the new job's id.
+/// Retries the job, expects success and returns the new job's id.
 async fn retried(admin: &Client, id: JobId) -> JobId {
     let answer = retry(admin, id).await.expect(200);
     assert_eq!(members(&answer), "message new_job_id original_job_id");
@@ -104,7 +104,7 @@ async fn cancel(admin: &Client, id: JobId) -> crate::harness::Reply {
     admin.delete(&format!("/admin/jobs/{id}")).await
 }
 
-async fn the_list_shows_all_jobs_newest_first_with_their_exact_number(b: Backend) {
+async fn job_list_default_is_newest_first_with_total(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     assert_eq!(admin.get("/admin/jobs").await.expect(200), json!({"jobs": [], "total": 0}));
@@ -122,7 +122,7 @@ async fn the_list_shows_all_jobs_newest_first_with_their_exact_number(b: Backend
     assert_eq!(admin.get("/admin/jobs?skip=53").await.expect(200), json!({"jobs": [], "total": 53}));
 }
 
-async fn the_list_is_filtered_by_each_status(b: Backend) {
+async fn job_list_by_status_returns_matching_jobs(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     let ids = one_of_each(&t).await;
@@ -135,11 +135,11 @@ async fn the_list_is_filtered_by_each_status(b: Backend) {
     }
     t.clock.advance(chrono::TimeDelta::minutes(5));
     let page = admin.get("/admin/jobs?status=queued").await.expect(200);
-    assert_eq!(job_ids(&page), [ids[1].to_string(), ids[0].to_string()], "the deferred one's time has come");
+    assert_eq!(job_ids(&page), [ids[1].to_string(), ids[0].to_string()], "the deferred job is due");
     assert_eq!(admin.get("/admin/jobs?status=deferred").await.expect(200)["total"], 0);
 }
 
-async fn parameters_out_of_bounds_are_refused_by_name(b: Backend) {
+async fn job_list_invalid_parameter_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     for (name, bad) in [
@@ -156,7 +156,7 @@ async fn parameters_out_of_bounds_are_refused_by_name(b: Backend) {
     }
 }
 
-async fn both_views_have_exactly_their_members(b: Backend) {
+async fn job_views_in_every_status_have_exact_members(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     let ids = one_of_each(&t).await;
@@ -186,7 +186,7 @@ async fn both_views_have_exactly_their_members(b: Backend) {
     assert_eq!(one(&admin, ids[3]).await["result"], json!({"attempt": 1}));
 }
 
-async fn a_secret_argument_is_shown_masked_and_nowhere_else(b: Backend) {
+async fn job_secret_argument_is_masked_in_all_views(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     let secret = || Some("hunter2".to_owned());
@@ -216,21 +216,21 @@ async fn a_secret_argument_is_shown_masked_and_nowhere_else(b: Backend) {
     assert_eq!((status(&admin, unreadable).await.as_str(), status(&admin, reset).await.as_str()), ("failed", "complete"));
 }
 
-async fn the_result_of_a_failed_job_is_its_reason(b: Backend) {
+async fn job_failed_shows_reason_as_result(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     for (way, reason) in [("FailForGood", "never"), ("Fail", "boom")] {
         let job = one(&admin, finished(&t, way).await).await;
         assert_eq!((&job["status"], &job["success"], &job["result"]), (&json!("failed"), &json!(false), &json!(reason)));
     }
-    // Between two attempts it waits, and what went wrong is known already.
+    // Between two attempts the job is deferred and already shows the last error.
     let id = enqueue(&t, &Act::new(Way::Fail)).await;
     t.run_jobs().await;
     let job = one(&admin, id).await;
     assert_eq!((&job["status"], &job["success"], &job["result"]), (&json!("deferred"), &Value::Null, &json!("boom")));
 }
 
-async fn an_id_that_names_no_job_is_not_found(b: Backend) {
+async fn job_unknown_id_returns_404(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     let unknown = JobId::new().to_string();
@@ -242,7 +242,7 @@ async fn an_id_that_names_no_job_is_not_found(b: Backend) {
     }
 }
 
-async fn what_failed_or_was_cancelled_is_run_again_as_a_new_job(b: Backend) {
+async fn retry_failed_or_cancelled_job_creates_new_job(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     let (failed, cancelled) = (finished(&t, "FailForGood").await, cancelled(&t).await);
@@ -256,20 +256,20 @@ async fn what_failed_or_was_cancelled_is_run_again_as_a_new_job(b: Backend) {
     for (id, expected) in ends.into_iter().zip(["failed", "cancelled", "failed", "complete"]) {
         assert_eq!(status(&admin, id).await, expected);
     }
-    assert_eq!(admin.get("/admin/jobs").await.expect(200)["total"], 4, "the old rows stay as they were");
+    assert_eq!(admin.get("/admin/jobs").await.expect(200)["total"], 4, "the original jobs are kept");
 }
 
-async fn what_has_succeeded_or_is_under_way_is_not_retried(b: Backend) {
+async fn retry_unfinished_or_succeeded_job_returns_400(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     let ids = one_of_each(&t).await;
     for id in &ids[..4] {
         retry(&admin, *id).await.expect_error(400, "BAD_REQUEST");
     }
-    assert_eq!(admin.get("/admin/jobs").await.expect(200)["total"], 6, "nothing was made");
+    assert_eq!(admin.get("/admin/jobs").await.expect(200)["total"], 6, "no job was created");
 }
 
-async fn a_second_retry_while_the_first_one_waits_is_refused(b: Backend) {
+async fn retry_while_first_retry_is_queued_returns_400(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     let id = finished(&t, "FailForGood").await;
@@ -277,12 +277,12 @@ async fn a_second_retry_while_the_first_one_waits_is_refused(b: Backend) {
     retry(&admin, id).await.expect_error(400, "BAD_REQUEST");
     t.run_jobs().await;
     let second = retried(&admin, id).await;
-    assert_ne!(first, second, "once the first one has ended, there may be another");
-    // What a retry made is a job like any other.
+    assert_ne!(first, second, "a second retry is allowed after the first one has ended");
+    // A job created by a retry can itself be retried.
     retried(&admin, first).await;
 }
 
-async fn a_cancelled_job_never_runs(b: Backend) {
+async fn cancel_queued_job_prevents_execution(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     let (id, other) = (waiting(&t).await, waiting(&t).await);
@@ -294,13 +294,13 @@ async fn a_cancelled_job_never_runs(b: Backend) {
     assert_eq!((status(&admin, id).await.as_str(), status(&admin, other).await.as_str()), ("cancelled", "complete"));
 }
 
-async fn a_running_job_is_asked_to_end(b: Backend) {
+async fn cancel_running_job_stops_it(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     let elsewhere = running(&t).await;
     let answer = cancel(&admin, elsewhere).await.expect(200);
     assert_eq!(members(&answer), "message");
-    assert_eq!(status(&admin, elsewhere).await, "in_progress", "until its worker hears of it");
+    assert_eq!(status(&admin, elsewhere).await, "in_progress", "until its worker handles the cancellation");
     t.sql("DELETE FROM jobs").await;
 
     let id = enqueue(&t, &Act::new(Way::NeverEnd)).await;
@@ -312,7 +312,7 @@ async fn a_running_job_is_asked_to_end(b: Backend) {
     assert_eq!(one(&admin, id).await["success"], Value::Null);
 }
 
-async fn what_has_finished_is_not_cancelled(b: Backend) {
+async fn cancel_finished_job_returns_400(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = admin(&t).await;
     let ids = one_of_each(&t).await;
@@ -323,7 +323,7 @@ async fn what_has_finished_is_not_cancelled(b: Backend) {
     }
 }
 
-async fn nobody_but_administrators_sees_the_queue(b: Backend) {
+async fn job_routes_without_admin_role_return_403_or_401(b: Backend) {
     let t = TestApp::start(b).await;
     let id = waiting(&t).await;
     let user = t.user("amy").await;
@@ -342,7 +342,7 @@ async fn nobody_but_administrators_sees_the_queue(b: Backend) {
     assert_eq!(status(&superadmin, id).await, "queued");
 }
 
-async fn a_redis_that_is_gone_does_not_matter(b: Backend) {
+async fn job_routes_with_redis_down_still_work(b: Backend) {
     let t = TestApp::with(b, &[("REDIS_URL", "redis://127.0.0.1:1")]).await;
     let admin = admin(&t).await;
     let (done, id) = (waiting(&t).await, finished(&t, "FailForGood").await);

@@ -1,4 +1,4 @@
-//! The mailbox of a developer.
+//! Developer mailbox: pages and JSON under `/dev/mailbox`.
 
 use chrono::TimeDelta;
 use omnistack::providers::email::mailer::{Content, Outgoing};
@@ -15,7 +15,7 @@ async fn send(t: &TestApp, to: &str, subject: &str, html: &str, key: Option<&str
         from: None,
         key: key.map(str::to_owned),
     };
-    // One that is refused is shown too.
+    // The result is ignored because the mailbox also lists e-mails that could not be sent.
     let _ = t.app.mailer.send(mail, t.clock.now()).await;
 }
 
@@ -28,7 +28,7 @@ fn subjects(page: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn every_mail_is_listed_newest_first() {
+async fn mailbox_list_returns_newest_first() {
     let t = TestApp::start(Backend::Sqlite).await;
     assert_eq!(all(&t, "").await, serde_json::json!({"items": [], "total": 0}));
     assert!(t.anonymous().get("//dev/mailbox").await.expect_text(200).contains("Nothing has been sent yet"));
@@ -48,7 +48,7 @@ async fn every_mail_is_listed_newest_first() {
 }
 
 #[tokio::test]
-async fn a_mail_is_shown_as_page_text_and_source_and_never_runs() {
+async fn mailbox_message_with_script_is_escaped_in_all_views() {
     let t = TestApp::start(Backend::Sqlite).await;
     let evil = r#"<p>Hi</p><script>alert("1")</script><a href="https://a.example">go</a>"#;
     send(&t, "ada@example.com", "<b>Subject</b>", evil, None).await;
@@ -72,7 +72,7 @@ async fn a_mail_is_shown_as_page_text_and_source_and_never_runs() {
 }
 
 #[tokio::test]
-async fn a_mail_that_was_not_sent_says_why() {
+async fn mailbox_failed_message_shows_error() {
     let t = TestApp::start(Backend::Sqlite).await;
     send(&t, "nobody", "lost", "x", None).await;
     let mail = &all(&t, "").await["items"][0];
@@ -82,7 +82,7 @@ async fn a_mail_that_was_not_sent_says_why() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn mailbox_unknown_id_returns_404() {
     let t = TestApp::start(Backend::Sqlite).await;
     for id in ["x", "20260101T000000000000-0123456789abcdef", "..%2Fsecret_key", "%FF"] {
         t.anonymous().get(&format!("//dev/mailbox/{id}")).await.expect_error(404, "NOT_FOUND");
@@ -91,7 +91,7 @@ async fn what_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn only_a_laptop_has_a_mailbox() {
+async fn mailbox_outside_development_returns_404() {
     let t = TestApp::with(Backend::Sqlite, &[("ENVIRONMENT", "staging")]).await;
     send(&t, "ada@example.com", "first", "x", None).await;
     assert!(!t.app.config.core.data_dir.join("mailbox").exists());
@@ -101,7 +101,7 @@ async fn only_a_laptop_has_a_mailbox() {
 }
 
 #[tokio::test]
-async fn the_pages_are_outside_of_the_api() {
+async fn mailbox_requests_skip_rate_limit_metrics_and_openapi() {
     let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_DEFAULT", "1/minute")]).await;
     for _ in 0..3 {
         let reply = t.anonymous().get("//dev/mailbox").await;

@@ -1,4 +1,4 @@
-//! Stories about the clean-up: what has been kept long enough goes, and nothing before its time.
+//! Clean-up jobs: rows are deleted after their retention period and not before.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use omnistack::app::jobs::{JobId, New};
@@ -8,20 +8,20 @@ use crate::harness::functions::{Act, Way};
 use crate::harness::{Backend, TestApp};
 
 crate::on_both_backends![
-    projects_go_thirty_days_after_their_deletion,
-    answers_for_repeated_requests_go_after_a_day,
-    finished_jobs_go_after_an_hour_and_dead_ones_after_two_weeks,
-    jobs_that_wait_or_run_stay_however_old,
-    more_than_one_round_holds_goes_in_one_run,
-    the_results_say_what_was_done,
+    cleanup_project_deleted_30_days_ago_removes_row,
+    cleanup_idempotency_key_after_24h_removes_row,
+    cleanup_done_job_after_1h_dead_after_14d_removes_row,
+    cleanup_unfinished_job_of_any_age_keeps_row,
+    cleanup_more_rows_than_batch_size_removes_all,
+    cleanup_result_reports_deleted_records,
 ];
 
-/// Runs the function here and now; gives its result.
+/// Runs the function in this process and returns its result.
 async fn run(t: &TestApp, function: &str) -> Value {
     t.run_function(function, json!({})).await.unwrap().1.unwrap()
 }
 
-/// How many records a run says it has deleted; its own row is taken away, so that the next run does not count it.
+/// Runs the function and returns its `deleted_records`. Deletes its job row because the next run would count it.
 async fn deleted(t: &TestApp, function: &str) -> i64 {
     let (id, result) = t.run_function(function, json!({})).await.unwrap();
     t.sql(&format!("DELETE FROM jobs WHERE id = '{id}'")).await;
@@ -32,7 +32,7 @@ async fn names(t: &TestApp) -> Vec<String> {
     t.texts("SELECT name FROM projects ORDER BY name").await
 }
 
-/// Runs an act to its end.
+/// Runs an `act` job to its end and returns its id.
 async fn ended(t: &TestApp, way: &str) -> JobId {
     t.run_function("act", json!({"way": way})).await.unwrap().0
 }
@@ -41,7 +41,7 @@ async fn is_there(t: &TestApp, id: JobId) -> bool {
     t.app.jobs.get(&t.app.db, id).await.unwrap().is_some()
 }
 
-async fn projects_go_thirty_days_after_their_deletion(b: Backend) {
+async fn cleanup_project_deleted_30_days_ago_removes_row(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     t.sql("DELETE FROM jobs").await;
@@ -52,18 +52,18 @@ async fn projects_go_thirty_days_after_their_deletion(b: Backend) {
         }
         t.clock.advance(TimeDelta::minutes(10));
     }
-    // Twenty minutes before the first one's time.
+    // 20 minutes before the first project is due.
     t.clock.advance(TimeDelta::days(30) - TimeDelta::minutes(50));
     assert_eq!((deleted(&t, "cleanup_old_data").await, names(&t).await.len()), (0, 3));
     t.clock.advance(TimeDelta::minutes(25));
-    assert_eq!(deleted(&t, "sweep_expired").await, 0, "not the hourly sweep's business");
+    assert_eq!(deleted(&t, "sweep_expired").await, 0, "the hourly sweep does not delete projects");
     assert_eq!((deleted(&t, "cleanup_old_data").await, names(&t).await), (1, vec!["live".to_owned(), "second".to_owned()]));
     t.clock.advance(TimeDelta::days(365));
     assert_eq!((deleted(&t, "cleanup_old_data").await, names(&t).await), (1, vec!["live".to_owned()]));
     assert_eq!(t.user("amy").await.get("/app/projects").await.expect(200)["total"], 1);
 }
 
-async fn answers_for_repeated_requests_go_after_a_day(b: Backend) {
+async fn cleanup_idempotency_key_after_24h_removes_row(b: Backend) {
     let t = TestApp::start(b).await;
     for function in ["sweep_expired", "cleanup_old_data"] {
         let amy = t.user("amy").await;
@@ -80,7 +80,7 @@ async fn answers_for_repeated_requests_go_after_a_day(b: Backend) {
     }
 }
 
-async fn finished_jobs_go_after_an_hour_and_dead_ones_after_two_weeks(b: Backend) {
+async fn cleanup_done_job_after_1h_dead_after_14d_removes_row(b: Backend) {
     for function in ["sweep_expired", "cleanup_old_data"] {
         let t = TestApp::start(b).await;
         let (done, dead) = (ended(&t, "Succeed").await, ended(&t, "FailForGood").await);
@@ -98,7 +98,7 @@ async fn finished_jobs_go_after_an_hour_and_dead_ones_after_two_weeks(b: Backend
     }
 }
 
-async fn jobs_that_wait_or_run_stay_however_old(b: Backend) {
+async fn cleanup_unfinished_job_of_any_age_keeps_row(b: Backend) {
     let t = TestApp::start(b).await;
     let mut ids = Vec::new();
     for _ in 0..2 {
@@ -110,7 +110,7 @@ async fn jobs_that_wait_or_run_stay_however_old(b: Backend) {
     assert!(is_there(&t, ids[0]).await && is_there(&t, ids[1]).await);
 }
 
-async fn more_than_one_round_holds_goes_in_one_run(b: Backend) {
+async fn cleanup_more_rows_than_batch_size_removes_all(b: Backend) {
     let t = TestApp::start(b).await;
     t.user("amy").await;
     t.sql("DELETE FROM jobs").await;
@@ -123,7 +123,7 @@ async fn more_than_one_round_holds_goes_in_one_run(b: Backend) {
     assert_eq!((deleted(&t, "cleanup_old_data").await, names(&t).await.len()), (2500, 0));
 }
 
-async fn the_results_say_what_was_done(b: Backend) {
+async fn cleanup_result_reports_deleted_records(b: Backend) {
     let t = TestApp::start(b).await;
     ended(&t, "Succeed").await;
     t.clock.advance(TimeDelta::hours(2));
@@ -132,6 +132,6 @@ async fn the_results_say_what_was_done(b: Backend) {
     let executed: DateTime<Utc> = result["executed_at"].as_str().unwrap().parse().unwrap();
     assert_eq!(executed, t.clock.now());
     t.clock.advance(TimeDelta::hours(2));
-    assert_eq!(run(&t, "sweep_expired").await, json!({"deleted_records": 1}), "the row of the first run");
-    assert_eq!(run(&t, "app.jobs.report_jobs.cleanup_old_data").await["deleted_records"], 0, "by its old name too");
+    assert_eq!(run(&t, "sweep_expired").await, json!({"deleted_records": 1}), "the job row of the first run");
+    assert_eq!(run(&t, "app.jobs.report_jobs.cleanup_old_data").await["deleted_records"], 0, "the former function name still works");
 }

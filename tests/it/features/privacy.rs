@@ -1,4 +1,4 @@
-//! Stories about a person's rights: a copy of all their data, and its removal.
+//! Privacy: export and erasure of a user's data.
 
 use chrono::TimeDelta;
 use omnistack::app::jobs::{JobId, New};
@@ -11,18 +11,18 @@ use crate::harness::process::Place;
 use crate::harness::{Backend, Client, TestApp, ids};
 
 crate::on_both_backends![
-    an_export_is_asked_for_and_fetched_once_it_is_ready,
-    an_export_holds_all_of_ones_own_and_nothing_of_others,
-    asking_again_while_an_export_is_under_way_gives_the_same,
-    an_export_is_for_its_user_alone,
-    an_export_that_failed_is_a_conflict_and_may_be_asked_for_again,
-    an_export_can_be_fetched_for_an_hour,
-    an_export_needs_a_user,
-    a_user_who_is_unknown_has_nothing_to_export,
-    erasing_removes_everything_of_the_user_and_nothing_of_others,
-    erasing_again_finds_nothing,
-    an_erased_user_who_comes_back_starts_anew,
-    the_command_erases_by_address_and_by_id,
+    export_pending_returns_409_until_ready,
+    export_document_contains_only_own_data,
+    export_requested_again_while_pending_returns_same_job,
+    export_of_another_user_returns_404,
+    export_failed_returns_409_and_can_be_requested_again,
+    export_older_than_one_hour_returns_404,
+    export_without_active_user_returns_401_or_403,
+    export_job_unknown_user_returns_error,
+    erase_user_deletes_only_their_rows,
+    erase_repeated_or_unknown_user_deletes_nothing,
+    erased_user_with_valid_token_gets_new_account,
+    erase_command_accepts_email_or_id,
 ];
 
 async fn ask(client: &Client) -> String {
@@ -35,14 +35,14 @@ async fn fetch(client: &Client, id: &str) -> crate::harness::Reply {
     client.get(&format!("/app/users/me/export/{id}")).await
 }
 
-/// The finished document.
+/// Requests an export, runs its job and returns the document.
 async fn export(t: &TestApp, client: &Client) -> Value {
     let id = ask(client).await;
     t.run_jobs().await;
     fetch(client, &id).await.expect(200)
 }
 
-/// Two projects, and one that is deleted; gives the two, the newest first.
+/// Creates three projects and deletes one; returns the other two, newest first.
 async fn projects(t: &TestApp, client: &Client) -> Vec<Value> {
     let mut made = Vec::new();
     for name in ["old", "gone", "new"] {
@@ -54,7 +54,7 @@ async fn projects(t: &TestApp, client: &Client) -> Vec<Value> {
     made
 }
 
-/// Everything that is kept of a user, by table.
+/// Number of the user's rows in `users`, `projects`, `jobs` and `idempotency_keys`.
 async fn kept(t: &TestApp, user: &str) -> [i64; 4] {
     let mut counts = [0; 4];
     for (count, (table, column)) in
@@ -65,7 +65,7 @@ async fn kept(t: &TestApp, user: &str) -> [i64; 4] {
     counts
 }
 
-/// A user with three projects, two jobs and a key.
+/// Creates a user with three projects (one deleted), two jobs and an idempotency key.
 async fn settled(t: &TestApp, name: &str) -> Client {
     let client = t.user(name).await;
     client.post("/app/projects", json!({"name": "keyed"})).key("k").await.expect(201);
@@ -73,11 +73,11 @@ async fn settled(t: &TestApp, name: &str) -> Client {
     let id = client.project("gone").await["id"].as_str().unwrap().to_owned();
     client.delete(&format!("/app/projects/{id}")).await.expect(204);
     ask(&client).await;
-    assert_eq!(kept(t, name).await, [1, 3, 2, 1], "the jobs are the export and the mail that greets");
+    assert_eq!(kept(t, name).await, [1, 3, 2, 1], "the two jobs are the export and the welcome e-mail");
     client
 }
 
-async fn an_export_is_asked_for_and_fetched_once_it_is_ready(b: Backend) {
+async fn export_pending_returns_409_until_ready(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let id = ask(&amy).await;
@@ -90,10 +90,10 @@ async fn an_export_is_asked_for_and_fetched_once_it_is_ready(b: Backend) {
     assert_eq!(reply.header("content-disposition"), Some("attachment; filename=\"export.json\""));
     let document = reply.expect(200);
     assert_eq!(document["user"]["id"], "amy");
-    assert_eq!(fetch(&amy, &id).await.expect(200), document, "and fetched again");
+    assert_eq!(fetch(&amy, &id).await.expect(200), document, "the export can be fetched again");
 }
 
-async fn an_export_holds_all_of_ones_own_and_nothing_of_others(b: Backend) {
+async fn export_document_contains_only_own_data(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, bob, admin) = (t.user("amy").await, t.user("bob").await, t.admin().await);
     t.sql("UPDATE users SET subscription_plan = 'pro', subscription_status = 'active' WHERE id = 'amy'").await;
@@ -112,7 +112,7 @@ async fn an_export_holds_all_of_ones_own_and_nothing_of_others(b: Backend) {
     assert!(!document.to_string().contains("amy"), "{document}");
 }
 
-async fn asking_again_while_an_export_is_under_way_gives_the_same(b: Backend) {
+async fn export_requested_again_while_pending_returns_same_job(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, bob) = (t.user("amy").await, t.user("bob").await);
     let asked = futures_util::future::join_all((0..10).map(|_| ask(&amy))).await;
@@ -121,14 +121,14 @@ async fn asking_again_while_an_export_is_under_way_gives_the_same(b: Backend) {
     assert_ne!(ask(&bob).await, *id);
     assert_eq!(t.number("SELECT COUNT(*) FROM jobs WHERE function = 'export_user_data'").await, 2);
     t.sql(&format!("UPDATE jobs SET status = 'running', locked_by = 'x/1' WHERE id = '{id}'")).await;
-    assert_eq!(ask(&amy).await, *id, "while it runs, too");
+    assert_eq!(ask(&amy).await, *id, "a running export is also reused");
     t.sql(&format!("UPDATE jobs SET status = 'queued', locked_by = NULL WHERE id = '{id}'")).await;
     t.run_jobs().await;
-    assert_ne!(ask(&amy).await, *id, "one that is ready is not under way");
+    assert_ne!(ask(&amy).await, *id, "a finished export is not reused");
     fetch(&amy, id).await.expect(200);
 }
 
-async fn an_export_is_for_its_user_alone(b: Backend) {
+async fn export_of_another_user_returns_404(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, bob, admin) = (t.user("amy").await, t.user("bob").await, t.admin().await);
     let id = ask(&amy).await;
@@ -146,7 +146,7 @@ async fn an_export_is_for_its_user_alone(b: Backend) {
     fetch(&amy, &id).await.expect(200);
 }
 
-async fn an_export_that_failed_is_a_conflict_and_may_be_asked_for_again(b: Backend) {
+async fn export_failed_returns_409_and_can_be_requested_again(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let id = ask(&amy).await;
@@ -161,7 +161,7 @@ async fn an_export_that_failed_is_a_conflict_and_may_be_asked_for_again(b: Backe
     assert_eq!(export(&t, &amy).await["user"]["id"], "amy");
 }
 
-async fn an_export_can_be_fetched_for_an_hour(b: Backend) {
+async fn export_older_than_one_hour_returns_404(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let id = ask(&amy).await;
@@ -169,12 +169,12 @@ async fn an_export_can_be_fetched_for_an_hour(b: Backend) {
     for (minutes, status) in [(59, 200), (2, 404)] {
         t.clock.advance(TimeDelta::minutes(minutes));
         t.run_function("sweep_expired", json!({})).await.unwrap().1.unwrap();
-        // Her token has expired meanwhile.
+        // The first token has expired, so the user signs in again.
         fetch(&t.user("amy").await, &id).await.expect(status);
     }
 }
 
-async fn an_export_needs_a_user(b: Backend) {
+async fn export_without_active_user_returns_401_or_403(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, nobody) = (t.user("amy").await, t.anonymous());
     let id = ask(&amy).await;
@@ -185,7 +185,7 @@ async fn an_export_needs_a_user(b: Backend) {
     fetch(&amy, &id).await.expect_error(403, "AUTHORIZATION_ERROR");
 }
 
-async fn a_user_who_is_unknown_has_nothing_to_export(b: Backend) {
+async fn export_job_unknown_user_returns_error(b: Backend) {
     let t = TestApp::start(b).await;
     t.user("amy").await;
     for id in ["nobody", "AMY"] {
@@ -199,7 +199,7 @@ async fn a_user_who_is_unknown_has_nothing_to_export(b: Backend) {
     }
 }
 
-async fn erasing_removes_everything_of_the_user_and_nothing_of_others(b: Backend) {
+async fn erase_user_deletes_only_their_rows(b: Backend) {
     let t = TestApp::start(b).await;
     settled(&t, "amy").await;
     let bob = settled(&t, "bob").await;
@@ -209,11 +209,11 @@ async fn erasing_removes_everything_of_the_user_and_nothing_of_others(b: Backend
     assert_eq!(kept(&t, "bob").await, [1, 3, 2, 1]);
     assert_eq!(bob.get("/app/projects").await.expect(200), his);
     t.run_jobs().await;
-    assert_eq!(t.number("SELECT COUNT(*) FROM jobs WHERE status = 'done'").await, 2, "his jobs run, hers are gone");
+    assert_eq!(t.number("SELECT COUNT(*) FROM jobs WHERE status = 'done'").await, 2, "bob's jobs run, amy's jobs are deleted");
     t.admin().await.get("/admin/users/amy").await.expect_error(404, "NOT_FOUND");
 }
 
-async fn erasing_again_finds_nothing(b: Backend) {
+async fn erase_repeated_or_unknown_user_deletes_nothing(b: Backend) {
     let t = TestApp::start(b).await;
     settled(&t, "amy").await;
     assert_eq!(t.erase("amy").await.unwrap(), 7);
@@ -222,14 +222,14 @@ async fn erasing_again_finds_nothing(b: Backend) {
     }
 }
 
-async fn an_erased_user_who_comes_back_starts_anew(b: Backend) {
+async fn erased_user_with_valid_token_gets_new_account(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = settled(&t, "amy").await;
     t.sql("UPDATE users SET role = 'admin', full_name = 'Amy' WHERE id = 'amy'").await;
     t.forget_identity("amy");
     amy.get("/admin/users").await.expect(200);
     t.erase("amy").await.unwrap();
-    // The issuer still vouches for her; what is kept here is gone at once, caches included.
+    // The token is still valid, but the stored role and profile are gone, also from the caches.
     amy.get("/admin/users").await.expect_error(403, "AUTHORIZATION_ERROR");
     let me = amy.get("/app/users/me").await.expect(200);
     assert_eq!((&me["full_name"], &me["role"]), (&Value::Null, &json!("user")));
@@ -238,7 +238,7 @@ async fn an_erased_user_who_comes_back_starts_anew(b: Backend) {
     assert_eq!((again.status.as_u16(), again.header("idempotency-replayed")), (201, None));
 }
 
-async fn the_command_erases_by_address_and_by_id(b: Backend) {
+async fn erase_command_accepts_email_or_id(b: Backend) {
     let database = Database::create(b).await;
     let place = Place::new().with("DATABASE_URL", &database.url).with("RATE_LIMIT_DEFAULT", "1000000/minute");
     let server = place.serve().await;
@@ -257,14 +257,14 @@ async fn the_command_erases_by_address_and_by_id(b: Backend) {
         let said = place.run(&["users", "erase", nobody, "--yes"]).await.expect_refusal();
         assert!(said.contains("no user"), "{said}");
     }
-    // The user, the project, the greeting.
+    // Three rows: the user, the project and the welcome e-mail job.
     let said = place.run(&["users", "erase", " ADA@example.com", "--yes"]).await.expect_ok();
     assert_eq!(said, format!("{} is erased: 3 rows\n", people[0].1));
     let said = place.run(&["users", "erase", &people[1].1, "--yes"]).await.expect_ok();
     assert_eq!(said, format!("{} is erased: 3 rows\n", people[1].1));
     place.run(&["users", "erase", &people[1].1, "--yes"]).await.expect_refusal();
     for (client, _) in &people[..2] {
-        crate::harness::eventually("the token opens nothing", async || client.get("/app/users/me").await.status == 401).await;
+        crate::harness::eventually("the erased user's token is rejected", async || client.get("/app/users/me").await.status == 401).await;
     }
     assert_eq!(people[2].0.get("/app/projects").await.expect(200)["total"], 1);
 }

@@ -1,4 +1,4 @@
-//! Stories about a project's life, and about who may see it.
+//! Projects: create, read, update and delete, by the owner only.
 
 use chrono::TimeDelta;
 use http::Method;
@@ -7,25 +7,25 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, TestApp};
 
 crate::on_both_backends![
-    a_project_lives_from_creation_to_deletion,
-    create_and_list,
-    an_update_moves_only_what_it_names,
-    an_empty_update_changes_nothing,
-    names_need_not_be_unique,
-    strangers_find_nothing,
-    every_id_that_names_nothing_gets_the_same_answer,
-    a_deleted_project_is_gone_from_every_read,
-    a_bad_body_is_refused_before_the_project_is_looked_for,
-    a_success_is_seen_at_once_by_another_instance,
-    callers_without_a_token_learn_nothing,
+    project_create_read_update_delete_succeeds,
+    project_list_after_create_contains_project,
+    project_patch_changes_only_given_fields,
+    project_patch_without_fields_changes_nothing,
+    project_duplicate_name_is_accepted,
+    project_of_another_user_returns_404,
+    project_any_missing_id_returns_identical_404,
+    project_deleted_is_absent_from_lists,
+    project_patch_invalid_body_is_rejected_before_lookup,
+    project_write_is_visible_on_other_instance,
+    project_routes_without_token_return_401,
 ];
 
-/// The path of a project.
+/// Path of a project.
 fn path(project: &Value) -> String {
     format!("/app/projects/{}", project["id"].as_str().unwrap())
 }
 
-async fn a_project_lives_from_creation_to_deletion(b: Backend) {
+async fn project_create_read_update_delete_succeeds(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let reply = amy.post("/app/projects", json!({"name": "Apollo", "description": "To the moon"})).await;
@@ -53,14 +53,14 @@ async fn a_project_lives_from_creation_to_deletion(b: Backend) {
     amy.patch(&path(&made), json!({"name": "Mercury"})).await.expect_error(404, "NOT_FOUND");
 }
 
-async fn create_and_list(b: Backend) {
+async fn project_list_after_create_contains_project(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let made = amy.project("Apollo").await;
     assert_eq!(amy.get("/app/projects").await.expect(200), json!({"items": [made], "total": 1, "skip": 0, "limit": 20}));
 }
 
-async fn an_update_moves_only_what_it_names(b: Backend) {
+async fn project_patch_changes_only_given_fields(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let mut project = amy.post("/app/projects", json!({"name": "Apollo", "description": "To the moon"})).await.expect(201);
@@ -75,7 +75,7 @@ async fn an_update_moves_only_what_it_names(b: Backend) {
     }
 }
 
-async fn an_empty_update_changes_nothing(b: Backend) {
+async fn project_patch_without_fields_changes_nothing(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let project = amy.project("Apollo").await;
@@ -87,17 +87,17 @@ async fn an_empty_update_changes_nothing(b: Backend) {
     amy.patch("/app/projects/none", json!({})).await.expect_error(404, "NOT_FOUND");
 }
 
-async fn names_need_not_be_unique(b: Backend) {
+async fn project_duplicate_name_is_accepted(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     assert_ne!(amy.project("Apollo").await["id"], amy.project("Apollo").await["id"]);
     assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 2);
 }
 
-async fn strangers_find_nothing(b: Backend) {
+async fn project_of_another_user_returns_404(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, bob) = (t.user("amy").await, t.user("bob").await);
-    // Administrators have no door into other people's projects either.
+    // Administrators cannot access other users' projects either.
     let admin = t.admin().await;
     let project = amy.project("Apollo").await;
     for stranger in [bob, admin] {
@@ -115,7 +115,7 @@ async fn strangers_find_nothing(b: Backend) {
     assert_eq!(amy.get(&path(&project)).await.expect(200), project);
 }
 
-async fn every_id_that_names_nothing_gets_the_same_answer(b: Backend) {
+async fn project_any_missing_id_returns_identical_404(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, bob) = (t.user("amy").await, t.user("bob").await);
     let deleted = amy.project("Mercury").await;
@@ -143,11 +143,11 @@ async fn every_id_that_names_nothing_gets_the_same_answer(b: Backend) {
             assert_eq!(reply.expect_error(404, "NOT_FOUND"), json!({"resource": "Project", "id": id}));
         }
     }
-    // Bytes that are no text name nothing either.
+    // An id that is not valid UTF-8 also returns 404.
     amy.get("/app/projects/%FF").await.expect_error(404, "NOT_FOUND");
 }
 
-async fn a_deleted_project_is_gone_from_every_read(b: Backend) {
+async fn project_deleted_is_absent_from_lists(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let (kept, gone) = (amy.project("Apollo 11").await, amy.project("Apollo 13").await);
@@ -162,7 +162,7 @@ async fn a_deleted_project_is_gone_from_every_read(b: Backend) {
     }
 }
 
-async fn a_bad_body_is_refused_before_the_project_is_looked_for(b: Backend) {
+async fn project_patch_invalid_body_is_rejected_before_lookup(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let nowhere = format!("/app/projects/{}", uuid::Uuid::now_v7());
@@ -172,7 +172,7 @@ async fn a_bad_body_is_refused_before_the_project_is_looked_for(b: Backend) {
     amy.patch(&nowhere, json!({"name": "fine"})).await.expect_error(404, "NOT_FOUND");
 }
 
-async fn a_success_is_seen_at_once_by_another_instance(b: Backend) {
+async fn project_write_is_visible_on_other_instance(b: Backend) {
     let t = TestApp::start(b).await;
     let other = t.second(&[]).await;
     let here = t.user("amy").await;
@@ -187,7 +187,7 @@ async fn a_success_is_seen_at_once_by_another_instance(b: Backend) {
     }
 }
 
-async fn callers_without_a_token_learn_nothing(b: Backend) {
+async fn project_routes_without_token_return_401(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, nobody) = (t.user("amy").await, t.anonymous());
     let project = amy.project("Apollo").await;

@@ -1,4 +1,4 @@
-//! Stories about what a project's body may be, on both sides of every bound.
+//! Validation of project bodies: lengths, types, JSON syntax, content type and size.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -6,26 +6,26 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Client, Reply, TestApp};
 
 crate::on_both_backends![
-    names_count_code_points,
-    descriptions_count_code_points,
-    blank_names_are_refused,
-    nul_is_refused_in_every_text,
-    null_clears_what_may_be_empty_and_nothing_else,
-    members_of_another_type_are_refused,
-    every_problem_is_reported_at_once,
-    a_body_must_be_an_object,
-    what_does_not_parse_is_no_json,
-    only_json_is_taken,
-    unknown_members_are_ignored,
-    a_body_over_the_limit_is_refused_however_it_is_sent,
-    the_size_is_looked_at_before_the_token,
+    project_name_over_255_code_points_returns_422,
+    project_description_over_2000_code_points_returns_422,
+    project_blank_name_returns_422,
+    project_text_with_nul_returns_422,
+    project_null_clears_description_but_not_name,
+    project_field_of_wrong_type_returns_422,
+    project_several_errors_are_reported_together,
+    project_body_not_an_object_returns_422,
+    project_malformed_json_returns_400,
+    project_other_content_type_returns_415,
+    project_unknown_fields_are_ignored,
+    project_body_over_limit_returns_413,
+    project_body_over_limit_without_token_returns_413,
 ];
 
 async fn post(amy: &Client, body: &str) -> Reply {
     amy.call(Method::POST, "/app/projects").body("application/json", body.to_owned()).await
 }
 
-/// Sends the members as a new project, and as a change of one that is there.
+/// Sends the fields in a POST (new project) and in a PATCH (existing project).
 async fn both(amy: &Client, members: Value) -> [Reply; 2] {
     let project = amy.project("before").await;
     let path = format!("/app/projects/{}", project["id"].as_str().unwrap());
@@ -49,7 +49,7 @@ async fn refused(amy: &Client, members: Value, fields: &[&str]) {
     }
 }
 
-async fn names_count_code_points(b: Backend) {
+async fn project_name_over_255_code_points_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for sign in ["x", "é", "語", "🚀", "e\u{301}"] {
@@ -61,7 +61,7 @@ async fn names_count_code_points(b: Backend) {
     refused(&amy, json!({"name": ""}), &["name"]).await;
 }
 
-async fn descriptions_count_code_points(b: Backend) {
+async fn project_description_over_2000_code_points_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for sign in ["x", "🚀"] {
@@ -72,17 +72,17 @@ async fn descriptions_count_code_points(b: Backend) {
     accepted(&amy, json!({"description": " \n\t "})).await;
 }
 
-async fn blank_names_are_refused(b: Backend) {
+async fn project_blank_name_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for blank in [" ", "\t\r\n", "\u{3000}", "\u{2003}\u{a0} ", "\u{85}", "\u{2028}"] {
         refused(&amy, json!({"name": blank}), &["name"]).await;
     }
-    // White space around something is kept as it was written.
+    // White space around other characters is kept.
     accepted(&amy, json!({"name": " \u{3000}x "})).await;
 }
 
-async fn nul_is_refused_in_every_text(b: Backend) {
+async fn project_text_with_nul_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for text in ["\0", "a\0b", "a\0"] {
@@ -92,7 +92,7 @@ async fn nul_is_refused_in_every_text(b: Backend) {
     accepted(&amy, json!({"name": "\u{1}\u{7f}\u{feff}"})).await;
 }
 
-async fn null_clears_what_may_be_empty_and_nothing_else(b: Backend) {
+async fn project_null_clears_description_but_not_name(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     accepted(&amy, json!({"description": null})).await;
@@ -100,11 +100,11 @@ async fn null_clears_what_may_be_empty_and_nothing_else(b: Backend) {
     let project = amy.post("/app/projects", json!({"name": "Apollo", "description": "To the moon"})).await.expect(201);
     let path = format!("/app/projects/{}", project["id"].as_str().unwrap());
     assert_eq!(amy.patch(&path, json!({"name": null, "description": null})).await.expect_invalid(), ["name"]);
-    assert_eq!(amy.get(&path).await.expect(200), project, "a refused change is refused as a whole");
+    assert_eq!(amy.get(&path).await.expect(200), project, "no part of a rejected change is applied");
     assert_eq!(amy.patch(&path, json!({"description": null})).await.expect(200)["description"], Value::Null);
 }
 
-async fn members_of_another_type_are_refused(b: Backend) {
+async fn project_field_of_wrong_type_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for wrong in [json!(5), json!(1.5), json!(true), json!([]), json!(["x"]), json!({}), json!({"name": "x"})] {
@@ -115,7 +115,7 @@ async fn members_of_another_type_are_refused(b: Backend) {
     assert_eq!(amy.post("/app/projects", json!({})).await.expect_invalid(), ["name"]);
 }
 
-async fn every_problem_is_reported_at_once(b: Backend) {
+async fn project_several_errors_are_reported_together(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for reply in both(&amy, json!({"name": " ", "description": 7})).await {
@@ -123,10 +123,10 @@ async fn every_problem_is_reported_at_once(b: Backend) {
         fields.sort();
         assert_eq!(fields, ["description", "name"]);
     }
-    assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 1, "only the project made beforehand is there");
+    assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 1, "only the project that `both` patches exists");
 }
 
-async fn a_body_must_be_an_object(b: Backend) {
+async fn project_body_not_an_object_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let project = amy.project("Apollo").await;
@@ -137,7 +137,7 @@ async fn a_body_must_be_an_object(b: Backend) {
     }
 }
 
-async fn what_does_not_parse_is_no_json(b: Backend) {
+async fn project_malformed_json_returns_400(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let deep = "[".repeat(100_000);
@@ -149,7 +149,7 @@ async fn what_does_not_parse_is_no_json(b: Backend) {
     assert_eq!(post(&amy, r#"{"name": "\ud83d\ude80"}"#).await.expect(201)["name"], "🚀");
 }
 
-async fn only_json_is_taken(b: Backend) {
+async fn project_other_content_type_returns_415(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let send = |method: Method, path: &str, kind: &str| amy.call(method, path).body(kind, r#"{"name": "x"}"#);
@@ -163,11 +163,11 @@ async fn only_json_is_taken(b: Backend) {
         send(Method::POST, "/app/projects", kind).await.expect_error(415, "UNSUPPORTED_MEDIA_TYPE");
         send(Method::PATCH, &path, kind).await.expect_error(415, "UNSUPPORTED_MEDIA_TYPE");
     }
-    // Without a body there is nothing whose type could be wrong: what is missing is the body.
+    // Without a body the error is the missing body, not the content type.
     assert_eq!(amy.call(Method::POST, "/app/projects").await.expect_error(422, "VALIDATION_ERROR")["field"], "body");
 }
 
-async fn unknown_members_are_ignored(b: Backend) {
+async fn project_unknown_fields_are_ignored(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, _bob) = (t.user("amy").await, t.user("bob").await);
     let theirs = uuid::Uuid::now_v7().to_string();
@@ -178,14 +178,14 @@ async fn unknown_members_are_ignored(b: Backend) {
         assert_ne!(project["id"], theirs.as_str());
         assert!(project.get("extra").is_none(), "{project}");
     }
-    // Of a member named twice the last one counts, as JSON readers have it.
+    // If a member is repeated, the last value applies, as in most JSON parsers.
     assert_eq!(post(&amy, r#"{"name": "", "name": "second"}"#).await.expect(201)["name"], "second");
 }
 
-async fn a_body_over_the_limit_is_refused_however_it_is_sent(b: Backend) {
+async fn project_body_over_limit_returns_413(b: Backend) {
     let t = TestApp::with(b, &[("MAX_BODY_BYTES", "4096")]).await;
     let amy = t.user("amy").await;
-    // White space around JSON is JSON too, so that only the size differs.
+    // Pads with white space: the body stays valid JSON and only its size differs.
     let sized = |bytes: usize| format!("{:bytes$}", r#"{"name": "x"}"#);
     let in_pieces = |text: String| {
         let pieces: Vec<_> = text.as_bytes().chunks(1000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
@@ -197,7 +197,7 @@ async fn a_body_over_the_limit_is_refused_however_it_is_sent(b: Backend) {
     for reply in [
         call().body("application/json", sized(4097)).await,
         call().body("application/json", in_pieces(sized(4097))).await,
-        // Much more than the sockets hold: the answer must reach a client that is still sending.
+        // More than the socket buffers hold: the response must reach a client that is still sending.
         call().body("application/json", " ".repeat(20_000_000)).await,
         call().body("application/json", in_pieces(" ".repeat(20_000_000))).await,
     ] {
@@ -206,7 +206,7 @@ async fn a_body_over_the_limit_is_refused_however_it_is_sent(b: Backend) {
     assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 2);
 }
 
-async fn the_size_is_looked_at_before_the_token(b: Backend) {
+async fn project_body_over_limit_without_token_returns_413(b: Backend) {
     let t = TestApp::start(b).await;
     let big = " ".repeat(1024 * 1024 + 1);
     let reply = t.anonymous().call(Method::POST, "/app/projects").body("application/json", big).await;

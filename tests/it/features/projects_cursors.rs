@@ -1,16 +1,16 @@
-//! Stories about lists of projects by `cursor`.
+//! Project lists by `cursor`.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Backend, Client, TestApp, ids};
 
 crate::on_both_backends![
-    a_walk_ends_with_null,
-    cursor_and_skip_exclude_each_other,
-    a_cursor_belongs_to_one_list_of_one_user,
-    a_broken_cursor_is_refused,
-    rows_that_come_and_go_hide_and_repeat_nothing,
-    the_row_that_a_cursor_stands_on_may_go,
+    cursor_last_page_has_null_next_cursor,
+    cursor_with_skip_returns_422,
+    cursor_of_other_list_or_user_returns_422,
+    cursor_malformed_returns_422,
+    cursor_walk_with_inserts_and_deletes_stays_consistent,
+    cursor_at_deleted_row_continues_after_it,
 ];
 
 async fn page(client: &Client, search: &str, cursor: &str) -> (Vec<Value>, String) {
@@ -26,7 +26,7 @@ async fn projects(client: &Client, count: usize) -> Vec<Value> {
     rows
 }
 
-async fn a_walk_ends_with_null(b: Backend) {
+async fn cursor_last_page_has_null_next_cursor(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let empty = json!({"items": [], "limit": 20, "next_cursor": null});
@@ -37,13 +37,13 @@ async fn a_walk_ends_with_null(b: Backend) {
         for limit in [1, 2, 3, 4, 5, 100] {
             assert_eq!(Value::from(amy.walk("/app/projects", filter, limit).await), all);
         }
-        // A page that just fits is the last one.
+        // A page that ends exactly at the last row has no next cursor.
         let page = amy.get("/app/projects?limit=4&cursor=").query(filter).await.expect(200);
         assert_eq!(page, json!({"items": all, "limit": 4, "next_cursor": null}));
     }
 }
 
-async fn cursor_and_skip_exclude_each_other(b: Backend) {
+async fn cursor_with_skip_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     projects(&amy, 3).await;
@@ -56,7 +56,7 @@ async fn cursor_and_skip_exclude_each_other(b: Backend) {
     }
 }
 
-async fn a_cursor_belongs_to_one_list_of_one_user(b: Backend) {
+async fn cursor_of_other_list_or_user_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, bob, admin) = (t.user("amy").await, t.user("bob").await, t.admin().await);
     projects(&amy, 3).await;
@@ -75,13 +75,13 @@ async fn a_cursor_belongs_to_one_list_of_one_user(b: Backend) {
     ] {
         assert_eq!(client.get(path).query(&[("cursor", cursor)]).await.expect_invalid(), ["cursor"], "{path}");
     }
-    // The size of a page may change on the way, and so may the instance.
+    // A cursor stays valid with another `limit` and on another instance.
     let other = t.second(&[]).await.with_token(amy.token.as_ref().unwrap());
     let rest = other.get("/app/projects?limit=50").query(&[("cursor", &plain)]).await.expect(200);
     assert_eq!(rest["items"].as_array().unwrap().len(), 1);
 }
 
-async fn a_broken_cursor_is_refused(b: Backend) {
+async fn cursor_malformed_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let rows = projects(&amy, 3).await;
@@ -99,7 +99,7 @@ async fn a_broken_cursor_is_refused(b: Backend) {
     assert_eq!(amy.get("/app/projects").query(&[("cursor", &cursor)]).await.expect(200)["items"].as_array().unwrap().len(), 1);
 }
 
-async fn rows_that_come_and_go_hide_and_repeat_nothing(b: Backend) {
+async fn cursor_walk_with_inserts_and_deletes_stays_consistent(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for search in ["", "project"] {
@@ -112,7 +112,7 @@ async fn rows_that_come_and_go_hide_and_repeat_nothing(b: Backend) {
         let all = ids(&all);
         let (first, cursor) = page(&amy, search, "").await;
         assert_eq!(ids(&first), all[..2]);
-        // One goes that was seen, one that was to come; one comes at the front, or sorts to the end.
+        // Deletes a row already returned and a row not yet returned, and adds a row that sorts before the cursor.
         for gone in [all[0], all[3]] {
             amy.delete(&format!("/app/projects/{gone}")).await.expect(204);
         }
@@ -126,7 +126,7 @@ async fn rows_that_come_and_go_hide_and_repeat_nothing(b: Backend) {
     }
 }
 
-async fn the_row_that_a_cursor_stands_on_may_go(b: Backend) {
+async fn cursor_at_deleted_row_continues_after_it(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     projects(&amy, 5).await;

@@ -1,4 +1,4 @@
-//! Stories about `Idempotency-Key`: a request repeated is a request done once.
+//! `Idempotency-Key`: replay, scope of a key, expiry and concurrent requests.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Client, Reply, TestApp};
 
 crate::on_both_backends![
-    a_replayed_key_creates_once,
-    a_replay_is_the_first_answer_to_the_letter,
-    a_key_stands_for_one_request_only,
-    keys_belong_to_their_user,
-    a_refused_request_does_not_use_its_key_up,
-    a_key_is_visible_ascii_of_bounded_length,
-    the_body_is_looked_at_before_the_key,
-    only_creations_look_at_the_key,
-    twins_at_the_same_moment_create_once,
-    a_replay_outlives_the_project_but_not_a_day,
-    stored_answers_cannot_be_read,
-    the_sweep_removes_expired_keys_alone,
+    idempotency_key_repeated_creates_once,
+    idempotency_replay_returns_first_response_verbatim,
+    idempotency_key_with_other_request_returns_422,
+    idempotency_key_of_other_user_is_independent,
+    idempotency_key_of_rejected_request_stays_unused,
+    idempotency_key_malformed_returns_422,
+    idempotency_key_with_invalid_body_reports_body_error,
+    idempotency_key_on_other_methods_is_ignored,
+    idempotency_key_sent_concurrently_creates_once,
+    idempotency_key_after_24_hours_creates_again,
+    idempotency_stored_response_is_encrypted,
+    idempotency_sweep_deletes_only_expired_keys,
 ];
 
 const NAME: &str = "Apollo";
@@ -40,7 +40,7 @@ async fn total(client: &Client) -> Value {
     client.get("/app/projects").await.expect(200)["total"].clone()
 }
 
-async fn a_replayed_key_creates_once(b: Backend) {
+async fn idempotency_key_repeated_creates_once(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let first = amy.post("/app/projects", json!({"name": "x"})).key("k1").await.expect(201);
@@ -51,7 +51,7 @@ async fn a_replayed_key_creates_once(b: Backend) {
     assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 1);
 }
 
-async fn a_replay_is_the_first_answer_to_the_letter(b: Backend) {
+async fn idempotency_replay_returns_first_response_verbatim(b: Backend) {
     let t = TestApp::start(b).await;
     let other = t.second(&[]).await;
     let here = t.user("amy").await;
@@ -68,32 +68,32 @@ async fn a_replay_is_the_first_answer_to_the_letter(b: Backend) {
         }
         assert_ne!(again.header("x-request-id"), first.header("x-request-id"));
     }
-    // The first answer, even where the project has changed since.
+    // The replay is the first response, even if the project has changed since.
     let project = first.json();
     here.patch(&format!("/app/projects/{}", project["id"].as_str().unwrap()), json!({"name": "Gemini"})).await.expect(200);
     assert_eq!(create(&here, "k").await.expect(201), project);
     assert_eq!(total(&here).await, 1);
 }
 
-async fn a_key_stands_for_one_request_only(b: Backend) {
+async fn idempotency_key_with_other_request_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let send = |path: &str, body: &str| amy.call(Method::POST, path).body("application/json", body.to_owned()).key("k");
     send("/app/projects", r#"{"name":"x"}"#).await.expect(201);
     for (path, body) in [
         ("/app/projects", r#"{"name":"y"}"#),
-        ("/app/projects", r#"{"name": "x"}"#), // the bytes count, not what they mean
+        ("/app/projects", r#"{"name": "x"}"#), // bodies are compared as bytes, not as JSON
         ("/app/projects", r#"{"name":"x","description":null}"#),
         ("/app/projects?", r#"{"name":"y"}"#),
         ("/app/projects?a=1", r#"{"name":"x"}"#),
     ] {
         assert_eq!(send(path, body).await.expect_invalid(), ["Idempotency-Key"], "{path} {body}");
     }
-    assert!(is_replay(&send("/app/projects", r#"{"name":"x"}"#).await), "the misuse did no harm to the kept answer");
+    assert!(is_replay(&send("/app/projects", r#"{"name":"x"}"#).await), "the stored response is unchanged");
     assert_eq!(total(&amy).await, 1);
 }
 
-async fn keys_belong_to_their_user(b: Backend) {
+async fn idempotency_key_of_other_user_is_independent(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, bob) = (t.user("amy").await, t.user("bob").await);
     for client in [&amy, &bob] {
@@ -103,11 +103,11 @@ async fn keys_belong_to_their_user(b: Backend) {
     }
     assert_eq!(create(&amy, "k").await.expect(201)["owner_id"], "amy");
     assert_eq!(create(&bob, "k").await.expect(201)["owner_id"], "bob");
-    // Upper and lower case are different keys.
+    // Keys are case-sensitive.
     assert!(!is_replay(&create(&amy, "K").await));
 }
 
-async fn a_refused_request_does_not_use_its_key_up(b: Backend) {
+async fn idempotency_key_of_rejected_request_stays_unused(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     amy.post("/app/projects", json!({"name": " "})).key("k").await.expect_invalid();
@@ -119,7 +119,7 @@ async fn a_refused_request_does_not_use_its_key_up(b: Backend) {
     corrected.expect(201);
 }
 
-async fn a_key_is_visible_ascii_of_bounded_length(b: Backend) {
+async fn idempotency_key_malformed_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let visible: String = ('!'..='~').collect();
@@ -134,7 +134,7 @@ async fn a_key_is_visible_ascii_of_bounded_length(b: Backend) {
     assert_eq!(total(&amy).await, 4);
 }
 
-async fn the_body_is_looked_at_before_the_key(b: Backend) {
+async fn idempotency_key_with_invalid_body_reports_body_error(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     create(&amy, "used").await.expect(201);
@@ -144,7 +144,7 @@ async fn the_body_is_looked_at_before_the_key(b: Backend) {
     }
 }
 
-async fn only_creations_look_at_the_key(b: Backend) {
+async fn idempotency_key_on_other_methods_is_ignored(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let project = create(&amy, "k").await.expect(201);
@@ -160,7 +160,7 @@ async fn only_creations_look_at_the_key(b: Backend) {
     amy.delete(&path).key("k").await.expect(204);
 }
 
-async fn twins_at_the_same_moment_create_once(b: Backend) {
+async fn idempotency_key_sent_concurrently_creates_once(b: Backend) {
     let t = TestApp::start(b).await;
     let other = t.second(&[]).await;
     let here = t.user("amy").await;
@@ -176,12 +176,12 @@ async fn twins_at_the_same_moment_create_once(b: Backend) {
     assert_eq!(total(&here).await, 3);
 }
 
-async fn a_replay_outlives_the_project_but_not_a_day(b: Backend) {
+async fn idempotency_key_after_24_hours_creates_again(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let first = create(&amy, "k").await.expect(201);
     amy.delete(&format!("/app/projects/{}", first["id"].as_str().unwrap())).await.expect(204);
-    // Tokens of an hour end meanwhile; the user signs in again.
+    // The one-hour token has expired, so the user signs in again.
     t.clock.advance(TimeDelta::hours(24) - TimeDelta::microseconds(1));
     let amy = t.user("amy").await;
     assert_eq!(create(&amy, "k").await.expect(201), first);
@@ -191,7 +191,7 @@ async fn a_replay_outlives_the_project_but_not_a_day(b: Backend) {
     assert!(!is_replay(&anew));
     let anew = anew.expect(201);
     assert_ne!(anew["id"], first["id"]);
-    // The new answer is kept for a day of its own, and may be that of another request.
+    // The new response is kept for 24 hours. After that the key may be used for another request.
     assert_eq!(create(&amy, "k").await.expect(201), anew);
     t.clock.advance(TimeDelta::hours(24));
     let amy = t.user("amy").await;
@@ -199,7 +199,7 @@ async fn a_replay_outlives_the_project_but_not_a_day(b: Backend) {
     assert_eq!(create(&amy, "k").await.expect_invalid(), ["Idempotency-Key"]);
 }
 
-async fn stored_answers_cannot_be_read(b: Backend) {
+async fn idempotency_stored_response_is_encrypted(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     create(&amy, "k").await.expect(201);
@@ -211,20 +211,20 @@ async fn stored_answers_cannot_be_read(b: Backend) {
     for text in [NAME, "owner_id", "amy", "location"] {
         assert_eq!(t.number(&holds(text)).await, 0, "{text}");
     }
-    // The query does find what is there.
+    // Checks that the query finds plain text if it is present.
     t.sql(match b {
         Backend::Sqlite => "INSERT INTO idempotency_keys (user_id, key, fingerprint, answer, expires_at) VALUES ('x', 'x', 'x', CAST('an Apollo' AS BLOB), '2026')",
         Backend::Postgres => "INSERT INTO idempotency_keys (user_id, key, fingerprint, answer, expires_at) VALUES ('x', 'x', 'x', 'an Apollo', now())",
     })
     .await;
     assert_eq!(t.number(&holds(NAME)).await, 1);
-    // An answer put beside another key is not believed.
+    // A stored response copied to another key cannot be decrypted.
     create(&amy, "other").await.expect(201);
     t.sql("UPDATE idempotency_keys SET answer = (SELECT answer FROM idempotency_keys WHERE key = 'other') WHERE key = 'k'").await;
     create(&amy, "k").await.expect_error(500, "INTERNAL_ERROR");
 }
 
-async fn the_sweep_removes_expired_keys_alone(b: Backend) {
+async fn idempotency_sweep_deletes_only_expired_keys(b: Backend) {
     let t = TestApp::start(b).await;
     let sweep = || async { idempotency::sweep(&t.app.db, t.clock.now()).await.unwrap() };
     let amy = t.user("amy").await;

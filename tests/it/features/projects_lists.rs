@@ -1,4 +1,4 @@
-//! Stories about lists of projects by `skip`, and about the search.
+//! Project lists by `skip`, and search.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Client, TestApp, ids};
 
 crate::on_both_backends![
-    the_newest_come_first_and_the_total_is_exact,
-    rows_of_the_same_moment_go_by_id_backwards,
-    a_skip_past_the_end_still_tells_the_total,
-    parameters_out_of_bounds_are_refused_by_name,
-    a_search_ignores_case_in_every_script,
-    a_search_takes_wildcards_literally,
-    a_search_goes_by_name_and_then_by_id,
-    an_empty_search_is_none,
-    a_search_has_a_longest_text,
-    a_renamed_project_is_found_by_its_new_name,
+    project_list_default_is_newest_first_with_total,
+    project_list_equal_timestamps_sort_by_id_descending,
+    project_list_skip_past_end_returns_total,
+    project_list_invalid_parameter_returns_422,
+    project_search_ignores_case_in_all_scripts,
+    project_search_wildcards_match_literally,
+    project_search_results_sort_by_name_then_id,
+    project_search_empty_text_returns_all,
+    project_search_over_255_characters_returns_422,
+    project_search_after_rename_finds_new_name,
 ];
 
 async fn found(client: &Client, text: &str) -> Vec<String> {
@@ -23,11 +23,11 @@ async fn found(client: &Client, text: &str) -> Vec<String> {
     let names: Vec<_> = page["items"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(page["total"], names.len(), "{page}");
     let walked = client.walk("/app/projects", &[("search", text)], 2).await;
-    assert_eq!(page["items"], Value::from(walked), "both ways of paging find the same");
+    assert_eq!(page["items"], Value::from(walked), "paging by `skip` and by `cursor` returns the same rows");
     names
 }
 
-async fn the_newest_come_first_and_the_total_is_exact(b: Backend) {
+async fn project_list_default_is_newest_first_with_total(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, bob) = (t.user("amy").await, t.user("bob").await);
     bob.project("of somebody else").await;
@@ -41,13 +41,13 @@ async fn the_newest_come_first_and_the_total_is_exact(b: Backend) {
     assert_eq!(page, json!({"items": rows[23..], "total": 25, "skip": 23, "limit": 100}));
     let page = amy.get("/app/projects?skip=3&limit=1").await.expect(200);
     assert_eq!(page, json!({"items": [rows[3]], "total": 25, "skip": 3, "limit": 1}));
-    // A change does not move a row: the list goes by when it was made.
+    // An update does not move a row because the list sorts by creation time.
     let oldest = rows[24]["id"].as_str().unwrap();
     amy.patch(&format!("/app/projects/{oldest}"), json!({"name": "renamed"})).await.expect(200);
     assert_eq!(ids(amy.get("/app/projects?skip=24").await.expect(200)["items"].as_array().unwrap()), [oldest]);
 }
 
-async fn rows_of_the_same_moment_go_by_id_backwards(b: Backend) {
+async fn project_list_equal_timestamps_sort_by_id_descending(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let first = amy.project("first").await;
@@ -68,7 +68,7 @@ async fn rows_of_the_same_moment_go_by_id_backwards(b: Backend) {
     assert_eq!(Value::from(amy.walk("/app/projects", &[], 5).await), all["items"]);
 }
 
-async fn a_skip_past_the_end_still_tells_the_total(b: Backend) {
+async fn project_list_skip_past_end_returns_total(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for skip in ["0", "1", "2147483647"] {
@@ -84,7 +84,7 @@ async fn a_skip_past_the_end_still_tells_the_total(b: Backend) {
     assert_eq!(page, json!({"items": [], "total": 2, "skip": 2_147_483_647, "limit": 100}));
 }
 
-async fn parameters_out_of_bounds_are_refused_by_name(b: Backend) {
+async fn project_list_invalid_parameter_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for (name, bad) in [
@@ -103,7 +103,7 @@ async fn parameters_out_of_bounds_are_refused_by_name(b: Backend) {
     }
 }
 
-async fn a_search_ignores_case_in_every_script(b: Backend) {
+async fn project_search_ignores_case_in_all_scripts(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for name in ["École", "e\u{301}cole", "ΟΔΥΣΣΕΥΣ", "οδος", "Straße", "ИЗБА", "北京", "Ångström", "Plain"] {
@@ -117,17 +117,17 @@ async fn a_search_ignores_case_in_every_script(b: Backend) {
     for text in ["ΟΔΟΣ", "οδοσ", "Οδος"] {
         assert_eq!(found(&amy, text).await, ["οδος"], "{text}");
     }
-    // A sigma is one letter whether it ends a word or not, in the name and in a piece of it.
+    // Final and non-final sigma are the same letter, in the name and in the search text.
     for text in ["ΟΔΥΣ", "οδυς", "οδυσσευσ", "ευς"] {
         assert_eq!(found(&amy, text).await, ["ΟΔΥΣΣΕΥΣ"], "{text}");
     }
     for (text, name) in [("STRAß", "Straße"), ("изба", "ИЗБА"), ("京", "北京"), ("\u{212b}NG", "Ångström"), ("LAI", "Plain")] {
         assert_eq!(found(&amy, text).await, [name], "{text}");
     }
-    assert!(found(&amy, "ecole").await.is_empty(), "accents make a difference");
+    assert!(found(&amy, "ecole").await.is_empty(), "accents are significant");
 }
 
-async fn a_search_takes_wildcards_literally(b: Backend) {
+async fn project_search_wildcards_match_literally(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for name in ["100% sure", "100 percent", "snake_case", "snakeXcase", r"C:\temp", r"ends in \", "it's", "a\nb", "[x]*?"] {
@@ -155,7 +155,7 @@ async fn a_search_takes_wildcards_literally(b: Backend) {
     }
 }
 
-async fn a_search_goes_by_name_and_then_by_id(b: Backend) {
+async fn project_search_results_sort_by_name_then_id(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let mut same = Vec::new();
@@ -168,14 +168,14 @@ async fn a_search_goes_by_name_and_then_by_id(b: Backend) {
     let names = ["x", "x 10", "x 9", "x apple", "x Apple pie", "x Zebra", "x ZEBRA", "x zebra", "x Éclair", "x-ray"];
     assert_eq!(found(&amy, "X").await, names);
     let page = amy.get("/app/projects?search=zebra").await.expect(200);
-    assert_eq!(page["items"], Value::from(same.clone()), "the older id first");
+    assert_eq!(page["items"], Value::from(same.clone()), "equal names sort by id, ascending");
     assert!(ids(&same).is_sorted());
     let page = amy.get("/app/projects?search=X&skip=4&limit=2").await.expect(200);
     assert_eq!((&page["items"][0]["name"], &page["items"][1]["name"]), (&json!("x Apple pie"), &json!("x Zebra")));
     assert_eq!((&page["total"], &page["skip"], &page["limit"]), (&json!(10), &json!(4), &json!(2)));
 }
 
-async fn an_empty_search_is_none(b: Backend) {
+async fn project_search_empty_text_returns_all(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for name in ["b", "a", "c"] {
@@ -183,11 +183,11 @@ async fn an_empty_search_is_none(b: Backend) {
     }
     assert_eq!(amy.get("/app/projects?search=").await.expect(200), amy.get("/app/projects").await.expect(200));
     assert_eq!(amy.walk("/app/projects", &[("search", "")], 2).await, amy.walk("/app/projects", &[], 2).await);
-    // White space is text like any other.
+    // White space in the search text is significant.
     assert!(found(&amy, " ").await.is_empty());
 }
 
-async fn a_search_has_a_longest_text(b: Backend) {
+async fn project_search_over_255_characters_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for sign in ["x", "🚀", "É"] {
@@ -202,7 +202,7 @@ async fn a_search_has_a_longest_text(b: Backend) {
     assert_eq!(amy.get("/app/projects?search=a%00b").await.expect_invalid(), ["search"]);
 }
 
-async fn a_renamed_project_is_found_by_its_new_name(b: Backend) {
+async fn project_search_after_rename_finds_new_name(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let row = amy.project("Apollo").await;

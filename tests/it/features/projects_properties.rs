@@ -1,5 +1,5 @@
-//! Whatever projects there are: every way through a list shows each of them once, in the order of a model
-//! that knows nothing of databases.
+//! Property tests of project lists: random projects, compared with an in-memory model.
+//! Every way of paging must return each project once, in the order of the model.
 
 use chrono::TimeDelta;
 use proptest::prelude::*;
@@ -8,9 +8,13 @@ use serde_json::{Value, json};
 
 use crate::harness::{Backend, Client, TestApp, ids};
 
-crate::on_both_backends![pages_by_skip_agree_with_the_model, walks_by_cursor_agree_with_the_model, walks_survive_what_others_do_meanwhile];
+crate::on_both_backends![
+    skip_pages_of_random_projects_match_model,
+    cursor_walk_of_random_projects_matches_model,
+    cursor_walk_during_changes_returns_each_row_once,
+];
 
-/// Pieces that names and searches are made of, each with the form in which it is compared.
+/// Pieces of names and search texts, each with its case-folded form.
 const PIECES: [(&str, &str); 15] = [
     ("a", "a"),
     ("A", "a"),
@@ -29,7 +33,7 @@ const PIECES: [(&str, &str); 15] = [
     ("'", "'"),
 ];
 
-/// A text and its folded form.
+/// Text and its case-folded form.
 type Text = (String, String);
 
 fn text(pieces: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Text> {
@@ -37,16 +41,16 @@ fn text(pieces: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Val
     prop::collection::vec(piece, pieces).prop_map(|pieces| pieces.into_iter().unzip::<_, _, Vec<_>, Vec<_>>()).prop_map(|(text, folded)| (text.concat(), folded.concat()))
 }
 
-/// What the service should know.
+/// Expected project.
 struct Row {
     id: String,
     folded: String,
-    /// Moments after the first row.
+    /// Creation time in microseconds after the first row.
     made: i64,
     body: Value,
 }
 
-/// A user with projects; `true` beside a name means that time passes before it is made.
+/// Creates a user with projects. `true` beside a name advances the clock before the project is created.
 async fn filled(t: &TestApp, names: &[(Text, bool)]) -> (Client, Vec<Row>) {
     let client = t.user(&uuid::Uuid::now_v7().to_string()).await;
     let (mut rows, mut made) = (Vec::new(), 0);
@@ -61,7 +65,7 @@ async fn filled(t: &TestApp, names: &[(Text, bool)]) -> (Client, Vec<Row>) {
     (client, rows)
 }
 
-/// The rows that a list must show, in its order.
+/// Rows that the list must return, in order.
 fn expected(mut rows: Vec<Row>, search: &Text) -> Vec<Value> {
     if search.0.is_empty() {
         rows.sort_by(|a, b| (b.made, &b.id).cmp(&(a.made, &a.id)));
@@ -72,7 +76,7 @@ fn expected(mut rows: Vec<Row>, search: &Text) -> Vec<Value> {
     rows.into_iter().map(|row| row.body).collect()
 }
 
-/// Runs the check on a few dozen cases, and on smaller ones when it fails.
+/// Runs the check on 24 random cases and shrinks a failing case.
 fn for_all<S: Strategy, F: Future<Output = ()>>(strategy: &S, check: impl Fn(S::Value) -> F) {
     let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, max_shrink_iters: 200, ..Config::default() });
     let runtime = tokio::runtime::Handle::current();
@@ -85,7 +89,7 @@ fn for_all<S: Strategy, F: Future<Output = ()>>(strategy: &S, check: impl Fn(S::
     result.unwrap_or_else(|error| panic!("{error}"));
 }
 
-async fn pages_by_skip_agree_with_the_model(b: Backend) {
+async fn skip_pages_of_random_projects_match_model(b: Backend) {
     let t = &TestApp::start(b).await;
     let names = prop::collection::vec((text(1..5), any::<bool>()), 0..14);
     for_all(&(names, text(0..3), 1..6_usize), |(names, search, limit)| async move {
@@ -100,7 +104,7 @@ async fn pages_by_skip_agree_with_the_model(b: Backend) {
     });
 }
 
-async fn walks_by_cursor_agree_with_the_model(b: Backend) {
+async fn cursor_walk_of_random_projects_matches_model(b: Backend) {
     let t = &TestApp::start(b).await;
     let names = prop::collection::vec((text(1..5), any::<bool>()), 0..14);
     for_all(&(names, text(0..3), 1..6_usize), |(names, search, limit)| async move {
@@ -110,10 +114,10 @@ async fn walks_by_cursor_agree_with_the_model(b: Backend) {
     });
 }
 
-async fn walks_survive_what_others_do_meanwhile(b: Backend) {
+async fn cursor_walk_during_changes_returns_each_row_once(b: Backend) {
     let t = &TestApp::start(b).await;
     let names = prop::collection::vec((text(1..5), any::<bool>()), 1..12);
-    // Between two pages: some rows go, and some come.
+    // Rows deleted and rows created between two pages.
     let between = prop::collection::vec((prop::collection::vec(any::<prop::sample::Index>(), 0..2), prop::collection::vec(text(1..5), 0..2)), 12);
     for_all(&(names, between, text(0..2), 1..4_usize), |(names, between, search, limit)| async move {
         let (client, rows) = filled(t, &names).await;
@@ -133,7 +137,7 @@ async fn walks_survive_what_others_do_meanwhile(b: Backend) {
                     deleted.push(id.clone());
                 }
             }
-            // Enough to disturb; without an end the walk by name would never finish.
+            // Limits the inserts because the walk by name would otherwise never end.
             for (name, _) in come.iter().take(usize::from(seen.len() < 12)) {
                 client.project(name).await;
             }
@@ -141,9 +145,9 @@ async fn walks_survive_what_others_do_meanwhile(b: Backend) {
         let mut once = seen.clone();
         once.sort();
         once.dedup();
-        assert_eq!(once.len(), seen.len(), "nothing is shown twice");
+        assert_eq!(once.len(), seen.len(), "no row is returned twice");
         let there_all_along = |id: &&str| !deleted.iter().any(|gone| gone == id);
         let seen: Vec<_> = seen.iter().map(String::as_str).filter(|id| known.iter().any(|known| known == id)).filter(there_all_along).collect();
-        assert_eq!(seen, ids(&expected).into_iter().filter(there_all_along).collect::<Vec<_>>(), "nothing is hidden");
+        assert_eq!(seen, ids(&expected).into_iter().filter(there_all_along).collect::<Vec<_>>(), "no row is skipped");
     });
 }

@@ -1,4 +1,4 @@
-//! Stories about the daily report.
+//! Daily report job.
 
 use chrono::{NaiveTime, TimeDelta};
 use serde_json::{Value, json};
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, TestApp};
 
 crate::on_both_backends![
-    a_service_without_users_reports_noughts,
-    the_report_counts_all_the_active_and_the_new,
-    who_comes_back_is_active_again,
-    a_day_ends_at_midnight_utc,
+    daily_report_without_users_is_all_zero,
+    daily_report_counts_total_active_and_new_users,
+    daily_report_returning_user_counts_as_active,
+    daily_report_new_users_reset_at_midnight_utc,
 ];
 
 async fn report(t: &TestApp) -> Value {
@@ -24,19 +24,19 @@ fn figures(total: i64, active: i64, new: i64) -> Value {
     json!({"total_users": total, "active_users_24h": active, "new_users_today": new})
 }
 
-/// Moves the clock on to this time of the next day.
+/// Advances the clock to this time of the next day.
 fn tomorrow_at(t: &TestApp, hour: u32, minute: u32) {
     let now = t.clock.now();
     let then = (now.date_naive() + TimeDelta::days(1)).and_time(NaiveTime::from_hms_opt(hour, minute, 0).unwrap()).and_utc();
     t.clock.advance(then - now);
 }
 
-async fn a_service_without_users_reports_noughts(b: Backend) {
+async fn daily_report_without_users_is_all_zero(b: Backend) {
     let t = TestApp::start(b).await;
     assert_eq!(report(&t).await, figures(0, 0, 0));
 }
 
-async fn the_report_counts_all_the_active_and_the_new(b: Backend) {
+async fn daily_report_counts_total_active_and_new_users(b: Backend) {
     let t = TestApp::start(b).await;
     tomorrow_at(&t, 12, 0);
     t.user("amy").await;
@@ -44,18 +44,18 @@ async fn the_report_counts_all_the_active_and_the_new(b: Backend) {
     assert_eq!(report(&t).await, figures(2, 2, 2));
     tomorrow_at(&t, 9, 0);
     t.user("cleo").await;
-    assert_eq!(report(&t).await, figures(3, 3, 1), "21 hours later all were here within a day, one is new");
+    assert_eq!(report(&t).await, figures(3, 3, 1), "21 hours later all three are active and one is new");
     t.clock.advance(TimeDelta::hours(3));
-    assert_eq!(report(&t).await, figures(3, 3, 1), "a day to the second");
+    assert_eq!(report(&t).await, figures(3, 3, 1), "exactly 24 hours later they still count as active");
     t.clock.advance(TimeDelta::seconds(1));
     assert_eq!(report(&t).await, figures(3, 1, 1));
     tomorrow_at(&t, 9, 1);
     assert_eq!(report(&t).await, figures(3, 0, 0));
     t.sql("UPDATE users SET is_active = FALSE WHERE id = 'amy'").await;
-    assert_eq!(report(&t).await, figures(3, 0, 0), "a deactivated user is one still");
+    assert_eq!(report(&t).await, figures(3, 0, 0), "a deactivated user still counts in the total");
 }
 
-async fn who_comes_back_is_active_again(b: Backend) {
+async fn daily_report_returning_user_counts_as_active(b: Backend) {
     let t = TestApp::start(b).await;
     t.user("amy").await;
     t.user("bob").await;
@@ -65,7 +65,7 @@ async fn who_comes_back_is_active_again(b: Backend) {
     assert_eq!(report(&t).await, figures(2, 1, 0));
 }
 
-async fn a_day_ends_at_midnight_utc(b: Backend) {
+async fn daily_report_new_users_reset_at_midnight_utc(b: Backend) {
     let t = TestApp::start(b).await;
     tomorrow_at(&t, 23, 59);
     t.user("amy").await;
@@ -74,5 +74,5 @@ async fn a_day_ends_at_midnight_utc(b: Backend) {
     t.clock.advance(TimeDelta::seconds(1));
     assert_eq!(report(&t).await, figures(1, 1, 0));
     t.user("bob").await;
-    assert_eq!(report(&t).await, figures(2, 2, 1), "midnight is of the new day");
+    assert_eq!(report(&t).await, figures(2, 2, 1), "midnight belongs to the new day");
 }

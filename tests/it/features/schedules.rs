@@ -1,4 +1,4 @@
-//! Stories about what the clock enqueues: each slot once, however many look and whatever was missed.
+//! Scheduler: each slot is used once, with several instances and after missed slots.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,18 @@ use futures_util::future::join_all;
 use crate::harness::{Backend, TestApp};
 
 crate::on_both_backends![
-    nothing_is_enqueued_at_the_first_start_ever,
-    the_report_is_enqueued_at_nine,
-    of_many_instances_one_uses_the_slot,
-    slots_missed_for_three_days_are_used_once,
-    the_clean_up_is_enqueued_when_sunday_begins,
-    the_sweep_is_enqueued_every_hour,
-    while_one_waits_no_second_one_is_made,
-    a_slot_is_not_lost_when_the_queue_cannot_be_written,
-    what_the_clock_enqueues_runs,
+    scheduler_first_start_enqueues_nothing,
+    scheduler_at_nine_utc_enqueues_daily_report,
+    scheduler_slot_with_many_instances_is_used_once,
+    scheduler_slots_missed_for_three_days_run_once,
+    scheduler_sunday_midnight_enqueues_cleanup,
+    scheduler_every_hour_enqueues_sweep,
+    scheduler_slot_with_job_queued_enqueues_no_second,
+    scheduler_slot_with_queue_write_failure_is_retried,
+    scheduler_enqueued_jobs_run_to_completion,
 ];
 
-/// Moves the clock on to the next such moment.
+/// Advances the clock to the next such weekday and time (UTC).
 fn go_to(t: &TestApp, day: Weekday, hour: u32, minute: u32) {
     let now = t.clock.now();
     let days = (0..8).map(|days| (now.date_naive() + TimeDelta::days(days)).and_time(NaiveTime::from_hms_opt(hour, minute, 0).unwrap()).and_utc());
@@ -31,7 +31,7 @@ async fn tick(t: &TestApp) -> DateTime<Utc> {
     t.app.schedules.tick(&t.app.db, &t.app.jobs).await.unwrap().unwrap()
 }
 
-/// How many jobs of each function there are; takes them away.
+/// Counts the jobs by function and deletes them.
 async fn taken(t: &TestApp) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for function in t.texts("SELECT function FROM jobs").await {
@@ -49,12 +49,12 @@ const REPORT: &str = "generate_daily_report";
 const CLEANUP: &str = "cleanup_old_data";
 const SWEEP: &str = "sweep_expired";
 
-async fn nothing_is_enqueued_at_the_first_start_ever(b: Backend) {
+async fn scheduler_first_start_enqueues_nothing(b: Backend) {
     let t = TestApp::start(b).await;
     go_to(&t, Weekday::Sun, 9, 0);
     for _ in 0..2 {
         tick(&t).await;
-        assert_eq!(taken(&t).await, jobs([]), "neither the slot of this moment nor one before it");
+        assert_eq!(taken(&t).await, jobs([]), "neither the current slot nor an earlier one");
     }
     let other = t.second(&[]).await;
     tick(&other).await;
@@ -64,7 +64,7 @@ async fn nothing_is_enqueued_at_the_first_start_ever(b: Backend) {
     assert_eq!(taken(&t).await, jobs([]));
 }
 
-async fn the_report_is_enqueued_at_nine(b: Backend) {
+async fn scheduler_at_nine_utc_enqueues_daily_report(b: Backend) {
     let t = TestApp::start(b).await;
     go_to(&t, Weekday::Mon, 8, 30);
     let next = tick(&t).await;
@@ -73,55 +73,55 @@ async fn the_report_is_enqueued_at_nine(b: Backend) {
     tick(&t).await;
     assert_eq!(taken(&t).await, jobs([]));
     t.clock.advance(TimeDelta::microseconds(1));
-    assert_eq!(tick(&t).await.hour(), 10, "the next one is the sweep's");
+    assert_eq!(tick(&t).await.hour(), 10, "the next slot is the hourly sweep");
     assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]));
     for minutes in [0, 1, 58] {
         t.clock.advance(TimeDelta::minutes(minutes));
         tick(&t).await;
-        assert_eq!(taken(&t).await, jobs([]), "used");
+        assert_eq!(taken(&t).await, jobs([]), "the slot is already used");
     }
     go_to(&t, Weekday::Tue, 9, 0);
     tick(&t).await;
     assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]));
 }
 
-async fn of_many_instances_one_uses_the_slot(b: Backend) {
+async fn scheduler_slot_with_many_instances_is_used_once(b: Backend) {
     let t = TestApp::start(b).await;
     let other = t.second(&[]).await;
     go_to(&t, Weekday::Mon, 8, 30);
     tokio::join!(tick(&t), tick(&other));
-    assert_eq!(taken(&t).await, jobs([]), "the first start is everybody's");
+    assert_eq!(taken(&t).await, jobs([]), "the first start enqueues nothing on either instance");
     for day in [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri] {
         go_to(&t, day, 9, 1);
         join_all([&t, &other, &t, &other, &t, &other].map(tick)).await;
         assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]), "{day}");
-        // Also where the job has run already when the other one looks.
+        // The slot stays used after its jobs are gone, also for a new instance.
         tick(&other).await;
         tick(&t.second(&[]).await).await;
         assert_eq!(taken(&t).await, jobs([]), "{day}");
     }
 }
 
-async fn slots_missed_for_three_days_are_used_once(b: Backend) {
+async fn scheduler_slots_missed_for_three_days_run_once(b: Backend) {
     let t = TestApp::start(b).await;
     go_to(&t, Weekday::Mon, 8, 30);
     tick(&t).await;
     go_to(&t, Weekday::Thu, 8, 30);
     let restarted = t.second(&[]).await;
     tick(&restarted).await;
-    assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]), "the report of Wednesday");
+    assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]), "one report for the three missed slots");
     tick(&restarted).await;
     tick(&t).await;
     assert_eq!(taken(&t).await, jobs([]));
     go_to(&t, Weekday::Thu, 9, 0);
     tick(&restarted).await;
-    assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]), "the next one comes as ever");
+    assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]), "the next slot is enqueued as usual");
     go_to(&t, Weekday::Wed, 0, 30);
     tick(&t).await;
-    assert_eq!(taken(&t).await, jobs([CLEANUP, REPORT, SWEEP]), "a Sunday lay between");
+    assert_eq!(taken(&t).await, jobs([CLEANUP, REPORT, SWEEP]), "the Sunday slot was missed");
 }
 
-async fn the_clean_up_is_enqueued_when_sunday_begins(b: Backend) {
+async fn scheduler_sunday_midnight_enqueues_cleanup(b: Backend) {
     let t = TestApp::start(b).await;
     go_to(&t, Weekday::Sat, 23, 30);
     tick(&t).await;
@@ -141,7 +141,7 @@ async fn the_clean_up_is_enqueued_when_sunday_begins(b: Backend) {
     assert_eq!(taken(&t).await, jobs([CLEANUP, REPORT, SWEEP]));
 }
 
-async fn the_sweep_is_enqueued_every_hour(b: Backend) {
+async fn scheduler_every_hour_enqueues_sweep(b: Backend) {
     let t = TestApp::start(b).await;
     go_to(&t, Weekday::Mon, 9, 30);
     tick(&t).await;
@@ -152,7 +152,7 @@ async fn the_sweep_is_enqueued_every_hour(b: Backend) {
     }
 }
 
-async fn while_one_waits_no_second_one_is_made(b: Backend) {
+async fn scheduler_slot_with_job_queued_enqueues_no_second(b: Backend) {
     let t = TestApp::start(b).await;
     go_to(&t, Weekday::Mon, 8, 30);
     tick(&t).await;
@@ -163,7 +163,7 @@ async fn while_one_waits_no_second_one_is_made(b: Backend) {
     assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]));
 }
 
-async fn a_slot_is_not_lost_when_the_queue_cannot_be_written(b: Backend) {
+async fn scheduler_slot_with_queue_write_failure_is_retried(b: Backend) {
     let t = TestApp::start(b).await;
     go_to(&t, Weekday::Mon, 8, 30);
     tick(&t).await;
@@ -177,7 +177,7 @@ async fn a_slot_is_not_lost_when_the_queue_cannot_be_written(b: Backend) {
     assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]));
 }
 
-async fn what_the_clock_enqueues_runs(b: Backend) {
+async fn scheduler_enqueued_jobs_run_to_completion(b: Backend) {
     let t = TestApp::start(b).await;
     go_to(&t, Weekday::Sat, 8, 30);
     tick(&t).await;

@@ -1,18 +1,18 @@
-//! Stories about the cost of a request: how many SQL statements it runs once its caller is known.
+//! Number of SQL statements per request when the caller's identity is cached.
 
 use serde_json::json;
 
 use crate::harness::{Backend, TestApp, statements};
 
 crate::on_both_backends![
-    a_known_caller_costs_one_statement,
-    pages_by_cursor_cost_one_statement,
-    what_is_refused_costs_none,
-    a_caller_is_looked_up_once,
-    a_key_costs_three_statements_and_its_replay_two,
+    request_known_caller_runs_one_statement,
+    cursor_page_known_caller_runs_one_statement,
+    request_rejected_early_runs_no_statement,
+    users_me_known_caller_runs_one_statement,
+    idempotent_post_runs_three_statements_replay_two,
 ];
 
-async fn a_known_caller_costs_one_statement(b: Backend) {
+async fn request_known_caller_runs_one_statement(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, admin) = (t.user("amy").await, t.admin().await);
     admin.get("/admin/users").await.expect(200);
@@ -36,7 +36,7 @@ async fn a_known_caller_costs_one_statement(b: Backend) {
     }
 }
 
-async fn pages_by_cursor_cost_one_statement(b: Backend) {
+async fn cursor_page_known_caller_runs_one_statement(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, admin) = (t.user("amy").await, t.admin().await);
     for n in 0..3 {
@@ -52,7 +52,7 @@ async fn pages_by_cursor_cost_one_statement(b: Backend) {
     }
 }
 
-async fn what_is_refused_costs_none(b: Backend) {
+async fn request_rejected_early_runs_no_statement(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for (call, status) in [
@@ -70,7 +70,7 @@ async fn what_is_refused_costs_none(b: Backend) {
     }
 }
 
-async fn a_caller_is_looked_up_once(b: Backend) {
+async fn users_me_known_caller_runs_one_statement(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let other = t.second(&[]).await.with_token(amy.token.as_ref().unwrap());
@@ -81,7 +81,7 @@ async fn a_caller_is_looked_up_once(b: Backend) {
     }
 }
 
-async fn a_key_costs_three_statements_and_its_replay_two(b: Backend) {
+async fn idempotent_post_runs_three_statements_replay_two(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for expected in [3, 2, 2] {

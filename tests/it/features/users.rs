@@ -1,4 +1,4 @@
-//! Stories about users as they see and change themselves.
+//! The caller's own profile (`/app/users/me`): read, update and protected fields.
 
 use chrono::TimeDelta;
 use http::Method;
@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, TestApp, tokens};
 
 crate::on_both_backends![
-    a_user_sees_themselves,
-    a_profile_is_changed_member_by_member,
-    an_empty_change_changes_nothing,
-    names_and_pictures_have_bounds,
-    nobody_makes_themselves_an_administrator,
-    users_cannot_delete_themselves,
-    a_deactivated_user_is_refused_everywhere,
-    the_administrators_door_is_closed_to_users,
+    users_me_returns_current_profile,
+    users_me_patch_changes_only_given_fields,
+    users_me_patch_without_fields_changes_nothing,
+    users_me_patch_out_of_bounds_returns_422,
+    users_me_patch_protected_fields_are_ignored,
+    users_me_delete_returns_405,
+    deactivated_user_any_request_returns_403,
+    admin_routes_without_admin_role_return_403_or_401,
 ];
 
-async fn a_user_sees_themselves(b: Backend) {
+async fn users_me_returns_current_profile(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let me = json!({
@@ -28,10 +28,10 @@ async fn a_user_sees_themselves(b: Backend) {
     t.sql("UPDATE users SET subscription_plan = 'pro', subscription_status = 'trialing', role = 'admin', full_name = 'Amy'").await;
     let now = amy.get("/app/users/me").await.expect(200);
     let shown = ["subscription_plan", "subscription_status", "role", "full_name"].map(|member| now[member].as_str().unwrap());
-    assert_eq!(shown, ["pro", "trialing", "admin", "Amy"], "never from a cache");
+    assert_eq!(shown, ["pro", "trialing", "admin", "Amy"], "the profile is never cached");
 }
 
-async fn a_profile_is_changed_member_by_member(b: Backend) {
+async fn users_me_patch_changes_only_given_fields(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, admin) = (t.user("amy").await, t.admin().await);
     let mut me = amy.get("/app/users/me").await.expect(200);
@@ -52,7 +52,7 @@ async fn a_profile_is_changed_member_by_member(b: Backend) {
     }
 }
 
-async fn an_empty_change_changes_nothing(b: Backend) {
+async fn users_me_patch_without_fields_changes_nothing(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, admin) = (t.user("amy").await, t.admin().await);
     amy.patch("/app/users/me", json!({"full_name": "Amy"})).await.expect(200);
@@ -63,7 +63,7 @@ async fn an_empty_change_changes_nothing(b: Backend) {
     assert_eq!(admin.get("/admin/users/amy").await.expect(200), before);
 }
 
-async fn names_and_pictures_have_bounds(b: Backend) {
+async fn users_me_patch_out_of_bounds_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let url = |length: usize| format!("https://example.test/{}", "x".repeat(length - 21));
@@ -103,7 +103,7 @@ async fn names_and_pictures_have_bounds(b: Backend) {
     assert_eq!(amy.get("/app/users/me").await.expect(200), before);
 }
 
-async fn nobody_makes_themselves_an_administrator(b: Backend) {
+async fn users_me_patch_protected_fields_are_ignored(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, admin) = (t.user("amy").await, t.admin().await);
     let before = admin.get("/admin/users/amy").await.expect(200);
@@ -123,7 +123,7 @@ async fn nobody_makes_themselves_an_administrator(b: Backend) {
     assert_eq!(rest(after), rest(before));
 }
 
-async fn users_cannot_delete_themselves(b: Backend) {
+async fn users_me_delete_returns_405(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     let reply = amy.delete("/app/users/me").await;
@@ -136,11 +136,11 @@ async fn users_cannot_delete_themselves(b: Backend) {
     amy.get("/app/users/me").await.expect(200);
 }
 
-async fn a_deactivated_user_is_refused_everywhere(b: Backend) {
+async fn deactivated_user_any_request_returns_403(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, admin) = (t.user("amy").await, t.admin().await);
     admin.post("/admin/users/amy/deactivate", json!({})).await.expect(200);
-    // A fresh token does not help, nor does one that claims a role.
+    // A new token and a token with a role claim are rejected too.
     let fresh = t.with_token(&tokens::claims("amy", &t.clock).with("iat", json!(t.clock.now().timestamp())).sign(crate::harness::SECRET));
     let claimed = t.with_token(&tokens::claims("amy", &t.clock).with("role", json!("superadmin")).sign(crate::harness::SECRET));
     for client in [&amy, &fresh, &claimed] {
@@ -154,10 +154,10 @@ async fn a_deactivated_user_is_refused_everywhere(b: Backend) {
             assert_eq!(reply.expect_error(403, "AUTHORIZATION_ERROR"), json!({}));
         }
     }
-    assert_eq!(admin.get("/admin/users/amy").await.expect(200)["login_count"], 1, "a refused caller has not signed in");
+    assert_eq!(admin.get("/admin/users/amy").await.expect(200)["login_count"], 1, "a rejected request does not count as a login");
 }
 
-async fn the_administrators_door_is_closed_to_users(b: Backend) {
+async fn admin_routes_without_admin_role_return_403_or_401(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
     for reply in [

@@ -1,4 +1,4 @@
-//! Stories about administrators looking at users: the list, its filters, and one user by whatever id.
+//! User administration: list, filters, cursors and lookup by id.
 
 use std::fmt::Write as _;
 
@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Client, SECRET, TestApp, ids, tokens};
 
 crate::on_both_backends![
-    the_list_shows_all_users_newest_first,
-    the_list_is_filtered_by_activity,
-    users_of_the_same_moment_go_by_id_backwards,
-    the_list_is_walked_by_cursor_under_every_filter,
-    users_who_come_or_change_between_two_pages_hide_nobody,
-    a_cursor_belongs_to_its_filter,
-    parameters_out_of_bounds_are_refused_by_name,
-    a_user_is_found_by_whatever_id_a_token_has,
-    an_id_that_no_token_can_have_names_nobody,
+    admin_users_list_default_is_newest_first,
+    admin_users_list_by_activity_returns_matching_users,
+    admin_users_list_equal_timestamps_sort_by_id_descending,
+    admin_users_cursor_walk_with_filter_returns_all,
+    admin_users_cursor_walk_during_changes_skips_no_user,
+    admin_users_cursor_with_other_filter_returns_422,
+    admin_users_list_invalid_parameter_returns_422,
+    admin_user_path_with_encoded_id_finds_user,
+    admin_user_path_with_impossible_id_returns_404,
 ];
 
-/// Users of different moments, every third deactivated; gives their ids, the newest first.
+/// Creates users one second apart, every third deactivated; returns their ids, newest first.
 async fn crowd(t: &TestApp, count: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for n in 0..count {
@@ -35,7 +35,7 @@ async fn crowd(t: &TestApp, count: usize) -> Vec<String> {
     ids
 }
 
-/// The filters, and whether each shows a user.
+/// Query filters, each with the predicate for the users that it returns.
 type Filter = (&'static [(&'static str, &'static str)], fn(&Value) -> bool);
 const FILTERS: [Filter; 3] =
     [(&[], |_| true), (&[("is_active", "true")], |user| user["is_active"] == true), (&[("is_active", "false")], |user| user["is_active"] == false)];
@@ -44,7 +44,7 @@ async fn all(admin: &Client) -> Vec<Value> {
     admin.get("/admin/users?limit=100").await.expect(200)["items"].as_array().unwrap().clone()
 }
 
-async fn the_list_shows_all_users_newest_first(b: Backend) {
+async fn admin_users_list_default_is_newest_first(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     let mut expected = crowd(&t, 5).await;
@@ -69,7 +69,7 @@ async fn the_list_shows_all_users_newest_first(b: Backend) {
     assert_eq!(beyond, json!({"items": [], "total": 6, "skip": 6, "limit": 20}));
 }
 
-async fn the_list_is_filtered_by_activity(b: Backend) {
+async fn admin_users_list_by_activity_returns_matching_users(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     crowd(&t, 7).await;
@@ -83,7 +83,7 @@ async fn the_list_is_filtered_by_activity(b: Backend) {
     }
 }
 
-async fn users_of_the_same_moment_go_by_id_backwards(b: Backend) {
+async fn admin_users_list_equal_timestamps_sort_by_id_descending(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     for name in ["m", "c", "z", "a", "q"] {
@@ -98,11 +98,11 @@ async fn users_of_the_same_moment_go_by_id_backwards(b: Backend) {
     assert_eq!(ids(&admin.walk("/admin/users", &[], 1).await), expected);
 }
 
-async fn the_list_is_walked_by_cursor_under_every_filter(b: Backend) {
+async fn admin_users_cursor_walk_with_filter_returns_all(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     crowd(&t, 10).await;
-    // Some moments are shared.
+    // Some users share a creation time.
     t.sql("UPDATE users SET created_at = (SELECT MAX(created_at) FROM users) WHERE id IN ('user-02', 'user-03', 'user-06', 'user-07')").await;
     let all = all(&admin).await;
     for (filter, shows) in FILTERS {
@@ -113,7 +113,7 @@ async fn the_list_is_walked_by_cursor_under_every_filter(b: Backend) {
     }
 }
 
-async fn users_who_come_or_change_between_two_pages_hide_nobody(b: Backend) {
+async fn admin_users_cursor_walk_during_changes_skips_no_user(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     let expected = crowd(&t, 6).await;
@@ -127,7 +127,7 @@ async fn users_who_come_or_change_between_two_pages_hide_nobody(b: Backend) {
     assert_eq!(ids(rest["items"].as_array().unwrap()), ["user-03", "user-02", "user-01", "user-00", "the-admin"]);
 }
 
-async fn a_cursor_belongs_to_its_filter(b: Backend) {
+async fn admin_users_cursor_with_other_filter_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     crowd(&t, 9).await;
@@ -148,7 +148,7 @@ async fn a_cursor_belongs_to_its_filter(b: Backend) {
     }
 }
 
-async fn parameters_out_of_bounds_are_refused_by_name(b: Backend) {
+async fn admin_users_list_invalid_parameter_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     for (name, bad) in [
@@ -165,7 +165,7 @@ async fn parameters_out_of_bounds_are_refused_by_name(b: Backend) {
     }
 }
 
-async fn a_user_is_found_by_whatever_id_a_token_has(b: Backend) {
+async fn admin_user_path_with_encoded_id_finds_user(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     let longest = "ü".repeat(255);
@@ -183,13 +183,13 @@ async fn a_user_is_found_by_whatever_id_a_token_has(b: Backend) {
         assert_eq!(admin.call(Method::POST, &format!("{path}/activate")).await.expect(200)["id"], subject);
         user.get("/app/users/me").await.expect(200);
     }
-    // As a browser writes them.
+    // Encoded as a browser does it.
     assert_eq!(admin.get("/admin/users/auth0%7C5f7c8ec7c33c6c004bbafe82").await.expect(200)["id"], subjects[0]);
     assert_eq!(admin.get("/admin/users/a:b").await.expect(200)["id"], "a:b");
-    assert_eq!(admin.walk("/admin/users", &[], 1).await.len(), subjects.len() + 1, "every id goes into a cursor");
+    assert_eq!(admin.walk("/admin/users", &[], 1).await.len(), subjects.len() + 1, "every id works in a cursor");
 }
 
-async fn an_id_that_no_token_can_have_names_nobody(b: Backend) {
+async fn admin_user_path_with_impossible_id_returns_404(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     let too_long = "x".repeat(256);
@@ -206,7 +206,7 @@ async fn an_id_that_no_token_can_have_names_nobody(b: Backend) {
         ] {
             assert_eq!(reply.expect_error(404, "NOT_FOUND"), json!({"resource": "User", "id": id}));
         }
-        assert_eq!(admin.patch(&path, json!({"role": "x"})).await.expect_invalid(), ["role"], "the body is looked at first");
+        assert_eq!(admin.patch(&path, json!({"role": "x"})).await.expect_invalid(), ["role"], "the body is validated before the lookup");
     }
     admin.get("/admin/users/%FF").await.expect_error(404, "NOT_FOUND");
 }

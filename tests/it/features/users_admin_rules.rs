@@ -1,4 +1,4 @@
-//! Stories about what administrators may do to whom, and how soon it shows.
+//! Rules of user administration: who may change whom, and when a change takes effect.
 
 use std::time::{Duration, Instant};
 
@@ -9,21 +9,21 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Client, SECRET, TestApp, services, tokens};
 
 crate::on_both_backends![
-    an_administrator_changes_a_profile,
-    bodies_out_of_bounds_are_refused,
-    nobody_takes_away_their_own_role,
-    nobody_deactivates_themselves,
-    only_a_superadmin_touches_superadmins,
-    the_highest_of_row_and_claim_counts,
-    untrusted_claims_give_no_role,
-    deactivation_and_activation_take_effect_at_once,
-    a_role_takes_effect_at_once,
-    a_deactivated_administrator_is_none,
-    without_redis_another_instance_knows_within_five_seconds,
-    with_redis_another_instance_knows_within_a_second,
+    admin_patch_user_changes_given_fields,
+    admin_patch_user_invalid_body_returns_422,
+    admin_removing_own_role_returns_400,
+    admin_deactivating_self_returns_400,
+    superadmin_role_changed_by_admin_returns_403,
+    role_from_row_and_claim_uses_the_higher,
+    role_in_untrusted_claim_is_ignored,
+    user_deactivation_takes_effect_immediately,
+    user_role_change_takes_effect_immediately,
+    deactivated_admin_any_admin_request_returns_403,
+    deactivation_without_redis_reaches_instances_in_5s,
+    deactivation_with_redis_reaches_instances_in_1s,
 ];
 
-/// A caller whose token claims a role, whatever their row says.
+/// Caller whose token has a role claim, independent of the stored role.
 async fn claiming(t: &TestApp, name: &str, role: &str) -> Client {
     let client = t.with_token(&tokens::claims(name, &t.clock).with("role", json!(role)).sign(SECRET));
     client.get("/app/users/me").await.expect(200);
@@ -38,7 +38,7 @@ async fn act(actor: &Client, id: &str, action: &str) -> crate::harness::Reply {
     actor.call(Method::POST, &format!("/admin/users/{id}/{action}")).await
 }
 
-async fn an_administrator_changes_a_profile(b: Backend) {
+async fn admin_patch_user_changes_given_fields(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, admin) = (t.user("amy").await, t.admin().await);
     let mut expected = admin.get("/admin/users/amy").await.expect(200);
@@ -65,7 +65,7 @@ async fn an_administrator_changes_a_profile(b: Backend) {
     assert_eq!(amy.get("/app/users/me").await.expect(200)["full_name"], Value::Null);
 }
 
-async fn bodies_out_of_bounds_are_refused(b: Backend) {
+async fn admin_patch_user_invalid_body_returns_422(b: Backend) {
     let t = TestApp::start(b).await;
     let (_amy, admin) = (t.user("amy").await, t.admin().await);
     let before = admin.get("/admin/users/amy").await.expect(200);
@@ -94,7 +94,7 @@ async fn bodies_out_of_bounds_are_refused(b: Backend) {
     assert_eq!(admin.get("/admin/users/amy").await.expect(200), before);
 }
 
-async fn nobody_takes_away_their_own_role(b: Backend) {
+async fn admin_removing_own_role_returns_400(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     let root = t.user_with_role("root", "superadmin").await;
@@ -113,17 +113,17 @@ async fn nobody_takes_away_their_own_role(b: Backend) {
             actor.patch(&format!("/admin/users/{id}"), hidden).await.expect_error(400, "BAD_REQUEST");
         }
         assert_eq!(root.get(&format!("/admin/users/{id}")).await.expect(200), before);
-        // The role they have takes nothing away, nor does a change of something else.
+        // Changing another field is allowed, and so is setting the current role again (below).
         assert_eq!(actor.patch(&format!("/admin/users/{id}"), json!({"full_name": "Me"})).await.expect(200)["full_name"], "Me");
     }
     set_role(&admin, "the-admin", "admin").await.expect(200);
     set_role(&root, "root", "superadmin").await.expect(200);
-    // One another, they may.
+    // Administrators may change each other's role.
     assert_eq!(set_role(&admin, "claimed", "admin").await.expect(200)["role"], "admin");
     assert_eq!(set_role(&claimed, "the-admin", "user").await.expect(200)["role"], "user");
 }
 
-async fn nobody_deactivates_themselves(b: Backend) {
+async fn admin_deactivating_self_returns_400(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     let claimed = claiming(&t, "claimed", "superadmin").await;
@@ -136,7 +136,7 @@ async fn nobody_deactivates_themselves(b: Backend) {
     }
 }
 
-async fn only_a_superadmin_touches_superadmins(b: Backend) {
+async fn superadmin_role_changed_by_admin_returns_403(b: Backend) {
     let t = TestApp::start(b).await;
     let _amy = t.user("amy").await;
     let (admin, claimed) = (t.admin().await, claiming(&t, "claimed", "admin").await);
@@ -153,7 +153,7 @@ async fn only_a_superadmin_touches_superadmins(b: Backend) {
     }
     let untouched = root.get("/admin/users/root").await.expect(200);
     assert_eq!((&untouched["role"], &untouched["full_name"]), (&json!("superadmin"), &Value::Null));
-    // Naming the role that is there grants nothing.
+    // Setting the current role again is allowed because it grants nothing.
     set_role(&admin, "root", "superadmin").await.expect(200);
     for actor in [&root, &claimed_root] {
         for role in ["superadmin", "admin", "superadmin", "user"] {
@@ -164,7 +164,7 @@ async fn only_a_superadmin_touches_superadmins(b: Backend) {
     set_role(&root, "amy", "superadmin").await.expect_error(403, "AUTHORIZATION_ERROR");
 }
 
-async fn the_highest_of_row_and_claim_counts(b: Backend) {
+async fn role_from_row_and_claim_uses_the_higher(b: Backend) {
     let t = TestApp::start(b).await;
     for (row, claim, is_admin, is_root) in [
         ("user", "user", false, false),
@@ -184,11 +184,11 @@ async fn the_highest_of_row_and_claim_counts(b: Backend) {
         let client = claiming(&t, &name, claim).await;
         assert_eq!(client.get("/admin/users").await.status == 200, is_admin, "{name}");
         assert_eq!(set_role(&client, &target, "superadmin").await.status == 200, is_root, "{name}");
-        assert_eq!(client.get("/app/users/me").await.expect(200)["role"], row, "a claim is not written down");
+        assert_eq!(client.get("/app/users/me").await.expect(200)["role"], row, "a role claim is not stored");
     }
 }
 
-async fn untrusted_claims_give_no_role(b: Backend) {
+async fn role_in_untrusted_claim_is_ignored(b: Backend) {
     let t = TestApp::start(b).await;
     for (n, place) in ["user_metadata", "raw_user_meta_data", "unsafe_metadata", "public_metadata"].into_iter().enumerate() {
         let claims = tokens::claims(&format!("eve-{n}"), &t.clock).with(place, json!({"role": "superadmin"}));
@@ -200,14 +200,14 @@ async fn untrusted_claims_give_no_role(b: Backend) {
     }
 }
 
-async fn deactivation_and_activation_take_effect_at_once(b: Backend) {
+async fn user_deactivation_takes_effect_immediately(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, admin) = (t.user("amy").await, t.admin().await);
     for _ in 0..3 {
         amy.get("/app/users/me").await.expect(200);
         assert_eq!(act(&admin, "amy", "deactivate").await.expect(200)["is_active"], false);
         amy.get("/app/users/me").await.expect_error(403, "AUTHORIZATION_ERROR");
-        assert_eq!(act(&admin, "amy", "deactivate").await.expect(200)["is_active"], false, "once more changes nothing");
+        assert_eq!(act(&admin, "amy", "deactivate").await.expect(200)["is_active"], false, "a repeated deactivation has no effect");
         assert_eq!(act(&admin, "amy", "activate").await.expect(200)["is_active"], true);
         amy.get("/app/users/me").await.expect(200);
         admin.patch("/admin/users/amy", json!({"is_active": false})).await.expect(200);
@@ -216,7 +216,7 @@ async fn deactivation_and_activation_take_effect_at_once(b: Backend) {
     }
 }
 
-async fn a_role_takes_effect_at_once(b: Backend) {
+async fn user_role_change_takes_effect_immediately(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, admin) = (t.user("amy").await, t.admin().await);
     for _ in 0..3 {
@@ -228,7 +228,7 @@ async fn a_role_takes_effect_at_once(b: Backend) {
     amy.get("/admin/users").await.expect_error(403, "AUTHORIZATION_ERROR");
 }
 
-async fn a_deactivated_administrator_is_none(b: Backend) {
+async fn deactivated_admin_any_admin_request_returns_403(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     let by_row = t.user_with_role("by-row", "superadmin").await;
@@ -243,7 +243,7 @@ async fn a_deactivated_administrator_is_none(b: Backend) {
     assert_eq!(admin.get("/admin/users?is_active=false").await.expect(200)["total"], 2);
 }
 
-async fn without_redis_another_instance_knows_within_five_seconds(b: Backend) {
+async fn deactivation_without_redis_reaches_instances_in_5s(b: Backend) {
     let t = TestApp::start(b).await;
     let other = t.second(&[]).await;
     let (amy, admin) = (t.user("amy").await, t.admin().await);
@@ -257,7 +257,7 @@ async fn without_redis_another_instance_knows_within_five_seconds(b: Backend) {
     there.get("/app/users/me").await.expect(200);
 }
 
-async fn with_redis_another_instance_knows_within_a_second(b: Backend) {
+async fn deactivation_with_redis_reaches_instances_in_1s(b: Backend) {
     let Some(redis) = services::redis() else { return };
     let prefix = format!("test-{}:", uuid::Uuid::now_v7());
     let vars = [("REDIS_URL", redis), ("REDIS_PREFIX", prefix.as_str())];
@@ -266,12 +266,12 @@ async fn with_redis_another_instance_knows_within_a_second(b: Backend) {
     let (amy, admin) = (t.user("amy").await, t.admin().await);
     let there = other.with_token(amy.token.as_ref().unwrap());
     there.get("/app/users/me").await.expect(200);
-    // The clock stands still: what is known there never grows too old by itself.
+    // The test clock does not advance, so the cached identity cannot expire.
     for (action, status) in [("deactivate", 403), ("activate", 200), ("deactivate", 403)] {
         act(&admin, "amy", action).await.expect(200);
         let since = Instant::now();
         while there.get("/app/users/me").await.status != status {
-            assert!(since.elapsed() < Duration::from_secs(1), "{action} is not known after a second");
+            assert!(since.elapsed() < Duration::from_secs(1), "{action} did not reach the other instance within one second");
         }
     }
 }

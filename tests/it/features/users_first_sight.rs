@@ -1,4 +1,4 @@
-//! Stories about the first request of somebody new: the token makes the user.
+//! First request of a new user: the user is created from the token's claims.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Client, SECRET, TestApp, tokens};
 
 crate::on_both_backends![
-    the_address_comes_from_the_first_claim_that_has_one,
-    the_name_comes_from_the_first_claim_that_has_one,
-    the_picture_comes_from_the_first_claim_that_has_one,
-    a_picture_that_is_no_web_address_is_dropped,
-    claims_of_odd_types_count_as_absent,
-    a_new_user_is_an_ordinary_active_one,
-    twenty_first_requests_at_once_make_one_user,
-    an_address_of_somebody_else_is_a_conflict,
-    a_profile_is_not_written_over_later,
+    first_request_email_comes_from_first_usable_claim,
+    first_request_name_comes_from_first_usable_claim,
+    first_request_picture_comes_from_first_usable_claim,
+    first_request_picture_not_http_url_is_dropped,
+    first_request_claims_of_wrong_type_are_ignored,
+    first_request_creates_active_user_with_defaults,
+    first_request_sent_concurrently_creates_one_user,
+    first_request_with_taken_email_returns_409,
+    later_request_with_new_claims_keeps_profile,
 ];
 
-/// A newcomer whose token has exactly these claims besides the times.
+/// Client of a new user. Its token has exactly these claims and the standard times.
 #[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
 fn newcomer(t: &TestApp, subject: &str, claims: Value) -> Client {
     let mut all = tokens::claims(subject, &t.clock).without("email");
@@ -26,7 +26,7 @@ fn newcomer(t: &TestApp, subject: &str, claims: Value) -> Client {
     t.with_token(&all.sign(SECRET))
 }
 
-/// What becomes of a member for each set of claims; each has a newcomer of its own.
+/// Checks the stored field for each set of claims, with a new user per case.
 async fn first_sight(t: &TestApp, member: &str, cases: &[(Value, Value)]) {
     for (n, (claims, expected)) in cases.iter().enumerate() {
         let mut claims = claims.clone();
@@ -38,7 +38,7 @@ async fn first_sight(t: &TestApp, member: &str, cases: &[(Value, Value)]) {
     }
 }
 
-async fn the_address_comes_from_the_first_claim_that_has_one(b: Backend) {
+async fn first_request_email_comes_from_first_usable_claim(b: Backend) {
     let t = TestApp::start(b).await;
     let nested = |top: Value| json!({"email": top, "user_metadata": {"email": "user@x.test"}, "app_metadata": {"email": "app@x.test"}});
     let user = |n: u32| json!({"email": format!("user{n}@x.test")});
@@ -62,7 +62,7 @@ async fn the_address_comes_from_the_first_claim_that_has_one(b: Backend) {
     assert_eq!(odd["email"], "auth0|abc ünï@placeholder.local");
 }
 
-async fn the_name_comes_from_the_first_claim_that_has_one(b: Backend) {
+async fn first_request_name_comes_from_first_usable_claim(b: Backend) {
     let t = TestApp::start(b).await;
     let meta = json!({"full_name": "third", "name": "fourth"});
     let cases = [
@@ -79,7 +79,7 @@ async fn the_name_comes_from_the_first_claim_that_has_one(b: Backend) {
     first_sight(&t, "full_name", &cases).await;
 }
 
-async fn the_picture_comes_from_the_first_claim_that_has_one(b: Backend) {
+async fn first_request_picture_comes_from_first_usable_claim(b: Backend) {
     let t = TestApp::start(b).await;
     let url = |n: u32| json!(format!("https://x.test/{n}.png"));
     let meta = json!({"avatar_url": url(3), "picture": url(4)});
@@ -93,7 +93,7 @@ async fn the_picture_comes_from_the_first_claim_that_has_one(b: Backend) {
     first_sight(&t, "avatar_url", &cases).await;
 }
 
-async fn a_picture_that_is_no_web_address_is_dropped(b: Backend) {
+async fn first_request_picture_not_http_url_is_dropped(b: Backend) {
     let t = TestApp::start(b).await;
     let long = |length: usize| json!(format!("https://x.test/{}", "x".repeat(length - 15)));
     let mut cases = vec![(json!({"picture": long(2048)}), long(2048)), (json!({"picture": long(2049)}), Value::Null)];
@@ -103,7 +103,7 @@ async fn a_picture_that_is_no_web_address_is_dropped(b: Backend) {
     first_sight(&t, "avatar_url", &cases).await;
 }
 
-async fn claims_of_odd_types_count_as_absent(b: Backend) {
+async fn first_request_claims_of_wrong_type_are_ignored(b: Backend) {
     let t = TestApp::start(b).await;
     for (n, odd) in [json!(null), json!(5), json!(true), json!([]), json!({}), json!([{"email": "x"}])].into_iter().enumerate() {
         let names = ["email", "name", "full_name", "picture", "avatar_url", "user_metadata", "app_metadata", "role", "user_role"];
@@ -114,10 +114,10 @@ async fn claims_of_odd_types_count_as_absent(b: Backend) {
     }
 }
 
-async fn a_new_user_is_an_ordinary_active_one(b: Backend) {
+async fn first_request_creates_active_user_with_defaults(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
-    // The role that a token claims is the token's alone.
+    // A role claim applies to the request but is not stored.
     let claimed = newcomer(&t, "amy", json!({"email": "amy@x.test", "role": "admin"}));
     claimed.get("/admin/users").await.expect(200);
     let now = t.clock.now();
@@ -131,7 +131,7 @@ async fn a_new_user_is_an_ordinary_active_one(b: Backend) {
     );
 }
 
-async fn twenty_first_requests_at_once_make_one_user(b: Backend) {
+async fn first_request_sent_concurrently_creates_one_user(b: Backend) {
     let t = TestApp::start(b).await;
     let other = t.second(&[]).await;
     for name in ["amy", "bob", "cleo"] {
@@ -144,10 +144,10 @@ async fn twenty_first_requests_at_once_make_one_user(b: Backend) {
         }
     }
     assert_eq!(t.number("SELECT COUNT(*) FROM users").await, 3);
-    assert_eq!(t.number("SELECT CAST(SUM(login_count) AS BIGINT) FROM users").await, 3, "each has signed in once");
+    assert_eq!(t.number("SELECT CAST(SUM(login_count) AS BIGINT) FROM users").await, 3, "each user has one login");
 }
 
-async fn an_address_of_somebody_else_is_a_conflict(b: Backend) {
+async fn first_request_with_taken_email_returns_409(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = newcomer(&t, "amy", json!({"email": "amy@x.test"}));
     let before = amy.get("/app/users/me").await.expect(200);
@@ -162,18 +162,18 @@ async fn an_address_of_somebody_else_is_a_conflict(b: Backend) {
     }
     assert_eq!(t.number("SELECT COUNT(*) FROM users").await, 1);
     assert_eq!(amy.get("/app/users/me").await.expect(200), before);
-    // With an address of their own they are welcome.
+    // With an unused address the same subject is accepted.
     newcomer(&t, "eve", json!({"email": "eve@x.test"})).get("/app/users/me").await.expect(200);
 }
 
-async fn a_profile_is_not_written_over_later(b: Backend) {
+async fn later_request_with_new_claims_keeps_profile(b: Backend) {
     let t = TestApp::start(b).await;
     let first = newcomer(&t, "amy", json!({"email": "amy@x.test", "name": "Amy", "picture": "https://x.test/1.png"}));
     let before = first.get("/app/users/me").await.expect(200);
     t.clock.advance(TimeDelta::minutes(30));
     let changed = json!({"email": "new@x.test", "name": "Amy Pond", "picture": "https://x.test/2.png"});
     assert_eq!(newcomer(&t, "amy", changed.clone()).get("/app/users/me").await.expect(200), before);
-    // Not even what the user has cleared comes back.
+    // Fields cleared by the user are not filled from the token again.
     let cleared = first.patch("/app/users/me", json!({"full_name": null, "avatar_url": null})).await.expect(200);
     t.clock.advance(TimeDelta::minutes(5));
     assert_eq!(newcomer(&t, "amy", changed).get("/app/users/me").await.expect(200), cleared);

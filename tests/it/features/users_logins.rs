@@ -1,4 +1,4 @@
-//! Stories about when a request counts as a login, as administrators see it.
+//! Login count and last login: which tokens count as a new login.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Client, SECRET, TestApp, tokens};
 
 crate::on_both_backends![
-    a_newer_token_counts_and_the_same_one_does_not,
-    a_token_older_than_the_last_login_does_not_count,
-    a_token_issued_a_little_ahead_counts_as_of_then,
-    a_token_without_a_date_counts_once_in_a_quarter_of_an_hour,
-    ordinary_requests_do_not_write_the_user,
-    the_same_login_on_many_requests_and_instances_counts_once,
-    somebody_who_never_signed_in_counts_from_one,
+    login_count_newer_token_increments_once,
+    login_count_older_token_is_not_counted,
+    login_count_token_issued_in_future_uses_its_iat,
+    login_count_token_without_iat_counts_once_in_15_minutes,
+    login_count_ordinary_request_does_not_write_user,
+    login_count_concurrent_requests_increment_once,
+    login_count_user_without_login_starts_at_one,
 ];
 
-/// A token of amy's, issued this many seconds after now, or undated.
+/// Token of amy, issued this many seconds from now; `None` omits `iat`.
 fn token(t: &TestApp, issued: Option<i64>) -> String {
     let claims = tokens::claims("amy", &t.clock);
     match issued {
@@ -30,13 +30,13 @@ async fn visit(t: &TestApp, token: &str) {
     t.with_token(token).get("/app/users/me").await.expect(200);
 }
 
-/// How often amy has signed in, and when last.
+/// Returns amy's login count and last login.
 async fn logins(admin: &Client) -> (i64, DateTime<Utc>) {
     let amy = admin.get("/admin/users/amy").await.expect(200);
     (amy["login_count"].as_i64().unwrap(), serde_json::from_value(amy["last_login_at"].clone()).unwrap())
 }
 
-async fn a_newer_token_counts_and_the_same_one_does_not(b: Backend) {
+async fn login_count_newer_token_increments_once(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     let first = token(&t, Some(-5));
@@ -56,29 +56,29 @@ async fn a_newer_token_counts_and_the_same_one_does_not(b: Backend) {
         t.clock.advance(TimeDelta::minutes(1));
     }
     visit(&t, &first).await;
-    assert_eq!(logins(&admin).await, (2, signed_in), "an older session still open is no login");
+    assert_eq!(logins(&admin).await, (2, signed_in), "the older token does not count as a new login");
 }
 
-async fn a_token_older_than_the_last_login_does_not_count(b: Backend) {
+async fn login_count_older_token_is_not_counted(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     visit(&t, &token(&t, Some(-5))).await;
     let begun = t.clock.now();
-    // Issued before the first visit, though seen after it.
+    // Issued before the first request but used after it.
     for issued in [-600, -6, -1] {
         visit(&t, &token(&t, Some(issued))).await;
         assert_eq!(logins(&admin).await, (1, begun));
     }
     t.clock.advance(TimeDelta::seconds(10));
     visit(&t, &token(&t, Some(-1))).await;
-    assert_eq!(logins(&admin).await, (2, t.clock.now()), "what counts is when the token was issued, not how long ago");
+    assert_eq!(logins(&admin).await, (2, t.clock.now()), "the issue time decides, not the age of the token");
 }
 
-async fn a_token_issued_a_little_ahead_counts_as_of_then(b: Backend) {
+async fn login_count_token_issued_in_future_uses_its_iat(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     visit(&t, &token(&t, Some(-5))).await;
-    // The issuer's clock goes a few seconds before ours.
+    // The issuer's clock is a few seconds ahead.
     let ahead = token(&t, Some(5));
     let issued = DateTime::from_timestamp(t.clock.now().timestamp() + 5, 0).unwrap();
     for _ in 0..3 {
@@ -87,7 +87,7 @@ async fn a_token_issued_a_little_ahead_counts_as_of_then(b: Backend) {
     }
 }
 
-async fn a_token_without_a_date_counts_once_in_a_quarter_of_an_hour(b: Backend) {
+async fn login_count_token_without_iat_counts_once_in_15_minutes(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     let undated = token(&t, None);
@@ -106,17 +106,17 @@ async fn a_token_without_a_date_counts_once_in_a_quarter_of_an_hour(b: Backend) 
         assert_eq!(logins(&admin).await, (2, again));
         t.clock.advance(TimeDelta::minutes(4));
     }
-    // Dates of odd types are none.
+    // An `iat` of the wrong type is treated as missing.
     let odd = tokens::claims("amy", &t.clock).with("iat", json!("now")).sign(SECRET);
     visit(&t, &odd).await;
     assert_eq!(logins(&admin).await, (2, again));
 }
 
-async fn ordinary_requests_do_not_write_the_user(b: Backend) {
+async fn login_count_ordinary_request_does_not_write_user(b: Backend) {
     let t = TestApp::start(b).await;
     let (amy, admin) = (t.user("amy").await, t.admin().await);
     let before = admin.get("/admin/users/amy").await.expect(200);
-    // Any write would move this.
+    // Any write would change `updated_at`.
     t.sql("UPDATE users SET updated_at = created_at WHERE id = 'amy'").await;
     for _ in 0..5 {
         t.clock.advance(TimeDelta::minutes(7));
@@ -128,7 +128,7 @@ async fn ordinary_requests_do_not_write_the_user(b: Backend) {
     assert_eq!(admin.get("/admin/users/amy").await.expect(200), before);
 }
 
-async fn the_same_login_on_many_requests_and_instances_counts_once(b: Backend) {
+async fn login_count_concurrent_requests_increment_once(b: Backend) {
     let t = TestApp::start(b).await;
     let other = t.second(&[]).await;
     let admin = t.admin().await;
@@ -143,7 +143,7 @@ async fn the_same_login_on_many_requests_and_instances_counts_once(b: Backend) {
     }
 }
 
-async fn somebody_who_never_signed_in_counts_from_one(b: Backend) {
+async fn login_count_user_without_login_starts_at_one(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     t.sql("INSERT INTO users (id, email) VALUES ('amy', 'amy@example.test')").await;

@@ -1,4 +1,4 @@
-//! Stories about the mail that greets a new user: promised with the user's row, once, and never in anybody's way.
+//! Welcome e-mail: enqueued once with the new user's row; a broken queue does not fail the request.
 
 use futures_util::future::join_all;
 use http::Method;
@@ -10,18 +10,18 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Client, SECRET, TestApp, tokens};
 
 crate::on_both_backends![
-    a_new_user_with_an_address_is_greeted_once,
-    who_has_no_name_is_greeted_by_the_part_before_the_at,
-    twenty_first_requests_at_once_greet_once,
-    a_placeholder_address_is_not_greeted,
-    who_is_made_on_the_command_line_is_greeted,
-    a_first_sight_that_is_refused_greets_nobody,
-    a_broken_queue_keeps_nobody_out,
-    the_mail_arrives,
-    a_greeting_that_is_cancelled_is_not_sent,
+    welcome_email_new_user_is_enqueued_once,
+    welcome_email_without_name_uses_email_local_part,
+    welcome_email_concurrent_first_requests_enqueue_one,
+    welcome_email_placeholder_address_is_not_enqueued,
+    welcome_email_user_created_by_command_is_enqueued,
+    welcome_email_rejected_first_request_is_not_enqueued,
+    first_request_with_broken_queue_still_succeeds,
+    welcome_email_job_delivers_message,
+    welcome_email_job_cancelled_sends_nothing,
 ];
 
-/// A newcomer whose token has exactly these claims besides the times.
+/// Client of a new user. Its token has exactly these claims and the standard times.
 #[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
 fn newcomer(t: &TestApp, subject: &str, claims: Value) -> Client {
     let mut all = tokens::claims(subject, &t.clock).without("email");
@@ -33,12 +33,12 @@ async fn come(client: &Client) {
     client.get("/app/users/me").await.expect(200);
 }
 
-/// Every job there is, the newest first.
+/// Returns all jobs, newest first.
 async fn jobs(t: &TestApp) -> Vec<JobRow> {
     t.app.jobs.page(&t.app.db, None, 100, 0).await.unwrap().0
 }
 
-/// Whom the greetings that wait are for, and their arguments.
+/// Returns the owner and the arguments of each welcome e-mail job.
 async fn greetings(t: &TestApp) -> Vec<(Option<String>, Value)> {
     let jobs = jobs(t).await;
     assert!(jobs.iter().all(|job| job.function == "send_welcome_email"), "{jobs:?}");
@@ -53,7 +53,7 @@ async fn mailbox(t: &TestApp) -> Value {
     t.anonymous().get("//dev/mailbox.json").await.expect(200)
 }
 
-async fn a_new_user_with_an_address_is_greeted_once(b: Backend) {
+async fn welcome_email_new_user_is_enqueued_once(b: Backend) {
     let t = TestApp::start(b).await;
     let ada = newcomer(&t, "ada", json!({"email": " Ada@Example.test ", "name": "Ada Lovelace"}));
     for _ in 0..3 {
@@ -64,10 +64,10 @@ async fn a_new_user_with_an_address_is_greeted_once(b: Backend) {
     assert_eq!(greetings(&t).await, std::slice::from_ref(&expected));
     t.clock.advance(chrono::TimeDelta::minutes(30));
     come(&newcomer(&t, "ada", json!({"email": "other@example.test"}))).await;
-    assert_eq!(greetings(&t).await, [expected], "a later login is no first sight, whatever its token says");
+    assert_eq!(greetings(&t).await, [expected], "a later login with another address enqueues nothing");
 }
 
-async fn who_has_no_name_is_greeted_by_the_part_before_the_at(b: Backend) {
+async fn welcome_email_without_name_uses_email_local_part(b: Backend) {
     let t = TestApp::start(b).await;
     for (subject, claims, name) in [
         ("a", json!({"email": "Ada.L@example.test"}), "ada.l"),
@@ -81,7 +81,7 @@ async fn who_has_no_name_is_greeted_by_the_part_before_the_at(b: Backend) {
     }
 }
 
-async fn twenty_first_requests_at_once_greet_once(b: Backend) {
+async fn welcome_email_concurrent_first_requests_enqueue_one(b: Backend) {
     let t = TestApp::start(b).await;
     let other = t.second(&[]).await;
     let here = newcomer(&t, "ada", json!({"email": "ada@example.test"}));
@@ -90,7 +90,7 @@ async fn twenty_first_requests_at_once_greet_once(b: Backend) {
     assert_eq!(greetings(&t).await, [greeting("ada", "ada@example.test", "ada")]);
 }
 
-async fn a_placeholder_address_is_not_greeted(b: Backend) {
+async fn welcome_email_placeholder_address_is_not_enqueued(b: Backend) {
     let t = TestApp::start(b).await;
     for (subject, claims) in [("a", json!({})), ("b", json!({"email": " ", "name": "Bea"})), ("c", json!({"email": 5}))] {
         let me = newcomer(&t, subject, claims).get("/app/users/me").await.expect(200);
@@ -99,7 +99,7 @@ async fn a_placeholder_address_is_not_greeted(b: Backend) {
     assert_eq!(greetings(&t).await, []);
 }
 
-async fn a_first_sight_that_is_refused_greets_nobody(b: Backend) {
+async fn welcome_email_rejected_first_request_is_not_enqueued(b: Backend) {
     let t = TestApp::start(b).await;
     come(&newcomer(&t, "ada", json!({"email": "ada@example.test"}))).await;
     let twin = newcomer(&t, "twin", json!({"email": "ADA@example.test"}));
@@ -110,28 +110,28 @@ async fn a_first_sight_that_is_refused_greets_nobody(b: Backend) {
     assert_eq!(greetings(&t).await, [greeting("ada", "ada@example.test", "ada")]);
 }
 
-async fn a_broken_queue_keeps_nobody_out(b: Backend) {
+async fn first_request_with_broken_queue_still_succeeds(b: Backend) {
     let t = TestApp::start(b).await;
     t.sql("ALTER TABLE jobs RENAME TO jobs_away").await;
     let ada = newcomer(&t, "ada", json!({"email": "ada@example.test", "name": "Ada"}));
     join_all((0..10).map(|_| come(&ada))).await;
     let bea = newcomer(&t, "bea", json!({"email": "bea@example.test"}));
-    assert_eq!(bea.project("x").await["owner_id"], "bea", "any first request will do");
+    assert_eq!(bea.project("x").await["owner_id"], "bea", "any route creates the user");
     newcomer(&t, "twin", json!({"email": "ada@example.test"})).get("/app/users/me").await.expect_error(409, "CONFLICT");
     let me = ada.get("/app/users/me").await.expect(200);
     assert_eq!((&me["email"], &me["full_name"]), (&json!("ada@example.test"), &json!("Ada")));
     t.sql("ALTER TABLE jobs_away RENAME TO jobs").await;
     t.forget_identity("ada");
     come(&ada).await;
-    assert_eq!(greetings(&t).await, [], "her greeting is lost, as a later request is no first one");
+    assert_eq!(greetings(&t).await, [], "the e-mail is lost because only the first request enqueues it");
     come(&newcomer(&t, "cleo", json!({"email": "cleo@example.test"}))).await;
     assert_eq!(greetings(&t).await, [greeting("cleo", "cleo@example.test", "cleo")]);
 }
 
-async fn the_mail_arrives(b: Backend) {
+async fn welcome_email_job_delivers_message(b: Backend) {
     let t = TestApp::with(b, &[("PROJECT_NAME", "Acme")]).await;
     come(&newcomer(&t, "ada", json!({"email": "ada@example.test", "name": "Ada <b>"}))).await;
-    assert_eq!(mailbox(&t).await["total"], 0, "never within the request");
+    assert_eq!(mailbox(&t).await["total"], 0, "the request itself sends nothing");
     t.run_jobs().await;
     let page = mailbox(&t).await;
     assert_eq!(page["total"], 1);
@@ -147,7 +147,7 @@ async fn the_mail_arrives(b: Backend) {
     assert_eq!(mailbox(&t).await["total"], 1);
 }
 
-async fn a_greeting_that_is_cancelled_is_not_sent(b: Backend) {
+async fn welcome_email_job_cancelled_sends_nothing(b: Backend) {
     let t = TestApp::start(b).await;
     let admin = t.admin().await;
     for job in jobs(&t).await {
@@ -157,7 +157,7 @@ async fn a_greeting_that_is_cancelled_is_not_sent(b: Backend) {
     assert_eq!(mailbox(&t).await["total"], 0);
 }
 
-async fn who_is_made_on_the_command_line_is_greeted(b: Backend) {
+async fn welcome_email_user_created_by_command_is_enqueued(b: Backend) {
     let t = TestApp::start(b).await;
     let make = async |email: &str, role| users::service::operator::find_or_create(&t.app, email, role).await.unwrap();
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! People with accounts of the service's own (`AUTH_PROVIDER=local`).
+//! Users with local accounts (`AUTH_PROVIDER=local`).
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::{Backend, Client, Reply, TestApp};
 
 pub const PASSWORD: &str = "a long and unusual one";
 
-/// Our own accounts, with hashes that cost nothing and no limit on the way to them.
+/// Settings for local accounts with cheap password hashes and a very high rate limit.
 pub const LOCAL: [(&str, &str); 5] = [
     ("AUTH_PROVIDER", "local"),
     ("OAUTH_JWT_SECRET", ""),
@@ -16,7 +16,7 @@ pub const LOCAL: [(&str, &str); 5] = [
     ("AUTH_ARGON2_ITERATIONS", "1"),
 ];
 
-/// Somebody who is logged in.
+/// A logged-in user.
 #[derive(Clone)]
 pub struct Account {
     pub client: Client,
@@ -25,25 +25,25 @@ pub struct Account {
 }
 
 impl TestApp {
-    /// A server with its own accounts, and variables changed.
+    /// Starts a server with local accounts and these variables.
     pub async fn with_accounts(b: Backend, vars: &[(&str, &str)]) -> Self {
         let vars: Vec<_> = LOCAL.iter().chain(vars).copied().collect();
         Self::with(b, &vars).await
     }
 
-    /// Another instance of such a server.
+    /// Another instance with local accounts on the same database.
     pub async fn second_with_accounts(&self, vars: &[(&str, &str)]) -> Self {
         let vars: Vec<_> = LOCAL.iter().chain(vars).copied().collect();
         self.second(&vars).await
     }
 
-    /// Somebody new, with the usual password.
+    /// Registers a user with [`PASSWORD`].
     pub async fn register(&self, email: &str) -> Account {
         let reply = self.anonymous().post("/public/auth/register", json!({"email": email, "password": PASSWORD})).await;
         self.account(&reply.expect(201))
     }
 
-    /// The same person on another device.
+    /// Opens another session of the user.
     pub async fn login(&self, email: &str) -> Account {
         self.account(&self.try_login(email, PASSWORD).await.expect(200))
     }
@@ -56,7 +56,7 @@ impl TestApp {
         self.anonymous().post("/public/auth/refresh", json!({"refresh_token": token})).await
     }
 
-    /// What an answered session gives.
+    /// Reads the body of a login, registration or refresh response.
     #[track_caller]
     pub fn account(&self, session: &Value) -> Account {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -67,14 +67,14 @@ impl TestApp {
         }
     }
 
-    /// The mails of one template to an address so far, the newest first.
+    /// The mails of one template to an address, newest first.
     pub async fn mails(&self, to: &str, template: &str) -> Vec<Value> {
         self.run_jobs().await;
         let page = self.anonymous().get("//dev/mailbox.json").query(&[("to", to), ("limit", "100")]).await.expect(200);
         page["items"].as_array().unwrap().iter().filter(|mail| mail["template"] == template).cloned().collect()
     }
 
-    /// The token of the newest mail of this template.
+    /// The token in the newest mail of this template.
     pub async fn mailed_token(&self, to: &str, template: &str) -> String {
         token_of(self.mails(to, template).await.first().unwrap_or_else(|| panic!("no mail {template} to {to}")))
     }
@@ -84,7 +84,7 @@ impl TestApp {
     }
 }
 
-/// The token of the link in a mail.
+/// The token of the link in the mail.
 #[track_caller]
 pub fn token_of(mail: &Value) -> String {
     let text = mail["text"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! HTTP as a front end speaks it, with expectations that say what came instead.
+//! HTTP client for tests, with expectations that print the actual response.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::pin::Pin;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
-/// Somebody who calls the server.
+/// A client of the server, with or without a token.
 #[derive(Clone)]
 pub struct Client {
     url: String,
@@ -14,10 +14,10 @@ pub struct Client {
     http: reqwest::Client,
 }
 
-/// A request being put together; awaiting it sends it.
+/// A request under construction; `.await` sends it.
 pub struct Call(reqwest::RequestBuilder);
 
-/// What came back.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: StatusCode,
@@ -27,18 +27,18 @@ pub struct Reply {
 
 impl Client {
     pub fn new(url: &str, token: Option<String>) -> Self {
-        // No decompression: a test sees what is on the wire.
+        // No decompression: tests check the bytes on the wire.
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().no_gzip().build().unwrap();
         Self { url: url.to_owned(), token, http }
     }
 
-    /// As nobody, with many requests at a time on one connection.
+    /// A client without a token that multiplexes requests over HTTP/2.
     pub fn over_http2(url: &str) -> Self {
         let http = reqwest::Client::builder().http2_prior_knowledge().no_proxy().no_gzip().build().unwrap();
         Self { url: url.to_owned(), token: None, http }
     }
 
-    /// A path below `/api/v1`, or any other if it starts with `//`: then one slash is taken off.
+    /// Starts a request for a path below `/api/v1`; `//path` means `/path` from the root.
     pub fn call(&self, method: Method, path: &str) -> Call {
         let url = match path.strip_prefix("//") {
             Some(rest) => format!("{}/{rest}", self.url),
@@ -69,12 +69,12 @@ impl Client {
         self.call(Method::PATCH, path).json(&body)
     }
 
-    /// Makes a project and gives it.
+    /// Creates a project and returns it.
     pub async fn project(&self, name: &str) -> Value {
         self.post("/app/projects", serde_json::json!({"name": name})).await.expect(201)
     }
 
-    /// Every row of a list, from its first cursor page to its last.
+    /// All rows of a list, read page by page with cursors.
     pub async fn walk(&self, path: &str, filter: &[(&str, &str)], limit: usize) -> Vec<Value> {
         let (mut rows, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -87,13 +87,13 @@ impl Client {
                 assert!(page["next_cursor"].is_null(), "{page}");
                 return rows;
             };
-            assert_eq!(items.len(), limit, "only the last page may be short: {page}");
+            assert_eq!(items.len(), limit, "a page before the last one is short: {page}");
             next.clone_into(&mut cursor);
         }
     }
 }
 
-/// The ids of rows, in their order.
+/// The ids of the rows, in order.
 pub fn ids<'r>(rows: impl IntoIterator<Item = &'r Value>) -> Vec<&'r str> {
     rows.into_iter().map(|row| row["id"].as_str().unwrap()).collect()
 }
@@ -111,7 +111,7 @@ impl Call {
         Self(self.0.header(name, http::HeaderValue::from_bytes(value.as_ref()).unwrap()))
     }
 
-    /// With an `Idempotency-Key`.
+    /// Adds an `Idempotency-Key` header.
     pub fn key(self, key: &str) -> Self {
         self.header("idempotency-key", key)
     }
@@ -138,21 +138,21 @@ impl IntoFuture for Call {
 }
 
 impl Reply {
-    /// The JSON of an answer with this status; null for an empty body.
+    /// Checks the status and returns the JSON body; null for an empty body.
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// The text of an answer with this status.
+    /// Checks the status and returns the body as text.
     #[track_caller]
     pub fn expect_text(self, status: u16) -> String {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         self.text()
     }
 
-    /// The `details` of an error with this status and code, in the one shape that errors have.
+    /// Checks status, code and error format, and returns `details`.
     #[track_caller]
     pub fn expect_error(self, status: u16, code: &str) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
@@ -166,7 +166,7 @@ impl Reply {
         error["details"].clone()
     }
 
-    /// The fields that a 422 names, in its order.
+    /// Checks for a 422 and returns the invalid fields, in order.
     #[track_caller]
     pub fn expect_invalid(self) -> Vec<String> {
         let details = self.expect_error(422, "VALIDATION_ERROR");

@@ -1,5 +1,5 @@
-//! A database for each test, copied from a migrated template: a file on SQLite, `CREATE DATABASE … TEMPLATE`
-//! on Postgres. Dropped with the test.
+//! A database per test, copied from a migrated template (SQLite: file copy; Postgres: `CREATE DATABASE … TEMPLATE`)
+//! and dropped with the test.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -22,7 +22,7 @@ pub struct Database {
     owned: Arc<Owned>,
 }
 
-/// Removes the database when the last server on it is gone.
+/// Removes the database when its last user is dropped.
 enum Owned {
     Folder(#[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir),
     Postgres { name: String },
@@ -36,7 +36,7 @@ impl Database {
         }
     }
 
-    /// A database without any table; on SQLite not even a file.
+    /// A database without tables; on SQLite the file does not exist yet.
     pub async fn empty(backend: Backend) -> Self {
         match backend {
             Backend::Sqlite => {
@@ -47,7 +47,7 @@ impl Database {
         }
     }
 
-    /// The same database once more.
+    /// Another handle to the same database.
     pub fn shared(&self) -> Self {
         Self { url: self.url.clone(), owned: self.owned.clone() }
     }
@@ -81,7 +81,7 @@ impl Database {
     }
 }
 
-/// The pools for a URL, with the settings of an ordinary server.
+/// Connects to the URL with default settings.
 pub async fn connect(url: &str) -> (Db, DatabaseUrl) {
     let vars = [("DATABASE_URL".to_owned(), url.to_owned()), ("DB_POOL_SIZE".to_owned(), "2".to_owned())];
     let config = db::Config::read(&mut Env::from_vars(vars));
@@ -123,7 +123,7 @@ async fn create_postgres(from_template: bool) -> Database {
     Database { url: postgres_url(&name), owned: Arc::new(Owned::Postgres { name }) }
 }
 
-/// A migrated database named by what the migrations say; made by whichever test process comes first.
+/// A migrated template, named by a hash of the migrations. The first test process creates it.
 async fn postgres_template() -> String {
     let mut hasher = DefaultHasher::new();
     for entry in std::fs::read_dir("migrations/postgres").unwrap().collect::<Result<Vec<_>, _>>().unwrap() {
@@ -135,7 +135,7 @@ async fn postgres_template() -> String {
     drop_orphans(&mut connection).await;
     let there = sqlx::query("SELECT 1 FROM pg_database WHERE datname = $1").bind(&name).fetch_optional(&mut connection).await.unwrap();
     if there.is_none() {
-        // Under another name until it is whole, so that an interrupted run leaves no half template.
+        // Created under a draft name, because an interrupted run must not leave an incomplete template.
         let draft = format!("{name}_draft");
         connection.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {draft} WITH (FORCE)"))).await.unwrap();
         connection.execute(AssertSqlSafe(format!("CREATE DATABASE {draft} TEMPLATE template0"))).await.unwrap();
@@ -146,14 +146,14 @@ async fn postgres_template() -> String {
     name
 }
 
-/// Databases of test processes that were killed.
+/// Drops the databases of killed test processes.
 async fn drop_orphans(connection: &mut PgConnection) {
     let rows =
         sqlx::query("SELECT datname FROM pg_database WHERE datname LIKE 'omnistack\\_test\\_%'").fetch_all(&mut *connection).await.unwrap();
     for name in rows.iter().map(|row| row.get::<String, _>(0)) {
         let owner = name.strip_prefix("omnistack_test_").and_then(|rest| rest.split('_').next()).and_then(|pid| pid.parse::<u32>().ok());
         if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            // Somebody else may be dropping it too.
+            // Another process may drop it at the same time.
             let _ = connection.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))).await;
         }
     }
@@ -174,7 +174,7 @@ impl Drop for Owned {
     fn drop(&mut self) {
         let Self::Postgres { name, .. } = self else { return };
         let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-        // A thread of its own: the test's runtime may be ending.
+        // A separate thread, because the runtime of the test may be shutting down.
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async { administer().await.execute(AssertSqlSafe(drop)).await.map(|_| ()) })

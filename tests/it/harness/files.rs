@@ -1,11 +1,11 @@
-//! Files on a local folder of the test's own, and the steps of an upload.
+//! File storage in a temporary local folder, and the steps of an upload.
 
 use http::Method;
 use serde_json::{Value, json};
 
 use super::{Backend, Client, Reply, TestApp};
 
-/// A server whose folder goes with the test.
+/// A server with a temporary storage folder.
 pub struct Place {
     pub t: TestApp,
     pub folder: tempfile::TempDir,
@@ -23,7 +23,7 @@ impl Place {
         Self { t: TestApp::with(b, &vars).await, folder }
     }
 
-    /// Every file below the folder, by its path in it.
+    /// The paths of all files below the folder.
     pub fn objects(&self) -> Vec<String> {
         fn walk(folder: &std::path::Path, found: &mut Vec<String>) {
             for entry in std::fs::read_dir(folder).into_iter().flatten() {
@@ -42,7 +42,7 @@ pub async fn ask(client: &Client, name: &str, content_type: &str, size: usize) -
     client.post("/app/files/upload-url", body).await.expect(201)
 }
 
-/// The path of a link, for [`Client::call`].
+/// The path of a URL below `/api/v1`, for [`Client::call`].
 pub fn path(link: &Value) -> String {
     let link = link.as_str().unwrap();
     link.split_once("/api/v1").unwrap_or_else(|| panic!("{link}")).1.to_owned()

@@ -1,4 +1,4 @@
-//! Functions that misbehave as no feature's does, and what is known of their runs.
+//! Job functions that succeed, fail, panic or hang on request, and a record of their runs.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -23,25 +23,25 @@ impl Feature<App> for Functions {
     }
 }
 
-/// What a job does when it runs.
+/// Behaviour of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Way {
     Succeed,
-    /// For so many milliseconds.
+    /// Sleeps for this number of milliseconds.
     Sleep(u64),
     Fail,
-    /// Once: not before so many milliseconds.
+    /// Fails once and asks for a retry after this number of milliseconds.
     FailFor(u64),
     FailForGood,
     Panic,
     NeverEnd,
-    /// Holds its thread for so many milliseconds.
+    /// Blocks its thread for this number of milliseconds.
     Block(u64),
-    /// Gives a text that Postgres does not keep.
+    /// Returns text with a NUL character, which Postgres cannot store.
     Nul,
 }
 
-/// Does what it is told.
+/// Job that behaves as `way` says.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Act {
     pub way: Way,
@@ -55,7 +55,7 @@ impl Act {
     }
 }
 
-/// As [`Act`], with little time and one attempt.
+/// Like [`Act`], with a short time limit and a single attempt.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Brief {
     pub way: Way,
@@ -96,7 +96,7 @@ async fn act(way: Way, run: &Run) -> Result<Value, Fail> {
     Ok(json!({"attempt": run.attempt}))
 }
 
-/// One run of a job, as the job itself saw it.
+/// One run of a job, recorded by the job itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen {
     id: JobId,
@@ -111,12 +111,12 @@ fn with_seen<T>(act: impl FnOnce(&mut HashMap<JobId, Vec<Seen>>) -> T) -> T {
     act(&mut SEEN.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Every run of the job so far, the first one first.
+/// All runs of the job, oldest first.
 pub fn runs(id: JobId) -> Vec<Seen> {
     with_seen(|seen| seen.get(&id).cloned().unwrap_or_default())
 }
 
-/// Notes the end whatever way the run ends.
+/// Records the end of a run when dropped, also on panic and abort.
 struct Ends(Seen);
 
 impl Seen {

@@ -1,4 +1,4 @@
-//! An issuer of tokens: a server that publishes keys, and the private halves to sign with.
+//! Token issuer stub: a server that publishes a JWKS document, and the private keys to sign tokens with.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::tokens::{base64url, signed_part};
 
-/// Made once: finding RSA primes takes a while.
+/// Generated once, because RSA key generation is slow.
 static RSA: LazyLock<[SigningKey; 2]> = LazyLock::new(|| [rsa(), rsa()]);
 static EC: LazyLock<[SigningKey; 2]> = LazyLock::new(|| [ec(), ec()]);
 
@@ -44,7 +44,7 @@ pub fn ec_key(n: usize) -> &'static SigningKey {
 }
 
 impl SigningKey {
-    /// The public half as issuers publish it, without `kid`, `alg` and `use`.
+    /// The public key as a JWK, without `kid`, `alg` and `use`.
     pub fn jwk(&self) -> Value {
         match self {
             Self::Rsa(pair) => {
@@ -60,14 +60,14 @@ impl SigningKey {
         }
     }
 
-    /// [`SigningKey::jwk`] under a name.
+    /// [`SigningKey::jwk`] with a `kid`.
     pub fn named(&self, kid: &str) -> Value {
         let mut jwk = self.jwk();
         jwk["kid"] = kid.into();
         jwk
     }
 
-    /// The bytes of the public key, which everybody knows.
+    /// The bytes of the public key.
     pub fn public_bytes(&self) -> Vec<u8> {
         match self {
             Self::Rsa(pair) => pair.public_key().as_ref().to_vec(),
@@ -84,7 +84,7 @@ impl SigningKey {
         self.sign(&json!({"alg": alg, "typ": "JWT", "kid": kid}), body)
     }
 
-    /// A token with whatever header.
+    /// A token with this header, signed by this key.
     pub fn sign(&self, header: &Value, body: &Value) -> String {
         let message = signed_part(header.to_string(), body.to_string());
         let random = SystemRandom::new();
@@ -100,7 +100,7 @@ impl SigningKey {
     }
 }
 
-/// A running server that answers every path with its document.
+/// A running server that returns its document for every path.
 pub struct Issuer {
     pub url: String,
     answer: Arc<Mutex<(u16, Vec<u8>)>>,
@@ -110,7 +110,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Publishes these keys.
+    /// Starts an issuer that publishes these keys.
     pub async fn start(keys: &[Value]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = Self {
@@ -125,7 +125,7 @@ impl Issuer {
         let serve = move |uri: Uri| async move {
             fetches.fetch_add(1, Ordering::SeqCst);
             paths.lock().unwrap().push(uri.path().to_owned());
-            // Fails once the issuer is gone, when nobody waits any more.
+            // Fails only after the issuer was dropped.
             let _ = held.clone().wait_for(|held| !held).await;
             let (status, body) = answer.lock().unwrap().clone();
             Response::builder().status(status).header("content-type", "application/json").body(Body::from(body)).unwrap()
@@ -134,33 +134,33 @@ impl Issuer {
         issuer
     }
 
-    /// Publishes these keys from now on.
+    /// Replaces the published keys.
     pub fn publish(&self, keys: &[Value]) {
         self.answer_with(200, json!({"keys": keys}).to_string());
     }
 
-    /// Answers this from now on.
+    /// Sets the response of all further requests.
     pub fn answer_with(&self, status: u16, body: impl Into<Vec<u8>>) {
         *self.answer.lock().unwrap() = (status, body.into());
     }
 
-    /// How often the document was asked for.
+    /// Number of requests so far.
     pub fn fetches(&self) -> usize {
         self.fetches.load(Ordering::SeqCst)
     }
 
-    /// The paths that were asked for.
+    /// The requested paths.
     pub fn paths(&self) -> Vec<String> {
         self.paths.lock().unwrap().clone()
     }
 
-    /// From now on requests wait, or go on again.
+    /// Holds all requests, or releases them.
     pub fn hold(&self, held: bool) {
         self.held.send_replace(held);
     }
 
-    /// Waits until a request has come that is being held.
+    /// Waits until at least this number of requests have arrived.
     pub async fn asked(&self, times: usize) {
-        super::eventually("the issuer is asked", async || self.fetches() >= times).await;
+        super::eventually("the issuer receives the request", async || self.fetches() >= times).await;
     }
 }

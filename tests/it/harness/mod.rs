@@ -1,7 +1,7 @@
-//! A real server for each test: its own port, its own database, a clock that moves only by hand.
+//! Test harness: a real server per test, with its own port and database and a clock that only the test advances.
 //!
-//! `on_both_backends![story, …]` makes `sqlite::story` and `postgres::story` of `async fn story(b: Backend)`.
-//! A story left out of the list is dead code, which clippy refuses.
+//! `on_both_backends![name, …]` generates `sqlite::name` and `postgres::name` from `async fn name(b: Backend)`.
+//! A function that is missing from the list is dead code, which clippy rejects.
 
 pub mod accounts;
 mod client;
@@ -38,7 +38,7 @@ pub use client::{Call, Client, Reply, ids};
 use database::Database;
 pub use statements::statements;
 
-/// Which engine a story runs on.
+/// The database engine that a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     Sqlite,
@@ -46,7 +46,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Whether the engine can be had; without Postgres that half is skipped, and says so.
+    /// Whether the engine is available. Without Postgres its tests are skipped with a message.
     pub fn is_available(self) -> bool {
         self == Self::Sqlite || services::postgres().is_some()
     }
@@ -54,37 +54,37 @@ impl Backend {
 
 #[macro_export]
 macro_rules! on_both_backends {
-    ($($story:ident),+ $(,)?) => {
+    ($($test:ident),+ $(,)?) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $story() {
-                super::$story($crate::harness::Backend::Sqlite).await;
+            async fn $test() {
+                super::$test($crate::harness::Backend::Sqlite).await;
             })+
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $story() {
+            async fn $test() {
                 if $crate::harness::Backend::Postgres.is_available() {
-                    super::$story($crate::harness::Backend::Postgres).await;
+                    super::$test($crate::harness::Backend::Postgres).await;
                 }
             })+
         }
     };
 }
 
-/// The issuer's secret that tests sign with, unless they set up another issuer.
+/// Secret of the default issuer; tests sign tokens with it.
 pub const SECRET: &str = "a-secret-for-tests-of-32-characters-or-more";
 
-/// Waits for what happens by itself, and fails after a while that no machine needs.
+/// Waits until the condition is true; panics after 20 seconds.
 pub async fn eventually(what: &str, happened: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !happened().await {
-        assert!(Instant::now() < deadline, "still not: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// A worker at work.
+/// A running worker.
 pub struct Working {
     pub worker: Arc<Worker>,
     ended: tokio::task::JoinHandle<anyhow::Result<()>>,
@@ -98,43 +98,43 @@ impl Working {
     }
 }
 
-/// A running server. Its database goes when it is dropped.
+/// A running server. Dropping it removes its database.
 pub struct TestApp {
     pub app: App,
     pub clock: Clock,
     pub url: String,
     pub routes: Vec<Arc<Route>>,
-    /// Starts the steps of a stop.
+    /// Triggers the stages of a shutdown.
     pub stop: listener::Stop,
     database: Database,
     _data: tempfile::TempDir,
 }
 
 impl TestApp {
-    /// A server as a developer has it, but for tokens, which come from an issuer with the secret [`SECRET`].
+    /// Starts a server with default settings and tokens from an issuer with the secret [`SECRET`].
     pub async fn start(backend: Backend) -> Self {
         Self::with(backend, &[]).await
     }
 
-    /// As [`TestApp::start`], with variables changed; an empty value unsets.
+    /// Like [`TestApp::start`], with these variables; an empty value unsets a variable.
     pub async fn with(backend: Backend, vars: &[(&str, &str)]) -> Self {
         let database = Database::create(backend).await;
         Self::on(database, vars).await
     }
 
-    /// Another instance on the same database, as a second process would be.
+    /// Another instance on the same database, like a second process.
     pub async fn second(&self, vars: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         Self::run(self.database.shared(), data, vars, self.clock.clone()).await
     }
 
-    /// As [`TestApp::with`], with a feature of the test's own.
+    /// Like [`TestApp::with`], with an additional feature.
     pub async fn with_feature(backend: Backend, feature: &'static DynFeature, vars: &[(&str, &str)]) -> Self {
         let (database, data) = (Database::create(backend).await, tempfile::tempdir().unwrap());
         Self::run_with(database, data, vars, Clock::manual(), &[feature]).await
     }
 
-    /// On Postgres behind a wire that can be cut.
+    /// Starts a server that reaches Postgres through a proxy.
     pub async fn behind_proxy(vars: &[(&str, &str)]) -> (Self, proxy::Proxy) {
         let database = Database::create(Backend::Postgres).await;
         let (proxy, url) = proxy::Proxy::before(&database.url).await;
@@ -142,7 +142,7 @@ impl TestApp {
         (Self::on(database, &vars).await, proxy)
     }
 
-    /// As [`TestApp::with`], on a database of the test's own making.
+    /// Like [`TestApp::with`], on an existing database.
     pub async fn on(database: Database, vars: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         Self::run(database, data, vars, Clock::manual()).await
@@ -193,7 +193,7 @@ impl TestApp {
         Client::new(&self.url, None)
     }
 
-    /// A user whose id is the name, made at their first request.
+    /// A user with the name as id, created by a first request.
     pub async fn user(&self, name: &str) -> Client {
         let token = tokens::claims(name, &self.clock).sign(SECRET);
         let client = Client::new(&self.url, Some(token));
@@ -201,7 +201,7 @@ impl TestApp {
         client
     }
 
-    /// As [`TestApp::user`], with the role in the database.
+    /// Like [`TestApp::user`], with the role stored in the database.
     pub async fn user_with_role(&self, name: &str, role: &str) -> Client {
         let client = self.user(name).await;
         self.sql(&format!("UPDATE users SET role = '{role}' WHERE id = '{name}'")).await;
@@ -213,7 +213,7 @@ impl TestApp {
         self.user_with_role("the-admin", "admin").await
     }
 
-    /// A client with this token, whatever it is.
+    /// A client with this token, valid or not.
     pub fn with_token(&self, token: &str) -> Client {
         Client::new(&self.url, Some(token.to_owned()))
     }
@@ -224,27 +224,27 @@ impl TestApp {
         Working { worker: worker.clone(), ended: tokio::spawn(worker.run()) }
     }
 
-    /// The worker's settings of an ordinary server.
+    /// The default worker settings.
     pub fn settings(&self) -> Settings {
         Settings::new(&self.app.config.jobs, self.app.config.core.shutdown_grace)
     }
 
-    /// Runs one function as the command line does; returns its job's id, and its result or why it failed.
+    /// Runs one function as the command line does; returns the job id, and the result or the error.
     pub async fn run_function(&self, name: &str, payload: Value) -> omnistack::platform::error::Result<(JobId, Result<Value, String>)> {
         operator::run(self.app.clone(), &self.app.code, &self.app.jobs, &self.app.db, name, payload).await
     }
 
-    /// Makes the next request of this user read the database.
+    /// Invalidates the cached identity, so the next request of this user reads the database.
     pub fn forget_identity(&self, user: &str) {
         users::service::invalidate(&self.app, &UserId::parse(user).unwrap());
     }
 
-    /// Erases a user with everything that is theirs, as an administrator's request does.
+    /// Erases a user and all their data, as the admin endpoint does.
     pub async fn erase(&self, user: &str) -> omnistack::platform::error::Result<u64> {
         privacy::service::erase(&self.app, &Actor::operator(), &UserId::parse(user).unwrap()).await
     }
 
-    /// Runs every job whose time has come, those included that they enqueue.
+    /// Runs every due job, including jobs that these jobs enqueue.
     pub async fn run_jobs(&self) {
         let working = self.worker(Settings { poll: Duration::from_millis(10), ..self.settings() });
         eventually("no job is due", async || {
@@ -255,17 +255,17 @@ impl TestApp {
         working.stop().await;
     }
 
-    /// Runs statements of the test's own making.
+    /// Executes SQL statements.
     pub async fn sql(&self, text: &str) {
         self.database.execute(&self.app.db, text).await;
     }
 
-    /// The number that a query of the test's own making gives.
+    /// Runs a query that returns one number.
     pub async fn number(&self, text: &str) -> i64 {
         self.database.number(&self.app.db, text).await
     }
 
-    /// The columns of a table, but for those that hold bytes.
+    /// The columns of a table, without binary columns.
     pub async fn columns(&self, table: &str) -> Vec<String> {
         let text = if self.app.db.is_postgres() {
             format!(

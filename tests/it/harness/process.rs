@@ -1,4 +1,4 @@
-//! The real binary as a process of its own: in an empty folder, with the variables that the test gives and no others.
+//! Runs the real binary as a child process, in a temporary folder and only with the variables of the test.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -11,28 +11,28 @@ use serde_json::json;
 
 use super::Client;
 
-/// No step of a process takes longer, even on a busy machine.
+/// Timeout for each step of a process, generous for busy machines.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Asks until there is an answer; fails with `what` when it takes too long.
+/// Polls until `ask` returns a value; panics with `what` after [`PATIENCE`].
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited too long: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// Where the binary runs and what it is told. Several processes may share one place.
+/// Folder and environment variables of the binary. Several processes may share a `Place`.
 pub struct Place {
     folder: tempfile::TempDir,
     vars: Vec<(String, String)>,
 }
 
-/// What a command that ends by itself has left.
+/// Exit code and output of a command.
 #[derive(Debug)]
 pub struct Outcome {
     pub code: i32,
@@ -41,17 +41,17 @@ pub struct Outcome {
 }
 
 impl Place {
-    /// An empty folder and no variables at all.
+    /// An empty folder and no variables.
     pub fn bare() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), vars: Vec::new() }
     }
 
-    /// An empty folder; the server takes any port that is free.
+    /// An empty folder; the server listens on any free port.
     pub fn new() -> Self {
         Self::bare().with("PORT", "0")
     }
 
-    /// With a variable, in place of an earlier one of that name.
+    /// Sets a variable; replaces an earlier value.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.vars.retain(|(known, _)| known != name);
         self.vars.push((name.to_owned(), value.to_owned()));
@@ -66,7 +66,7 @@ impl Place {
         fs::write(self.path(file), text).unwrap();
     }
 
-    /// The names of what lies in the folder.
+    /// The names of the entries in the folder, sorted.
     pub fn files(&self) -> Vec<String> {
         let mut names: Vec<String> =
             fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -80,7 +80,7 @@ impl Place {
         command
     }
 
-    /// Runs a command to its end.
+    /// Runs a command and waits for its end.
     pub async fn run(&self, args: &[&str]) -> Outcome {
         let mut command = self.command(args);
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
@@ -88,7 +88,7 @@ impl Place {
         Outcome { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    /// Starts the server and waits until it says that it is ready.
+    /// Starts the server and waits until it is ready.
     pub async fn serve(&self) -> Server {
         let mut server = self.spawn(&[]);
         server.url = until("the server is ready", async || {
@@ -99,7 +99,7 @@ impl Place {
         server
     }
 
-    /// Starts a process without waiting for anything.
+    /// Starts a process without waiting.
     pub fn spawn(&self, args: &[&str]) -> Server {
         let mut child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = Arc::new(Mutex::new(String::new()));
@@ -109,14 +109,14 @@ impl Place {
 }
 
 impl Outcome {
-    /// What a command printed that must succeed.
+    /// Checks that the command succeeded and returns its standard output.
     #[track_caller]
     pub fn expect_ok(self) -> String {
         assert_eq!(self.code, 0, "{}{}", self.out, self.err);
         self.out
     }
 
-    /// What a command said that must be refused.
+    /// Checks that the command failed with exit code 1 and returns its standard error.
     #[track_caller]
     pub fn expect_refusal(self) -> String {
         assert_eq!(self.code, 1, "{}{}", self.out, self.err);
@@ -145,7 +145,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// From the line that says `ready`, readable or JSON.
+    /// The URL from the `ready` log line, in text or JSON format.
     fn address(&self) -> Option<String> {
         let output = self.output();
         let line = output.lines().find(|line| line.contains("ready") && line.contains("address"))?;
@@ -159,25 +159,25 @@ impl Server {
         Client::new(&self.url, token)
     }
 
-    /// The administrator of a local installation, who has just logged in.
+    /// Logs in as the administrator of a local installation.
     pub async fn admin(&self, password: &str) -> Client {
         let body = json!({"email": "admin@localhost", "password": password});
         let reply = self.client(None).post("/public/auth/login", body).await;
         if reply.status != 200 {
-            // The log is written a moment later.
-            until("the log tells why", async || self.output().contains("status_code=").then_some(())).await;
+            // The log line may follow the response.
+            until("the request is logged", async || self.output().contains("status_code=").then_some(())).await;
             panic!("{}\n{}", reply.text(), self.output());
         }
         let session = reply.json();
         self.client(session["access_token"].as_str().map(str::to_owned))
     }
 
-    /// Host and port, for connections of the test's own making.
+    /// Host and port, for raw connections.
     pub fn authority(&self) -> &str {
         self.url.trim_start_matches("http://")
     }
 
-    /// Everything written so far, errors included.
+    /// Standard output and standard error so far.
     pub fn output(&self) -> String {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -188,7 +188,7 @@ impl Server {
         assert!(sent.success(), "no process to signal:\n{}", self.output());
     }
 
-    /// Waits for the end and for the last line of the output.
+    /// Waits until the process has ended and its output is complete.
     pub async fn ended(&mut self) -> ExitStatus {
         let output = self.output.clone();
         let child = &mut self.child;
@@ -200,7 +200,7 @@ impl Server {
         status
     }
 
-    /// Stops it in order; it must end with 0.
+    /// Stops the process gracefully, checks for exit code 0 and returns the output.
     pub async fn stop(mut self) -> String {
         self.signal("TERM");
         let status = self.ended().await;
@@ -211,19 +211,19 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Fails where it has ended already.
+        // Fails if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The password of the administrator whom the first start made.
+/// The administrator's password in the banner of the first start.
 pub fn banner_password(output: &str) -> String {
     let line = output.lines().skip_while(|line| line.trim() != "admin@localhost").nth(1);
     line.unwrap_or_else(|| panic!("no password in\n{output}")).trim().to_owned()
 }
 
-/// Permissions of a file, as `chmod` takes them.
+/// Permission bits of a file.
 pub fn mode(path: &Path) -> u32 {
     std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777
 }

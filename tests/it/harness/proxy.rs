@@ -1,4 +1,4 @@
-//! A wire to a service that can be cut: what a database or a Redis that goes away looks like.
+//! TCP proxy that simulates outages of a database or of Redis.
 
 use std::net::SocketAddr;
 
@@ -9,13 +9,13 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wire {
     Whole,
-    /// Connections are closed, new ones at once.
+    /// All connections are closed, new connections at once.
     Cut,
-    /// Connections stay open, and nothing passes.
+    /// Connections stay open, but no data is forwarded.
     Silent,
 }
 
-/// Forwards connections on a port of its own for as long as the wire is whole.
+/// Forwards connections from its own port to the upstream, unless an outage is simulated.
 pub struct Proxy {
     pub port: u16,
     wire: watch::Sender<Wire>,
@@ -34,7 +34,7 @@ impl Proxy {
         proxy
     }
 
-    /// In front of the service that the URL names; gives the URL of the proxy.
+    /// Starts a proxy in front of the service at this URL; returns the proxy and its URL.
     pub async fn before(url: &str) -> (Self, String) {
         let mut url = url::Url::parse(url).unwrap();
         let default = if url.scheme().starts_with("redis") { 6379 } else { 5432 };
@@ -67,7 +67,7 @@ async fn forward(mut client: TcpStream, upstream: SocketAddr, mut wire: watch::R
             _ = wire.wait_for(|wire| *wire != Wire::Whole) => {}
         }
     }
-    // Bytes may have been lost on the way: a connection that was silent is never used again. An error means that
-    // the proxy is gone.
+    // Bytes may have been lost, so a connection that was silent is never used again. An error means that the proxy
+    // was dropped.
     let _ = wire.wait_for(|wire| *wire != Wire::Silent).await;
 }

@@ -1,6 +1,6 @@
-//! What a test can have besides SQLite: a Postgres and a Redis, named by `TEST_DATABASE_URL` and
-//! `TEST_REDIS_URL`, else whatever answers on loopback at the usual ports and lets us in. With
-//! `REQUIRE_SERVICES=1` their absence fails the tests; otherwise their half is skipped.
+//! Optional services for tests: Postgres and Redis, from `TEST_DATABASE_URL` and `TEST_REDIS_URL`, otherwise from the
+//! default ports on loopback if they accept a connection without a password. Tests of a missing service are skipped;
+//! with `REQUIRE_SERVICES=1` they fail.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,12 +20,12 @@ static POSTGRES: LazyLock<Option<String>> = LazyLock::new(|| {
 static REDIS: LazyLock<Option<String>> =
     LazyLock::new(|| find("Redis", "TEST_REDIS_URL", "redis://127.0.0.1:6379/0", || says_pong("127.0.0.1:6379")));
 
-/// A URL under which databases can be made.
+/// URL of a Postgres server whose user may create databases.
 pub fn postgres() -> Option<&'static str> {
     POSTGRES.as_deref()
 }
 
-/// A URL of a Redis; tests use it under prefixes of their own.
+/// URL of a Redis server; each test uses its own key prefix.
 pub fn redis() -> Option<&'static str> {
     REDIS.as_deref()
 }
@@ -38,12 +38,12 @@ fn find(name: &str, variable: &str, usual: &str, answers: impl FnOnce() -> bool)
         return Some(usual.to_owned());
     }
     assert!(std::env::var("REQUIRE_SERVICES").is_err(), "{name} is required, but {variable} is unset and {usual} cannot be used");
-    // Past the capture of the test runner: whoever runs the tests must know what they did not show.
+    // Written to stderr directly: the test runner would capture `eprintln!`, and skipped tests must be visible.
     let _ = writeln!(std::io::stderr(), "SKIPPED: the tests on {name} ({variable} is unset and {usual} cannot be used)");
     None
 }
 
-/// Whether we may log in there and make databases.
+/// Whether a login succeeds and the user may create databases.
 fn makes_databases(url: &str) -> bool {
     let options = PgConnectOptions::from_str(url).unwrap();
     let asked = async move {
@@ -52,7 +52,7 @@ fn makes_databases(url: &str) -> bool {
             sqlx::query("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user").fetch_one(&mut connection).await?;
         Ok::<bool, sqlx::Error>(row.get(0))
     };
-    // A thread of its own: the caller is inside a runtime.
+    // A separate thread, because the caller is inside a runtime.
     let answer = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { tokio::time::timeout(WAIT, asked).await })

@@ -1,4 +1,4 @@
-//! Which SQL a request runs, heard from the events that the database layer sends to the log.
+//! The SQL statements of a request, collected from the log events of the database layer.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -11,10 +11,10 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::client::{Call, Reply};
 
-/// Where the database layer tells of each statement.
+/// Log target of the database layer's statement events.
 const SOURCE: &str = "omnistack::platform::db::stats";
 
-/// Statements by the id of the request that ran them, for requests that are listened to.
+/// Statements by request id, for the requests that are recorded.
 static HEARD: LazyLock<Mutex<Heard>> = LazyLock::new(Mutex::default);
 type Heard = HashMap<String, Vec<String>>;
 
@@ -37,7 +37,7 @@ impl<S: Subscriber> Layer<S> for Listener {
     }
 }
 
-/// The `sql` of an event.
+/// The `sql` field of an event.
 struct Text(Option<String>);
 
 impl Visit for Text {
@@ -50,7 +50,7 @@ impl Visit for Text {
     fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
 }
 
-/// Sends the request; gives its answer and the statements it ran, in their order.
+/// Sends the request; returns its response and its statements, in order.
 pub async fn statements(call: Call) -> (Reply, Vec<String>) {
     static LISTEN: Once = Once::new();
     LISTEN.call_once(|| {

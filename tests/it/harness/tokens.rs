@@ -1,4 +1,4 @@
-//! Tokens as issuers make them, and as attackers do.
+//! Token builders, for valid and for forged tokens.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -7,14 +7,14 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use omnistack::platform::clock::Clock;
 use serde_json::{Value, json};
 
-/// Claims about to be signed.
+/// Header and claims of a token that is not signed yet.
 #[derive(Clone)]
 pub struct Claims {
     pub header: Header,
     pub body: Value,
 }
 
-/// Ordinary claims of a user: issued a moment ago, valid for an hour of the test's clock.
+/// Valid claims of a user: issued 5 seconds ago and valid for one hour by the test clock.
 pub fn claims(subject: &str, clock: &Clock) -> Claims {
     let now = clock.now().timestamp();
     let body = json!({"sub": subject, "email": format!("{subject}@example.test"), "iat": now - 5, "exp": now + 3600});
@@ -46,12 +46,12 @@ pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The first two parts of a token, whatever stands in them.
+/// The encoded header and payload of a token; the contents are not checked.
 pub fn signed_part(header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
     format!("{}.{}", base64url(header), base64url(payload))
 }
 
-/// A token of any two parts, with a signature that fits them.
+/// A token of this header and payload with a valid HMAC-SHA256 signature.
 pub fn seal(message: &str, secret: &[u8]) -> String {
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
     format!("{message}.{}", base64url(signature))

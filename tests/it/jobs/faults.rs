@@ -1,4 +1,4 @@
-//! Stories of jobs that fail, panic, never end, or cannot be read: the worker lives, others run, the row says what happened.
+//! Jobs that fail, panic, hang or have an invalid payload: the worker and other jobs continue, the row records the error.
 
 use chrono::TimeDelta;
 use omnistack::app::jobs::model::Status;
@@ -9,12 +9,12 @@ use crate::harness::functions::{Brief, Way, runs};
 use crate::harness::{Backend, TestApp, eventually};
 
 crate::on_both_backends![
-    a_failing_job_is_tried_again_after_a_growing_delay_and_is_dead_in_the_end,
-    a_vendor_who_says_when_is_not_asked_before,
-    what_can_never_succeed_is_not_tried_again,
-    hostile_jobs_harm_nobody_but_themselves,
-    a_payload_that_cannot_be_read_is_told,
-    an_end_that_the_database_refuses_is_stored_later_and_nothing_runs_twice,
+    job_failing_backs_off_and_fails_after_max_attempts,
+    job_retry_after_waits_for_the_given_delay,
+    job_permanent_failure_is_not_retried,
+    job_panicking_or_hanging_fails_without_stopping_worker,
+    job_invalid_payload_fails_with_payload_error,
+    job_result_write_refused_is_stored_later_without_rerun,
 ];
 
 /// Seconds from now until the next attempt.
@@ -24,7 +24,7 @@ async fn delay(t: &TestApp, id: JobId) -> f64 {
     (row.run_at - t.app.clock.now()).as_seconds_f64()
 }
 
-async fn a_failing_job_is_tried_again_after_a_growing_delay_and_is_dead_in_the_end(b: Backend) {
+async fn job_failing_backs_off_and_fails_after_max_attempts(b: Backend) {
     let t = TestApp::start(b).await;
     let id = enqueue(&t, Way::Fail).await;
     for (attempt, least) in [(1, 1.0), (2, 2.0)] {
@@ -41,7 +41,7 @@ async fn a_failing_job_is_tried_again_after_a_growing_delay_and_is_dead_in_the_e
     assert_eq!(runs(id).iter().map(|run| run.attempt).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
-async fn a_vendor_who_says_when_is_not_asked_before(b: Backend) {
+async fn job_retry_after_waits_for_the_given_delay(b: Backend) {
     let t = TestApp::start(b).await;
     let id = enqueue(&t, Way::FailFor(600_000)).await;
     t.run_jobs().await;
@@ -53,7 +53,7 @@ async fn a_vendor_who_says_when_is_not_asked_before(b: Backend) {
     assert_eq!(row(&t, id).await.status(), Status::Complete);
 }
 
-async fn what_can_never_succeed_is_not_tried_again(b: Backend) {
+async fn job_permanent_failure_is_not_retried(b: Backend) {
     let t = TestApp::start(b).await;
     let id = enqueue(&t, Way::FailForGood).await;
     t.run_jobs().await;
@@ -61,7 +61,7 @@ async fn what_can_never_succeed_is_not_tried_again(b: Backend) {
     assert_eq!((row.status(), row.attempts, row.error.as_deref()), (Status::Failed, 1, Some("never")));
 }
 
-async fn hostile_jobs_harm_nobody_but_themselves(b: Backend) {
+async fn job_panicking_or_hanging_fails_without_stopping_worker(b: Backend) {
     let t = TestApp::start(b).await;
     let mut ids = Vec::new();
     for way in [Way::Panic, Way::NeverEnd, Way::Block(800), Way::Nul] {
@@ -70,7 +70,7 @@ async fn hostile_jobs_harm_nobody_but_themselves(b: Backend) {
     let working = t.worker(short_lease(&t));
     assert_eq!(until(&t, ids[0], Status::Failed).await.error.as_deref(), Some("panic: kaboom"));
     assert_eq!(until(&t, ids[1], Status::Failed).await.error.as_deref(), Some("time limit of 0.3 s"));
-    // What holds its thread cannot be ended, only found out about.
+    // A job that blocks its thread cannot be aborted; its time limit is detected afterwards.
     until(&t, ids[2], Status::Failed).await;
     assert_eq!(until(&t, ids[3], Status::Complete).await.outcome(), serde_json::json!({"text": "ab"}));
     let next = enqueue(&t, Way::Succeed).await;
@@ -78,11 +78,11 @@ async fn hostile_jobs_harm_nobody_but_themselves(b: Backend) {
     working.stop().await;
 }
 
-async fn a_payload_that_cannot_be_read_is_told(b: Backend) {
+async fn job_invalid_payload_fails_with_payload_error(b: Backend) {
     let t = TestApp::start(b).await;
     let mut payloads = vec![r#"{"wrong": 1}"#, "[]", "7"];
     if b == Backend::Sqlite {
-        // Postgres does not take it into a column of JSON.
+        // Postgres rejects invalid JSON on insert.
         payloads.push("no json");
     }
     let mut ids = Vec::new();
@@ -100,7 +100,7 @@ async fn a_payload_that_cannot_be_read_is_told(b: Backend) {
     }
 }
 
-async fn an_end_that_the_database_refuses_is_stored_later_and_nothing_runs_twice(b: Backend) {
+async fn job_result_write_refused_is_stored_later_without_rerun(b: Backend) {
     let t = TestApp::start(b).await;
     let (refuse, allow) = match b {
         Backend::Sqlite => (
@@ -116,13 +116,13 @@ async fn an_end_that_the_database_refuses_is_stored_later_and_nothing_runs_twice
     t.sql(refuse).await;
     let working = t.worker(short_lease(&t));
     let id = enqueue(&t, Way::Sleep(10)).await;
-    eventually("it has run", async || runs(id).first().is_some_and(|run| run.ended.is_some())).await;
-    // One that fails can be stored meanwhile.
+    eventually("the job has run", async || runs(id).first().is_some_and(|run| run.ended.is_some())).await;
+    // The failure of another job can be stored.
     let other = enqueue(&t, Way::FailForGood).await;
     until(&t, other, Status::Failed).await;
-    // Longer than the lease: it is renewed as long as the end is not stored.
+    // Longer than the lease: the lease is renewed until the result is stored.
     let ended = runs(id)[0].ended.unwrap();
-    eventually("the lease would have run out", async || ended.elapsed() > ms(2500)).await;
+    eventually("the lease duration has passed", async || ended.elapsed() > ms(2500)).await;
     assert_eq!(row(&t, id).await.status(), Status::InProgress);
     t.sql(allow).await;
     let row = until(&t, id, Status::Complete).await;

@@ -1,4 +1,4 @@
-//! Stories of workers and connections that go away, and of stops.
+//! Lost workers, lost connections, and worker shutdown.
 
 use std::time::Instant;
 
@@ -11,14 +11,14 @@ use crate::harness::functions::{Way, runs};
 use crate::harness::{Backend, TestApp, eventually};
 
 crate::on_both_backends![
-    ten_sleepers_keep_their_leases_and_the_one_that_waits_goes_to_another_worker,
-    a_lost_workers_job_is_started_again_and_the_attempt_does_not_count,
-    a_job_whose_workers_are_always_lost_is_dead_in_the_end,
-    a_stop_lets_jobs_end_and_starts_no_other,
-    a_stop_puts_back_what_does_not_end_in_its_grace,
+    worker_full_keeps_leases_and_leaves_next_job_to_other,
+    job_of_lost_worker_reruns_without_using_an_attempt,
+    job_with_repeated_worker_loss_fails,
+    worker_stop_finishes_running_jobs_only,
+    worker_stop_requeues_jobs_beyond_grace,
 ];
 
-async fn ten_sleepers_keep_their_leases_and_the_one_that_waits_goes_to_another_worker(b: Backend) {
+async fn worker_full_keeps_leases_and_leaves_next_job_to_other(b: Backend) {
     let t = TestApp::start(b).await;
     let other = t.second(&[]).await;
     let mut ids = Vec::new();
@@ -26,20 +26,20 @@ async fn ten_sleepers_keep_their_leases_and_the_one_that_waits_goes_to_another_w
         ids.push(enqueue(&t, Way::Sleep(3000)).await);
     }
     let first = t.worker(short_lease(&t));
-    eventually("ten run", async || t.number("SELECT COUNT(*) FROM jobs WHERE status = 'running'").await == 10).await;
+    eventually("ten jobs run", async || t.number("SELECT COUNT(*) FROM jobs WHERE status = 'running'").await == 10).await;
     let began = Instant::now();
     let second = other.worker(short_lease(&other));
-    eventually("the eleventh runs", async || !runs(ids[10]).is_empty()).await;
-    assert!(began.elapsed() < ms(2500), "it did not wait for the others: {:?}", began.elapsed());
+    eventually("the eleventh job runs", async || !runs(ids[10]).is_empty()).await;
+    assert!(began.elapsed() < ms(2500), "the eleventh job waited for the first worker: {:?}", began.elapsed());
     for id in &ids {
         let row = until(&t, *id, Status::Complete).await;
-        assert_eq!((row.attempts, runs(*id).len()), (1, 1), "leases of a second under jobs of three");
+        assert_eq!((row.attempts, runs(*id).len()), (1, 1), "a lease of one second is renewed during a job of three seconds");
     }
     first.stop().await;
     second.stop().await;
 }
 
-/// A row as a worker leaves it whose process was killed.
+/// Inserts a job in the state that a killed worker leaves behind.
 async fn left_by_a_dead_worker(t: &TestApp, losses: i32) -> omnistack::app::jobs::JobId {
     let id = enqueue(t, Way::Succeed).await;
     t.sql(&format!(
@@ -49,7 +49,7 @@ async fn left_by_a_dead_worker(t: &TestApp, losses: i32) -> omnistack::app::jobs
     id
 }
 
-async fn a_lost_workers_job_is_started_again_and_the_attempt_does_not_count(b: Backend) {
+async fn job_of_lost_worker_reruns_without_using_an_attempt(b: Backend) {
     let t = TestApp::start(b).await;
     let id = left_by_a_dead_worker(&t, 5).await;
     let working = t.worker(short_lease(&t));
@@ -57,7 +57,7 @@ async fn a_lost_workers_job_is_started_again_and_the_attempt_does_not_count(b: B
     working.stop().await;
 }
 
-async fn a_job_whose_workers_are_always_lost_is_dead_in_the_end(b: Backend) {
+async fn job_with_repeated_worker_loss_fails(b: Backend) {
     let t = TestApp::start(b).await;
     let id = left_by_a_dead_worker(&t, 9).await;
     let working = t.worker(short_lease(&t));
@@ -67,24 +67,24 @@ async fn a_job_whose_workers_are_always_lost_is_dead_in_the_end(b: Backend) {
     assert!(runs(id).is_empty());
 }
 
-async fn a_stop_lets_jobs_end_and_starts_no_other(b: Backend) {
+async fn worker_stop_finishes_running_jobs_only(b: Backend) {
     let t = TestApp::start(b).await;
     let mut ids = Vec::new();
     for _ in 0..3 {
         ids.push(enqueue(&t, Way::Sleep(500)).await);
     }
     let working = t.worker(Settings { concurrency: 2, ..t.settings() });
-    eventually("two run", async || !runs(ids[1]).is_empty()).await;
+    eventually("two jobs run", async || !runs(ids[1]).is_empty()).await;
     working.stop().await;
     let states = [row(&t, ids[0]).await, row(&t, ids[1]).await, row(&t, ids[2]).await].map(|row| (row.status(), row.attempts));
     assert_eq!(states, [(Status::Complete, 1), (Status::Complete, 1), (Status::Queued, 0)]);
 }
 
-async fn a_stop_puts_back_what_does_not_end_in_its_grace(b: Backend) {
+async fn worker_stop_requeues_jobs_beyond_grace(b: Backend) {
     let t = TestApp::start(b).await;
     let id = enqueue(&t, Way::NeverEnd).await;
     let working = t.worker(Settings { grace: ms(200), ..t.settings() });
-    eventually("it runs", async || !runs(id).is_empty()).await;
+    eventually("the job runs", async || !runs(id).is_empty()).await;
     working.stop().await;
     assert_eq!((row(&t, id).await.status(), row(&t, id).await.attempts), (Status::Queued, 0));
     assert!(runs(id)[0].ended.is_some());
@@ -92,14 +92,14 @@ async fn a_stop_puts_back_what_does_not_end_in_its_grace(b: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_survives_the_end_of_every_connection() {
+async fn job_survives_terminated_connections() {
     if !Backend::Postgres.is_available() {
         return;
     }
     let t = TestApp::start(Backend::Postgres).await;
     let id = enqueue(&t, Way::Sleep(1500)).await;
     let working = t.worker(short_lease(&t));
-    eventually("it runs", async || !runs(id).is_empty()).await;
+    eventually("the job runs", async || !runs(id).is_empty()).await;
     let watcher = t.second(&[]).await;
     watcher
         .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
@@ -111,24 +111,24 @@ async fn a_job_survives_the_end_of_every_connection() {
     working.stop().await;
 }
 
-/// What runs while the database is away is ended before its lease is over, and not while somebody else may run it.
+/// During a database outage a running job is aborted before its lease expires, so two workers never run it at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_is_ended_before_its_lease_runs_out_unrenewed() {
+async fn job_with_unrenewed_lease_is_aborted_before_expiry() {
     if !Backend::Postgres.is_available() {
         return;
     }
     let (t, proxy) = TestApp::behind_proxy(&[]).await;
     let id = enqueue(&t, Way::Sleep(6000)).await;
     let working = t.worker(Settings { lease: ms(1500), ..short_lease(&t) });
-    eventually("it runs", async || !runs(id).is_empty()).await;
+    eventually("the job runs", async || !runs(id).is_empty()).await;
     let cut = Instant::now();
     proxy.cut();
-    eventually("it is ended", async || runs(id)[0].ended.is_some()).await;
+    eventually("the job is aborted", async || runs(id)[0].ended.is_some()).await;
     let after = runs(id)[0].ended.unwrap() - cut;
-    assert!(after < ms(1500), "ended {after:?} after the cut, under a lease of 1.5 s");
+    assert!(after < ms(1500), "aborted {after:?} after the outage began, with a lease of 1.5 s");
     proxy.mend();
-    eventually("it runs again", async || {
-        // Its attempt has failed, so that the next one has a time of its own.
+    eventually("the job runs again", async || {
+        // The first attempt failed, so the next one is delayed by the back-off.
         t.clock.advance(TimeDelta::seconds(1));
         runs(id).len() == 2
     })

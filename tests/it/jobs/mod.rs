@@ -1,4 +1,4 @@
-//! The queue and its worker: what was promised happens, whatever fails meanwhile.
+//! The job queue and its worker: at-least-once execution despite failures.
 
 mod faults;
 mod loss;
@@ -17,7 +17,7 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A worker as in production, but for a lease of a second.
+/// Worker settings as in production, but with a lease of one second.
 fn short_lease(t: &TestApp) -> Settings {
     Settings { lease: ms(1000), poll: ms(50), ..t.settings() }
 }
@@ -30,7 +30,7 @@ async fn row(t: &TestApp, id: JobId) -> JobRow {
     t.app.jobs.get(&t.app.db, id).await.unwrap().unwrap()
 }
 
-/// Waits until the job stands so.
+/// Waits until the job has this status and returns its row.
 async fn until(t: &TestApp, id: JobId, status: Status) -> JobRow {
     eventually(&format!("the job is {}", status.name()), async || row(t, id).await.status() == status).await;
     row(t, id).await

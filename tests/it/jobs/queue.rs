@@ -1,4 +1,4 @@
-//! Stories of what is promised: with a transaction, once, later, first, or not at all.
+//! Enqueueing, deduplication, delays, priorities and cancellation of jobs.
 
 use std::time::Instant;
 
@@ -15,18 +15,18 @@ use crate::harness::functions::{Act, Way, runs};
 use crate::harness::{Backend, TestApp, eventually};
 
 crate::on_both_backends![
-    a_job_exists_if_and_only_if_its_transaction_was_committed,
-    an_idle_worker_starts_what_its_own_process_enqueues_at_once,
-    another_process_starts_it_at_its_next_look,
-    of_twenty_requests_for_one_name_one_makes_the_job,
-    what_is_put_off_waits_for_its_time,
-    the_more_important_go_first,
-    a_function_of_a_newer_version_waits_for_its_worker,
-    a_cancelled_job_never_runs_and_a_running_one_is_ended,
-    hosts_whose_clocks_differ_run_a_job_at_once,
+    enqueue_takes_effect_only_on_commit,
+    enqueue_same_process_wakes_idle_worker,
+    enqueue_other_process_is_found_by_polling,
+    enqueue_concurrent_dedupe_key_creates_one_job,
+    job_delayed_waits_until_run_at,
+    jobs_run_in_priority_order,
+    job_unknown_function_stays_queued,
+    cancel_prevents_queued_and_stops_running_job,
+    job_with_clock_skew_between_hosts_runs_at_once,
 ];
 
-async fn a_job_exists_if_and_only_if_its_transaction_was_committed(b: Backend) {
+async fn enqueue_takes_effect_only_on_commit(b: Backend) {
     let t = TestApp::start(b).await;
     let mut tx = t.app.db.begin().await.unwrap();
     t.app.jobs.enqueue(&mut tx, &Act::new(Way::Succeed), New::default()).await.unwrap().unwrap();
@@ -40,8 +40,8 @@ async fn a_job_exists_if_and_only_if_its_transaction_was_committed(b: Backend) {
     assert_eq!(row(&t, kept).await.outcome(), serde_json::json!({"attempt": 1}));
 }
 
-/// Far less than the worker's poll of an hour: only the wake-up can have started it.
-async fn an_idle_worker_starts_what_its_own_process_enqueues_at_once(b: Backend) {
+/// The poll interval is one hour, so only the wake-up signal can start the jobs in time.
+async fn enqueue_same_process_wakes_idle_worker(b: Backend) {
     let t = TestApp::start(b).await;
     let working = t.worker(Settings { poll: ms(3_600_000), ..t.settings() });
     let first = enqueue(&t, Way::Succeed).await;
@@ -53,7 +53,7 @@ async fn an_idle_worker_starts_what_its_own_process_enqueues_at_once(b: Backend)
     working.stop().await;
 }
 
-async fn another_process_starts_it_at_its_next_look(b: Backend) {
+async fn enqueue_other_process_is_found_by_polling(b: Backend) {
     let t = TestApp::start(b).await;
     let other = t.second(&[]).await;
     let working = other.worker(other.settings());
@@ -62,7 +62,7 @@ async fn another_process_starts_it_at_its_next_look(b: Backend) {
     working.stop().await;
 }
 
-async fn of_twenty_requests_for_one_name_one_makes_the_job(b: Backend) {
+async fn enqueue_concurrent_dedupe_key_creates_one_job(b: Backend) {
     let t = TestApp::start(b).await;
     let ask = || async {
         let new = New { dedupe_key: Some("report".to_owned()), ..New::default() };
@@ -73,10 +73,10 @@ async fn of_twenty_requests_for_one_name_one_makes_the_job(b: Backend) {
     assert_eq!(t.app.jobs.find_pending(&t.app.db, "report").await.unwrap(), Some(made[0]));
     t.run_jobs().await;
     assert_eq!(runs(made[0]).len(), 1);
-    assert!(ask().await.is_some(), "a finished one may be asked for again");
+    assert!(ask().await.is_some(), "the key can be used again after the job has finished");
 }
 
-async fn what_is_put_off_waits_for_its_time(b: Backend) {
+async fn job_delayed_waits_until_run_at(b: Backend) {
     let t = TestApp::start(b).await;
     let new = New { delay: TimeDelta::hours(2), ..New::default() };
     let id = t.app.jobs.enqueue(&t.app.db, &Act::new(Way::Succeed), new).await.unwrap().unwrap();
@@ -87,7 +87,7 @@ async fn what_is_put_off_waits_for_its_time(b: Backend) {
     assert_eq!(row(&t, id).await.status(), Status::Complete);
 }
 
-async fn the_more_important_go_first(b: Backend) {
+async fn jobs_run_in_priority_order(b: Backend) {
     let t = TestApp::start(b).await;
     let mut ids = Vec::new();
     for priority in [0, 5, -1, 5, 0] {
@@ -95,14 +95,14 @@ async fn the_more_important_go_first(b: Backend) {
         ids.push(t.app.jobs.enqueue(&t.app.db, &Act::new(Way::Succeed), new).await.unwrap().unwrap());
     }
     let working = t.worker(Settings { concurrency: 1, ..t.settings() });
-    eventually("all have run", async || ids.iter().all(|id| runs(*id).len() == 1)).await;
+    eventually("all jobs have run", async || ids.iter().all(|id| runs(*id).len() == 1)).await;
     working.stop().await;
     let mut order: Vec<usize> = (0..5).collect();
     order.sort_by_key(|n| runs(ids[*n])[0].started);
     assert_eq!(order, [1, 3, 0, 4, 2]);
 }
 
-async fn a_function_of_a_newer_version_waits_for_its_worker(b: Backend) {
+async fn job_unknown_function_stays_queued(b: Backend) {
     let t = TestApp::start(b).await;
     t.sql("INSERT INTO jobs (id, function) VALUES ('0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d', 'of_tomorrow')").await;
     t.clock.advance(TimeDelta::minutes(1));
@@ -113,7 +113,7 @@ async fn a_function_of_a_newer_version_waits_for_its_worker(b: Backend) {
     assert_eq!(t.texts("SELECT status FROM jobs WHERE function = 'of_tomorrow'").await, ["queued"]);
 }
 
-async fn a_cancelled_job_never_runs_and_a_running_one_is_ended(b: Backend) {
+async fn cancel_prevents_queued_and_stops_running_job(b: Backend) {
     let t = TestApp::start(b).await;
     let waiting = enqueue(&t, Way::Succeed).await;
     assert_eq!(t.app.jobs.cancel(&t.app.db, waiting).await.unwrap(), Status::Cancelled);
@@ -126,7 +126,7 @@ async fn a_cancelled_job_never_runs_and_a_running_one_is_ended(b: Backend) {
     assert_eq!(t.app.jobs.cancel(&t.app.db, here).await.unwrap(), Status::InProgress);
     until(&t, here, Status::Cancelled).await;
     assert!(began.elapsed() < ms(5000), "{:?}", began.elapsed());
-    // Another process can only leave word.
+    // Another process can only record the cancellation request.
     assert_eq!(other.app.jobs.cancel(&other.app.db, there).await.unwrap(), Status::InProgress);
     let row = until(&t, there, Status::Cancelled).await;
     assert_eq!(row.success, None);
@@ -134,8 +134,8 @@ async fn a_cancelled_job_never_runs_and_a_running_one_is_ended(b: Backend) {
     assert!(runs(waiting).is_empty() && runs(there)[0].ended.is_some());
 }
 
-/// On one host there is one clock, so that this is a story of Postgres alone.
-async fn hosts_whose_clocks_differ_run_a_job_at_once(b: Backend) {
+/// Runs only on Postgres: SQLite is used on one host, which has one clock.
+async fn job_with_clock_skew_between_hosts_runs_at_once(b: Backend) {
     if b == Backend::Sqlite {
         return;
     }

@@ -1,4 +1,4 @@
-//! Accounts from the command line: the passwords that nobody chose are told once and work.
+//! Account commands (`users`, `seed`): generated passwords are printed once and work, and the log contains no secrets.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::harness::process::Place;
 const SECRET: &str = "a-service-secret-for-tests-of-32-characters";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn users_are_managed_from_the_command_line_while_the_server_runs() {
+async fn users_command_manages_accounts_of_running_server() {
     for b in [Backend::Sqlite, Backend::Postgres] {
         if !b.is_available() {
             continue;
@@ -50,18 +50,18 @@ async fn users_are_managed_from_the_command_line_while_the_server_runs() {
 
         place.run(&["users", "deactivate", "ada@example.com"]).await.expect_ok();
         log_in().await.expect_error(403, "AUTHORIZATION_ERROR");
-        // Another process learns of it within five seconds.
-        crate::harness::eventually("she is locked out", async || ada.get("/app/users/me").await.status == 403).await;
+        // The running server notices the change within five seconds.
+        crate::harness::eventually("the deactivated user is refused", async || ada.get("/app/users/me").await.status == 403).await;
         let said = place.run(&["users", "activate", "ada@example.com"]).await.expect_ok();
         assert!(said.contains("active"), "{said}");
         log_in().await.expect(200);
-        crate::harness::eventually("her old session stays ended", async || ada.get("/app/users/me").await.status == 401).await;
-        assert!(!server.output().contains(password), "a password is in the log");
+        crate::harness::eventually("the old session stays ended", async || ada.get("/app/users/me").await.status == 401).await;
+        assert!(!server.output().contains(password), "the log contains a password");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_log_holds_no_password_no_token_and_no_link() {
+async fn log_of_account_flows_contains_no_secrets() {
     let place = Place::new()
         .with("ENVIRONMENT", "staging")
         .with("SECRET_KEY", SECRET)
@@ -92,7 +92,7 @@ async fn the_log_holds_no_password_no_token_and_no_link() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn seeding_may_be_repeated_and_tells_what_is_true() {
+async fn seed_repeated_prints_the_current_password() {
     let place = Place::new();
     let server = place.serve().await;
     let log_in = async |email: &str, password: &str| {
@@ -120,7 +120,7 @@ async fn seeding_may_be_repeated_and_tells_what_is_true() {
 }
 
 #[tokio::test]
-async fn accounts_are_made_where_they_live() {
+async fn users_create_with_external_issuer_is_refused() {
     let place = Place::new().with("OAUTH_JWT_SECRET", "an-issuers-secret-of-32-characters-or-more");
     let said = place.run(&["users", "create", "ada@example.com"]).await.expect_refusal();
     assert!(said.contains("made at the issuer") && said.contains("custom"), "{said}");

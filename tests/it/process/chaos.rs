@@ -1,5 +1,5 @@
-//! Processes killed without notice, again and again, under enqueueing and running: what was committed happens, and no
-//! effect happens twice beyond what its key allows. `CHAOS_KILLS` says how often (10).
+//! Repeated `SIGKILL` of server and worker under load: every committed job is executed, and repeated mails carry the
+//! same idempotency key. `CHAOS_KILLS` sets the number of kills (default 10).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,12 +16,12 @@ use crate::harness::process::{Server, until};
 use crate::harness::tokens::claims;
 use crate::harness::{Backend, SECRET};
 
-crate::on_both_backends![what_was_promised_survives_every_kill];
+crate::on_both_backends![repeated_kills_lose_no_committed_job];
 
-/// Keys of each recipient, with how often each came.
+/// Idempotency keys per recipient, with the number of requests.
 type Mails = Arc<Mutex<BTreeMap<String, BTreeMap<String, usize>>>>;
 
-/// A vendor that takes every mail.
+/// A vendor stub that accepts every mail.
 async fn vendor(mails: Mails) -> String {
     async fn take(State(mails): State<Mails>, headers: HeaderMap, Json(mail): Json<Value>) -> Json<Value> {
         let key = headers["idempotency-key"].to_str().unwrap().to_owned();
@@ -36,7 +36,7 @@ async fn vendor(mails: Mails) -> String {
     url
 }
 
-async fn what_was_promised_survives_every_kill(b: Backend) {
+async fn repeated_kills_lose_no_committed_job(b: Backend) {
     let kills: usize = std::env::var("CHAOS_KILLS").ok().map_or(10, |text| text.parse().unwrap());
     let (database, mails) = (Database::create(b).await, Mails::default());
     let place = place(&database)
@@ -63,7 +63,7 @@ async fn what_was_promised_survives_every_kill(b: Backend) {
                         Ok(answer) if answer.status().is_success() => {
                             confirmed.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
                         }
-                        // Killed, or on its way up again.
+                        // The server was killed or is starting again.
                         _ => tokio::time::sleep(Duration::from_millis(5)).await,
                     }
                 }
@@ -100,13 +100,13 @@ async fn what_was_promised_survives_every_kill(b: Backend) {
     let count = async |text: &str| usize::try_from(database.number(&db, text).await).unwrap();
     let users: BTreeSet<String> = database.texts(&db, "SELECT id FROM users WHERE id LIKE 'newcomer-%'").await.into_iter().collect();
     let confirmed = confirmed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    assert!(confirmed.is_subset(&users), "confirmed but not kept: {:?}", confirmed.difference(&users));
+    assert!(confirmed.is_subset(&users), "confirmed users are missing: {:?}", confirmed.difference(&users));
     let done = count("SELECT COUNT(*) FROM jobs WHERE status = 'done' AND function = 'send_welcome_email'").await;
-    assert_eq!(done, users.len(), "each committed newcomer's job is done");
+    assert_eq!(done, users.len(), "the job of each committed user is done");
     let mails = mails.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    assert_eq!(mails.len(), users.len(), "each newcomer has a mail, and nobody else");
-    assert!(mails.values().all(|keys| keys.len() == 1), "one key for each: {mails:?}");
+    assert_eq!(mails.len(), users.len(), "each user has a mail, and there are no other mails");
+    assert!(mails.values().all(|keys| keys.len() == 1), "each recipient has one idempotency key: {mails:?}");
     let again: usize = mails.values().flat_map(BTreeMap::values).map(|times| times - 1).sum();
-    eprintln!("{b:?}: {kills} kills, {} confirmed, {done} jobs done, {again} sent again under their key", confirmed.len());
-    assert!(confirmed.len() > kills, "there was load: {}", confirmed.len());
+    eprintln!("{b:?}: {kills} kills, {} confirmed, {done} jobs done, {again} mails repeated with the same key", confirmed.len());
+    assert!(confirmed.len() > kills, "too few confirmed requests: {}", confirmed.len());
 }

@@ -1,4 +1,4 @@
-//! The commands: what they print, what they refuse, and what they must never tell.
+//! Command line: output, refusals, and masking of secrets.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::harness::process::Place;
 const ISSUER_SECRET: &str = "an-issuers-secret-of-32-characters-or-more";
 
 #[tokio::test]
-async fn migrate_shows_what_is_pending_and_applies_it() {
+async fn migrate_command_lists_and_applies_pending() {
     for b in [Backend::Sqlite, Backend::Postgres] {
         if !b.is_available() {
             continue;
@@ -28,12 +28,12 @@ async fn migrate_shows_what_is_pending_and_applies_it() {
             assert_eq!(place.run(args).await.expect_ok(), "nothing to do: the database is up to date\n");
         }
         assert_ne!(place.run(&["migrate", "--status", "--dry-run"]).await.code, 0);
-        assert!(place.files().is_empty(), "migrations need no secret, so none is made: {:?}", place.files());
+        assert!(place.files().is_empty(), "migrations create no secret file: {:?}", place.files());
     }
 }
 
 #[tokio::test]
-async fn the_document_is_json_with_every_route() {
+async fn openapi_command_prints_every_route() {
     let place = Place::bare().with("PROJECT_NAME", "Acme");
     let document: Value = serde_json::from_str(&place.run(&["openapi"]).await.expect_ok()).unwrap();
     assert_eq!(document["info"]["title"], "Acme");
@@ -49,11 +49,11 @@ async fn the_document_is_json_with_every_route() {
         assert!(omnistack::features::all().iter().any(|known| known.name() == *feature), "{row:?}");
     }
     assert_eq!(in_document, operations);
-    assert!(place.files().is_empty(), "looking leaves nothing behind");
+    assert!(place.files().is_empty(), "read-only commands create no files");
 }
 
 #[tokio::test]
-async fn every_record_of_a_route_is_listed() {
+async fn routes_command_lists_every_route() {
     let place = Place::bare();
     let (routes, markdown) = (place.run(&["routes"]).await.expect_ok(), place.run(&["routes", "--markdown"]).await.expect_ok());
     for record in omnistack::boot::router::routes(&omnistack::features::all()) {
@@ -66,11 +66,11 @@ async fn every_record_of_a_route_is_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_opens_the_door_of_a_local_installation() {
+async fn token_command_local_provider_prints_a_valid_token() {
     let place = Place::new();
     let server = place.serve().await;
     for _ in 0..2 {
-        // The first time it makes the user, the second time it finds her.
+        // The first call creates the user, the second call finds the existing user.
         let token = place.run(&["token", "--email", "Ada@Example.com"]).await.expect_ok();
         let me = server.client(Some(token.trim().to_owned())).get("/app/users/me").await.expect(200);
         assert_eq!((me["email"].as_str(), me["role"].as_str()), (Some("ada@example.com"), Some("user")));
@@ -79,7 +79,7 @@ async fn a_token_opens_the_door_of_a_local_installation() {
     assert!(said.contains("must be an e-mail address"), "{said}");
     assert_ne!(place.run(&["token"]).await.code, 0);
 
-    // Promoted from the command line while the server runs, a user is an administrator from the next look at her row.
+    // A promotion while the server runs takes effect when the server next reads the user's row.
     let token = place.run(&["token", "--email", "bea@example.com"]).await.expect_ok();
     let said = place.run(&["users", "promote", " BEA@example.com", "--role", "admin"]).await.expect_ok();
     assert!(said.contains("is admin, active"), "{said}");
@@ -89,7 +89,7 @@ async fn a_token_opens_the_door_of_a_local_installation() {
     assert!(said.contains("no user"), "{said}");
     assert_ne!(place.run(&["users", "promote", "ada@example.com", "--role", "king"]).await.code, 0);
 
-    // A deactivated user gets none.
+    // A deactivated user gets no token.
     let token = place.run(&["token", "--email", "ada@example.com"]).await.expect_ok();
     let ada = server.client(Some(token.trim().to_owned()));
     ada.get("/admin/users").await.expect_error(403, "AUTHORIZATION_ERROR");
@@ -100,7 +100,7 @@ async fn a_token_opens_the_door_of_a_local_installation() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_is_signed_as_the_issuer_would_where_its_secret_is_known() {
+async fn token_command_shared_secret_signs_as_issuer() {
     let place = Place::new()
         .with("AUTH_PROVIDER", "custom")
         .with("OAUTH_JWT_SECRET", ISSUER_SECRET)
@@ -114,7 +114,7 @@ async fn a_token_is_signed_as_the_issuer_would_where_its_secret_is_known() {
 }
 
 #[tokio::test]
-async fn a_token_is_refused_where_only_the_issuer_can_sign() {
+async fn token_command_without_signing_key_is_refused() {
     let jwks = Place::new().with("AUTH_PROVIDER", "custom").with("OAUTH_JWKS_URL", "https://issuer.example/jwks");
     let said = jwks.run(&["token", "--email", "ada@example.com"]).await.expect_refusal();
     assert!(said.contains("tokens come from the issuer") && said.contains("AUTH_PROVIDER=custom"), "{said}");
@@ -131,7 +131,7 @@ async fn a_token_is_refused_where_only_the_issuer_can_sign() {
 }
 
 #[tokio::test]
-async fn the_configuration_is_shown_without_its_secrets() {
+async fn config_command_masks_secrets() {
     let secrets = [
         ("SECRET_KEY", "hunter2-secret-key-of-32-characters!!".to_owned()),
         ("DATABASE_URL", "postgres://app:hunter2-db@db.internal:5432/app?sslmode=require".to_owned()),
@@ -147,7 +147,7 @@ async fn the_configuration_is_shown_without_its_secrets() {
     for (name, _) in &secrets {
         assert!(shown.lines().any(|line| line.trim_start().starts_with(&format!("{name} ")) && line.contains("***")), "{name}:\n{shown}");
     }
-    assert!(shown.contains("db.internal:5432/app"), "what is no secret is shown: {shown}");
+    assert!(shown.contains("db.internal:5432/app"), "the rest of the URL is shown: {shown}");
     assert!(shown.lines().any(|line| line.contains("PORT") && line.ends_with("8000  (default)")), "{shown}");
     let in_query = place.with("DATABASE_URL", "postgres:///app?host=/run/postgresql&password=hunter2");
     let shown = in_query.run(&["config"]).await.expect_ok();

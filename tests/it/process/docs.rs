@@ -1,5 +1,4 @@
-//! The generated parts of the documentation say what the code says. `UPDATE_DOCS=1 cargo test --test it docs::` rewrites
-//! them.
+//! Generated parts of the documentation match the code. `UPDATE_DOCS=1 cargo test --test it docs::` regenerates them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,7 @@ fn updating() -> bool {
     std::env::var("UPDATE_DOCS").is_ok_and(|value| value == "1")
 }
 
-/// Compares what stands between the markers, or replaces it.
+/// Compares the text between the markers, or replaces it when `UPDATE_DOCS=1`.
 #[track_caller]
 fn is_current(name: &str, wanted: &str) {
     let text = std::fs::read_to_string(file(name)).unwrap();
@@ -34,18 +33,18 @@ fn is_current(name: &str, wanted: &str) {
 }
 
 async fn printed(args: &[&str]) -> String {
-    // Whatever is set here must not show in the documentation.
+    // Values from the environment must not appear in the documentation.
     Place::bare().with("PROJECT_NAME", "Acme").with("PORT", "1").run(args).await.expect_ok()
 }
 
 #[tokio::test]
-async fn the_example_of_an_env_file_names_every_variable() {
+async fn env_example_is_current_and_loads() {
     let wanted = printed(&["config", "--env-example"]).await;
     if updating() {
         std::fs::write(file(".env.example"), &wanted).unwrap();
     }
     assert_eq!(std::fs::read_to_string(file(".env.example")).unwrap(), wanted, ".env.example is stale");
-    // Copied as it is, it changes nothing; with every line uncommented, it still is a valid file of defaults.
+    // Used unchanged as `.env`, it changes no setting. With every variable uncommented, it sets the defaults.
     let place = Place::bare();
     place.write(".env", &wanted);
     let defaults = Place::bare().run(&["config"]).await.expect_ok();
@@ -67,17 +66,17 @@ async fn the_example_of_an_env_file_names_every_variable() {
 }
 
 #[tokio::test]
-async fn the_page_of_settings_is_current() {
+async fn configuration_page_is_current() {
     is_current("docs/configuration.md", &printed(&["config", "--markdown"]).await);
 }
 
 #[tokio::test]
-async fn the_page_of_routes_is_current() {
+async fn routes_page_is_current() {
     is_current("docs/routes.md", &printed(&["routes", "--markdown"]).await);
 }
 
 #[test]
-fn the_page_of_errors_is_current() {
+fn errors_page_is_current() {
     let mut table = String::from("| Status | Code | When |\n| --- | --- | --- |\n");
     for Code { status, name, when } in CODES {
         let _ = writeln!(table, "| {} | `{name}` | {when} |", status.as_u16());

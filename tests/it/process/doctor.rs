@@ -1,10 +1,10 @@
-//! `omnistack doctor`: every finding with its remedy, and an exit code that scripts can use.
+//! `omnistack doctor`: each finding has a remedy, and the exit code reflects failures.
 
 use crate::harness::Backend;
 use crate::harness::database::Database;
 use crate::harness::process::{Outcome, Place};
 
-/// Whether a finding of that kind is followed by a line that says what to do.
+/// Checks that a finding of this kind exists and that the next line contains the remedy.
 #[track_caller]
 fn finds(outcome: &Outcome, kind: &str, what: &str, remedy: &str) {
     let lines: Vec<&str> = outcome.out.lines().collect();
@@ -13,12 +13,12 @@ fn finds(outcome: &Outcome, kind: &str, what: &str, remedy: &str) {
 }
 
 #[tokio::test]
-async fn a_new_clone_is_well_and_stays_as_it_is() {
+async fn doctor_new_clone_passes_and_changes_nothing() {
     let place = Place::new();
     let outcome = place.run(&["doctor"]).await;
     assert_eq!(outcome.code, 0, "{}{}", outcome.out, outcome.err);
     assert!(outcome.out.contains("All is well.") && outcome.out.contains("pending; the next start applies them"), "{}", outcome.out);
-    assert!(!place.path("data/secret_key").exists(), "a check must not make the secret");
+    assert!(!place.path("data/secret_key").exists(), "doctor must not create the secret file");
     place.run(&["migrate"]).await.expect_ok();
     let said = place.run(&["doctor"]).await.expect_ok();
     for line in ["ok    configuration", "ok    folders", "ok    database", "ok    migrations     all", "ok    clock", "ok    redis"] {
@@ -27,7 +27,7 @@ async fn a_new_clone_is_well_and_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_postgres_and_a_redis_that_answer_are_well() {
+async fn doctor_reachable_postgres_and_redis_pass() {
     let (true, Some(redis)) = (Backend::Postgres.is_available(), crate::harness::services::redis()) else { return };
     let database = Database::create(Backend::Postgres).await;
     let said = Place::new().with("DATABASE_URL", &database.url).with("REDIS_URL", redis).run(&["doctor"]).await.expect_ok();
@@ -35,7 +35,7 @@ async fn a_postgres_and_a_redis_that_answer_are_well() {
 }
 
 #[tokio::test]
-async fn every_problem_of_the_configuration_has_its_remedy() {
+async fn doctor_invalid_settings_each_have_a_remedy() {
     let place = Place::bare()
         .with("PORT", "hunter2")
         .with("ENVIRONMENT", "production")
@@ -51,7 +51,7 @@ async fn every_problem_of_the_configuration_has_its_remedy() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_answer_is_found() {
+async fn doctor_unreachable_database_fails() {
     let nobody = "postgres://app:hunter2@127.0.0.1:1/none";
     let outcome = Place::new().with("DATABASE_URL", nobody).run(&["doctor"]).await;
     assert_eq!(outcome.code, 1);
@@ -60,7 +60,7 @@ async fn a_database_that_does_not_answer_is_found() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_answer_is_a_warning() {
+async fn doctor_unreachable_redis_warns() {
     let outcome = Place::new().with("REDIS_URL", "redis://:hunter2@127.0.0.1:1/0").run(&["doctor"]).await;
     assert_eq!(outcome.code, 0, "{}", outcome.out);
     finds(&outcome, "warn", "does not answer", "Check REDIS_URL");
@@ -68,15 +68,15 @@ async fn a_redis_that_does_not_answer_is_a_warning() {
 }
 
 #[tokio::test]
-async fn pending_migrations_stop_a_server_that_may_not_apply_them() {
+async fn doctor_pending_migrations_fail_without_auto_migration() {
     let outcome = Place::new().with("RUN_MIGRATIONS", "false").run(&["doctor"]).await;
     assert_eq!(outcome.code, 1);
     finds(&outcome, "FAIL", "pending, and RUN_MIGRATIONS is false", "omnistack migrate");
 }
 
-/// A file stands where a folder should.
+/// A file exists at the path of the folder.
 #[tokio::test]
-async fn folders_that_cannot_be_written_are_found() {
+async fn doctor_unwritable_folders_fail() {
     let place = Place::new().with("DATA_DIR", "taken").with("DATABASE_URL", "sqlite:///taken/x.db");
     place.write("taken", "a file");
     let outcome = place.run(&["doctor"]).await;
@@ -87,7 +87,7 @@ async fn folders_that_cannot_be_written_are_found() {
 }
 
 #[tokio::test]
-async fn warnings_alone_are_no_failure() {
+async fn doctor_warnings_only_exits_0() {
     let outcome = Place::new().with("AUTH_PROVIDER", "clerk").run(&["doctor"]).await;
     assert_eq!(outcome.code, 0, "{}", outcome.out);
     finds(&outcome, "warn", "AUTH_PROVIDER: has no source of keys", "CLERK_ISSUER_URL");

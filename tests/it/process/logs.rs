@@ -1,4 +1,4 @@
-//! The log of a production server: every line is JSON, none can be forged, and nothing secret is in any of them.
+//! The log of a production server: every line is JSON, clients cannot forge lines, and no line contains secrets.
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,7 +10,7 @@ use crate::harness::{Backend, Reply, SECRET};
 
 const METRICS_TOKEN: &str = "hunter2-metrics-token";
 
-/// A production server, as verbose as it can be, on a database of its own.
+/// Settings of a production server with log level DEBUG, and its own database.
 async fn production() -> (Database, Place) {
     let database = Database::create(Backend::Postgres).await;
     let place = Place::new()
@@ -33,12 +33,12 @@ fn token(name: &str) -> String {
     claims.with("iss", "https://issuer.example".into()).with("email", format!("{name}.private@example.test").into()).sign(SECRET)
 }
 
-/// Every line as JSON; one that is none fails.
+/// Parses every line as JSON; panics if a line is not JSON.
 fn entries(output: &str) -> Vec<Value> {
     output.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
-/// The completion line of the request that got this answer.
+/// The completion line of the request with this response.
 #[track_caller]
 fn completed<'a>(entries: &'a [Value], reply: &Reply) -> &'a Value {
     let id = reply.header("x-request-id").unwrap();
@@ -52,13 +52,13 @@ async fn raw(server: &Server, request: &[u8]) -> String {
     let mut stream = tokio::net::TcpStream::connect(server.authority()).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut bytes = Vec::new();
-    // A refused head may be followed by a reset.
+    // The server may reset the connection after an invalid head.
     let _ = stream.read_to_end(&mut bytes).await;
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_line_of_a_production_server_has_the_members_that_readers_go_by() {
+async fn log_in_production_has_required_fields_on_every_line() {
     if !Backend::Postgres.is_available() {
         return;
     }
@@ -106,7 +106,7 @@ async fn every_line_of_a_production_server_has_the_members_that_readers_go_by() 
     }
     assert_eq!(completed(&entries, &found)["user_agent"], "Browser/1.0 (X11; \"quoted\")");
 
-    // The cause of a failure is in the log under the request's id, and nowhere else.
+    // The cause of a 500 is only in the log, under the request id.
     failed.clone().expect_error(500, "INTERNAL_ERROR");
     assert!(!failed.text().contains("relation"), "{}", failed.text());
     let id = failed.header("x-request-id").unwrap();
@@ -114,14 +114,14 @@ async fn every_line_of_a_production_server_has_the_members_that_readers_go_by() 
     assert_eq!(cause["level"], "ERROR");
     assert!(cause["exception"]["type"].is_string() && cause["exception"]["message"].is_string(), "{cause}");
     assert!(cause["exception"]["traceback"].to_string().contains("projects"), "{cause}");
-    // A start entry comes before the completion, and probes leave none.
+    // Each request has a start entry before its completion entry; probes are not logged.
     let of_found: Vec<&Value> = entries.iter().filter(|entry| entry["request_id"] == "chosen-by-the-client").collect();
     assert_eq!(of_found.first().unwrap()["message"], "request started", "{of_found:?}");
     assert!(!output.contains("/public/health"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_client_can_forge_a_line() {
+async fn log_lines_cannot_be_forged_by_clients() {
     if !Backend::Postgres.is_available() {
         return;
     }
@@ -132,7 +132,7 @@ async fn no_client_can_forge_a_line() {
     let quoted = amy.get("/app/users/me").header("user-agent", format!("\",\"level\":\"CRITICAL\",\"x\":\"\t{forged}\\")).await;
     let encoded = amy.get("/app/projects/%0d%0a%7B%22level%22%3A%22forged%22%7D").header("user-agent", b"\xff\xfe caf\xc3\xa9").await;
     let separator = amy.get("/app/users/me").header("user-agent", "a\u{2028}b\u{85}c".as_bytes()).await;
-    // Bytes that no well-behaved client would send.
+    // Malformed requests.
     for head in [
         format!("GET /api/v1/nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\nuser-agent: x\r{forged}\r\n\r\n"),
         format!("GET /api/v1/nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\nuser-agent: x\n{forged}\r\n\r\n"),
@@ -149,11 +149,11 @@ async fn no_client_can_forge_a_line() {
     assert!(entries.iter().all(|entry| entry["level"] != "CRITICAL" && entry["message"] != "forged"), "{output}");
     assert!(completed(&entries, &quoted)["user_agent"].as_str().unwrap().contains("CRITICAL"));
     assert_eq!(completed(&entries, &encoded)["path"], "/api/v1/app/projects/%0d%0a%7B%22level%22%3A%22forged%22%7D");
-    assert_eq!(completed(&entries, &separator)["user_agent"], "a\u{2028}b\u{85}c", "escaped, not lost");
+    assert_eq!(completed(&entries, &separator)["user_agent"], "a\u{2028}b\u{85}c", "line separators are escaped, not removed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_whole_session_tells_no_secret() {
+async fn log_of_a_full_session_contains_no_secrets() {
     if !Backend::Postgres.is_available() {
         return;
     }
@@ -179,7 +179,7 @@ async fn a_whole_session_tells_no_secret() {
     server.client(Some("hunter2.not.a-token".to_owned())).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
     server.client(None).get("/app/users/me").header("authorization", "Basic hunter2-basic").await.expect_error(401, "AUTHENTICATION_ERROR");
     assert_eq!(server.client(Some(METRICS_TOKEN.to_owned())).get("/public/metrics").await.status, 200);
-    // Somebody else's token with an address that is taken.
+    // A token of another user with an e-mail address that is already taken.
     let claims = claims("amy-again", &omnistack::platform::clock::Clock::System).with("iss", "https://issuer.example".into());
     let twin = claims.with("email", "amy.private@example.test".into()).sign(SECRET);
     server.client(Some(twin.clone())).get("/app/users/me").await.expect_error(409, "CONFLICT");
@@ -189,12 +189,12 @@ async fn a_whole_session_tells_no_secret() {
     db.close().await;
     let output = server.stop().await;
     entries(&output);
-    // An address may be told in this form, and no other.
+    // A masked address is the only allowed form.
     let output = output.replace("a***@example.test", "");
     for secret in ["hunter2", SECRET, &good, &other_issuer, &twin, "private@", "@example.test", "Bearer", "Basic", "search="] {
-        assert!(!output.contains(secret), "{secret} is told:\n{}", output.lines().filter(|line| line.contains(secret)).collect::<String>());
+        assert!(!output.contains(secret), "leaked {secret}:\n{}", output.lines().filter(|line| line.contains(secret)).collect::<String>());
     }
-    // Nor pieces of a token.
+    // Parts of a token must not appear either.
     let signature = good.rsplit('.').next().unwrap();
     assert!(!output.contains(signature), "{output}");
 }

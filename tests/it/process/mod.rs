@@ -1,4 +1,4 @@
-//! The binary as people and machines run it: start, stop, commands, logs.
+//! The binary as a process: start, stop, commands, logs.
 
 mod accounts;
 mod chaos;

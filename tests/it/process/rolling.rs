@@ -1,4 +1,4 @@
-//! Replacing instances under load, and losing one without notice.
+//! Rolling restarts under load, and crashes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::harness::process::{Place, Server, until};
 use crate::harness::tokens::claims;
 use crate::harness::{Backend, Client, SECRET};
 
-crate::on_both_backends![an_instance_is_replaced_under_load_without_a_failed_request, what_was_confirmed_survives_a_crash];
+crate::on_both_backends![rolling_restart_under_load_fails_no_request, killed_server_keeps_confirmed_writes];
 
 pub(super) fn place(database: &Database) -> Place {
     Place::new()
@@ -22,12 +22,12 @@ pub(super) fn place(database: &Database) -> Place {
         .with("DB_POOL_SIZE", "4")
 }
 
-/// A token of the issuer, by the system's clock.
+/// An issuer's token, valid by the system clock.
 fn token() -> String {
     claims("amy", &omnistack::platform::clock::Clock::System).sign(SECRET)
 }
 
-/// A balancer's other half: tries the next instance where the first refuses the connection, and nothing else.
+/// A client with a load balancer's failover: it tries the next instance only if a connection is refused.
 struct Balanced {
     http: reqwest::Client,
     urls: Vec<String>,
@@ -50,7 +50,7 @@ impl Balanced {
     }
 }
 
-async fn an_instance_is_replaced_under_load_without_a_failed_request(b: Backend) {
+async fn rolling_restart_under_load_fails_no_request(b: Backend) {
     let database = Database::create(b).await;
     let (mut old, new): (Server, Server) = {
         let place = place(&database);
@@ -92,10 +92,10 @@ async fn an_instance_is_replaced_under_load_without_a_failed_request(b: Backend)
         made += worker.await.unwrap();
     }
     let listed = new.client(Some(client.token.clone())).get("/app/projects").await.expect(200);
-    assert_eq!(listed["total"], made, "every confirmed project is there");
+    assert_eq!(listed["total"], made, "every confirmed project exists");
 }
 
-async fn what_was_confirmed_survives_a_crash(b: Backend) {
+async fn killed_server_keeps_confirmed_writes(b: Backend) {
     let database = Database::create(b).await;
     let place = place(&database).with("LOG_LEVEL", "INFO");
     let mut confirmed: Vec<Value> = Vec::new();
@@ -104,17 +104,17 @@ async fn what_was_confirmed_survives_a_crash(b: Backend) {
         let amy: Client = server.client(Some(token()));
         for known in &confirmed {
             let path = format!("/app/projects/{}", known["id"].as_str().unwrap());
-            assert_eq!(amy.get(&path).await.expect(200), *known, "lost in round {round}");
+            assert_eq!(amy.get(&path).await.expect(200), *known, "project lost in round {round}");
         }
         let made = amy.post("/app/projects", json!({"name": format!("round {round}")})).key(&format!("round-{round}")).await.expect(201);
         server.signal("KILL");
-        assert_eq!(server.ended().await.code(), None, "killed, not stopped");
+        assert_eq!(server.ended().await.code(), None, "the process was killed by a signal");
         confirmed.push(made);
     }
     let server = place.serve().await;
     let amy = server.client(Some(token()));
     assert_eq!(amy.get("/app/projects").await.expect(200)["total"], 3);
-    // The key that was confirmed with the last project still gives that answer.
+    // The idempotency key of the last project still returns the same response.
     let again = amy.post("/app/projects", json!({"name": "round 2"})).key("round-2").await.expect(201);
     assert_eq!(again, confirmed[2]);
 }

@@ -1,4 +1,4 @@
-//! The first start and the next ones, and starts that cannot go well.
+//! Server start: first start, restart, and invalid settings.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::harness::database::Database;
 use crate::harness::process::{Place, banner_password, mode};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_empty_folder_and_no_settings_are_enough() {
+async fn first_start_without_settings_serves_and_restarts() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let place = Place::bare().with("PORT", &port.to_string());
     let server = place.serve().await;
@@ -21,9 +21,9 @@ async fn an_empty_folder_and_no_settings_are_enough() {
     assert_eq!(mode(&place.path("data/secret_key")), 0o600);
     let secret = std::fs::read_to_string(place.path("data/secret_key")).unwrap();
 
-    // The banner's own lines work as they stand.
+    // The commands in the banner work when pasted into a shell.
     let output = server.output();
-    assert!(!output.contains(secret.trim()), "the secret is told");
+    assert!(!output.contains(secret.trim()), "the secret is in the output");
     let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| line.contains("curl ")).collect();
     let said = Command::new("sh").args(["-c", &format!("set -e\n{}", lines.join("\necho\n"))]).output().unwrap();
     let said = String::from_utf8(said.stdout).unwrap();
@@ -35,7 +35,7 @@ async fn an_empty_folder_and_no_settings_are_enough() {
     let before = server.admin(&password).await;
     server.stop().await;
 
-    // The next start: the same secret, no second administrator, everything still there.
+    // The second start keeps the secret and all data, and creates no second administrator.
     let server = place.serve().await;
     assert!(!server.output().contains(&password) && !server.output().contains("admin@localhost"), "{}", server.output());
     let again = server.admin(&password).await;
@@ -48,11 +48,11 @@ async fn an_empty_folder_and_no_settings_are_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_administrator_is_made_only_on_a_developers_machine() {
+async fn first_start_outside_local_creates_no_admin() {
     let staging = Place::new().with("ENVIRONMENT", "staging").with("SECRET_KEY", "0123456789abcdef0123456789abcdef");
     let server = staging.serve().await;
     assert!(!server.output().contains("admin@localhost"), "{}", server.output());
-    assert!(!staging.path("data").exists(), "the secret was given, so none is made");
+    assert!(!staging.path("data").exists(), "SECRET_KEY is set, so no secret file is created");
     let server_output = server.stop().await;
     assert!(!server_output.contains("0123456789abcdef"));
     let other_issuer = Place::new().with("OAUTH_JWT_SECRET", "0123456789abcdef0123456789abcdef");
@@ -61,7 +61,7 @@ async fn an_administrator_is_made_only_on_a_developers_machine() {
 }
 
 #[tokio::test]
-async fn a_file_fills_in_what_the_environment_lacks() {
+async fn env_file_fills_unset_variables() {
     let place = Place::new().with("PROJECT_NAME", "From outside").with("MAX_BODY_BYTES", "").with("PORT", " ");
     place
         .write(".env", "# comment\nPROJECT_NAME='From the file'\nMAX_BODY_BYTES=4321\nexport PORT=4322\nREDIS_PREFIX='with # and space'\n");
@@ -76,7 +76,7 @@ async fn a_file_fills_in_what_the_environment_lacks() {
 }
 
 #[tokio::test]
-async fn a_broken_configuration_is_refused_with_everything_that_is_wrong_with_it() {
+async fn start_with_invalid_settings_reports_every_problem() {
     let broken = [
         ("PORT", "hunter2-port", "must be a whole number"),
         ("LOG_LEVEL", "hunter2-level", "must be"),
@@ -91,21 +91,21 @@ async fn a_broken_configuration_is_refused_with_everything_that_is_wrong_with_it
     let place = broken.iter().fold(Place::bare(), |place, (name, value, _)| place.with(name, value));
     for args in [&[][..], &["serve"], &["migrate"], &["config"]] {
         let said = place.run(args).await.expect_refusal();
-        assert!(!said.contains("hunter2"), "a value is told: {said}");
+        assert!(!said.contains("hunter2"), "the output contains a value: {said}");
         for (name, _, reason) in broken {
             let lines: Vec<&str> = said.lines().filter(|line| line.trim_start().starts_with(&format!("{name}:"))).collect();
             let [line] = lines.as_slice() else { panic!("{name} must have one line: {said}") };
             assert!(line.contains(reason), "{line}");
-            // After the reason comes what to do.
+            // The reason is followed by a remedy.
             let (_, remedy) = line.split_once(". ").unwrap_or_else(|| panic!("no remedy: {line}"));
             assert!(remedy.len() > 10, "{line}");
         }
     }
-    assert!(place.files().is_empty(), "a refused start leaves nothing behind: {:?}", place.files());
+    assert!(place.files().is_empty(), "a refused start creates no files: {:?}", place.files());
 }
 
 #[tokio::test]
-async fn a_broken_env_file_is_a_problem_too() {
+async fn start_with_malformed_env_file_is_refused() {
     let place = Place::bare();
     place.write(".env", "PORT=8000\nthis is no assignment hunter2\n");
     let said = place.run(&[]).await.expect_refusal();
@@ -113,7 +113,7 @@ async fn a_broken_env_file_is_a_problem_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_taken_port_is_named() {
+async fn start_on_taken_port_names_the_port() {
     let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let said = Place::bare().with("PORT", &port).run(&[]).await.expect_refusal();
@@ -121,7 +121,7 @@ async fn a_taken_port_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn migrations_can_be_left_to_a_step_of_their_own() {
+async fn start_without_auto_migration_requires_migrate_command() {
     for b in [Backend::Sqlite, Backend::Postgres] {
         if !b.is_available() {
             continue;

@@ -1,4 +1,4 @@
-//! The way out: nobody who got through is left without an answer.
+//! Graceful shutdown: every accepted request gets a response.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::harness::process::{PATIENCE, Place, Server, banner_password, until};
 
 const HEALTH: &str = "GET /api/v1/public/health HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// An access token of the administrator whom this first start made.
+/// Access token of the administrator that the first start created.
 async fn token(server: &Server) -> String {
     server.admin(&banner_password(&server.output())).await.token.unwrap()
 }
 
-/// A connection on which the test writes every byte itself.
+/// A raw TCP connection.
 struct Raw(TcpStream);
 
 impl Raw {
@@ -27,7 +27,7 @@ impl Raw {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Everything until the server closes the connection.
+    /// Reads until the server closes the connection.
     async fn rest(mut self) -> String {
         let mut bytes = Vec::new();
         timeout(PATIENCE, self.0.read_to_end(&mut bytes)).await.unwrap_or_else(|_| panic!("the connection stays open")).unwrap();
@@ -35,7 +35,7 @@ impl Raw {
     }
 }
 
-/// The head and the first half of the body of a request that makes a project, and its other half.
+/// A request that creates a project, in two parts: head with the first half of the body, and the second half.
 fn halves(token: &str, body: &str) -> (String, String) {
     let (first, second) = body.split_at(body.len() / 2);
     let head = format!(
@@ -50,7 +50,7 @@ async fn says(server: &Server, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_the_signal_it_is_not_ready_but_serves_until_everybody_has_noticed() {
+async fn stop_signal_turns_readiness_503_but_keeps_serving() {
     let place = Place::new().with("SHUTDOWN_DELAY_SECONDS", "1");
     let mut server = place.serve().await;
     let token = token(&server).await;
@@ -64,8 +64,8 @@ async fn after_the_signal_it_is_not_ready_but_serves_until_everybody_has_noticed
     let silent = Raw::open(&server).await;
 
     server.signal("TERM");
-    // At once, and on a new connection, as a balancer asks.
-    let refused = until("readiness turns", async || {
+    // Readiness changes at once, also on a new connection, as a load balancer opens it.
+    let refused = until("readiness returns 503", async || {
         let ready = server.client(None).get("/public/health/ready").await;
         (ready.status == 503).then_some(ready)
     })
@@ -74,7 +74,7 @@ async fn after_the_signal_it_is_not_ready_but_serves_until_everybody_has_noticed
     assert_eq!(refused.json()["status"], "unhealthy");
     assert_eq!(refused.json()["components"]["database"]["status"], "healthy");
 
-    // Other requests are served as ever, but for the hint not to come back on this connection.
+    // Other requests are served as before, but with `Connection: close`.
     let served = server.client(Some(token.clone())).get("/app/projects").await;
     assert_eq!((served.status.as_u16(), served.header("connection")), (200, Some("close")));
     assert_eq!(server.client(None).get("/public/health").await.expect(200)["status"], "healthy");
@@ -92,7 +92,7 @@ async fn after_the_signal_it_is_not_ready_but_serves_until_everybody_has_noticed
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_ends_after_the_listener_closed_is_answered() {
+async fn stop_slow_request_is_answered_after_listener_closes() {
     let place = Place::new();
     let mut server = place.serve().await;
     let (first, second) = halves(&token(&server).await, r#"{"name": "slow"}"#);
@@ -107,7 +107,7 @@ async fn a_request_that_ends_after_the_listener_closed_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_never_ends_is_cut_off_after_the_grace() {
+async fn stop_unfinished_request_is_cut_off_after_grace() {
     let place = Place::new().with("SHUTDOWN_GRACE_SECONDS", "1");
     let mut server = place.serve().await;
     let (first, _) = halves(&token(&server).await, r#"{"name": "never"}"#);
@@ -120,7 +120,7 @@ async fn a_request_that_never_ends_is_cut_off_after_the_grace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_signal_ends_it_at_once() {
+async fn stop_second_signal_exits_at_once() {
     let place = Place::new().with("SHUTDOWN_DELAY_SECONDS", "3600");
     let mut server = place.serve().await;
     server.signal("TERM");
@@ -130,9 +130,9 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(server.ended().await.code(), Some(130));
 }
 
-/// The kernel accepts connections before the process does; it must not be the kernel that turns them away.
+/// The kernel accepts connections before the process does; they must not be reset when the listener closes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_still_queued_when_the_signal_comes_are_answered() {
+async fn stop_queued_connections_are_answered() {
     let place = Place::new();
     let mut server = place.serve().await;
     server.signal("STOP");
@@ -146,19 +146,19 @@ async fn connections_still_queued_when_the_signal_comes_are_answered() {
     server.signal("CONT");
     for connection in queued {
         let answer = connection.rest().await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "a queued connection got {answer:?}");
+        assert!(answer.starts_with("HTTP/1.1 200"), "response on a queued connection: {answer:?}");
     }
     assert_eq!(server.ended().await.code(), Some(0), "{}", server.output());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_were_silent_when_the_signal_came_are_answered_when_they_speak() {
+async fn stop_idle_connections_are_answered_before_close() {
     let place = Place::new();
     let mut server = place.serve().await;
     let mut silent = Vec::new();
     for n in 0..20 {
         let mut connection = Raw::open(&server).await;
-        // Some have been used before, some have sent a piece of a request, some nothing at all.
+        // Three kinds: used before, with a partial request, without any data.
         match n % 3 {
             0 => {
                 connection.send(HEALTH).await;
@@ -178,7 +178,7 @@ async fn connections_that_were_silent_when_the_signal_came_are_answered_when_the
     }
     for (kind, connection) in silent {
         let answers = connection.rest().await;
-        // Of the used ones one byte of the first answer has been read.
+        // On used connections one byte of the first response has already been read.
         let wanted = if kind == 0 { 2 } else { 1 };
         assert_eq!(answers.matches("TTP/1.1 200").count(), wanted, "kind {kind} got {answers:?}");
         assert!(answers.to_lowercase().contains("connection: close"), "{answers:?}");
@@ -187,7 +187,7 @@ async fn connections_that_were_silent_when_the_signal_came_are_answered_when_the
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_server_stops_without_ado() {
+async fn stop_idle_server_exits_without_delay() {
     let started = std::time::Instant::now();
     let place = Place::new();
     let server = place.serve().await;
@@ -195,6 +195,6 @@ async fn an_idle_server_stops_without_ado() {
     server.client(None).get("/public/health").await.expect(200);
     let output = server.stop().await;
     assert!(output.contains("stopping") && output.contains("stopped"), "{output}");
-    assert!(started.elapsed() < Duration::from_secs(20), "an idle connection holds the stop up");
+    assert!(started.elapsed() < Duration::from_secs(20), "an idle connection delays the stop");
     assert_eq!(idle.rest().await, "");
 }

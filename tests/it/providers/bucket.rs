@@ -1,5 +1,5 @@
-//! A bucket behind the S3 API, in memory: it holds forms to their policy and presigned requests to their signature, computed
-//! anew by the published rules (Signature Version 4).
+//! In-memory stub of an S3 bucket. It checks form uploads against their policy and presigned requests against their
+//! signature, which it computes itself (AWS Signature Version 4).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,7 +45,7 @@ impl Bucket {
         self.down.store(down, Ordering::SeqCst);
     }
 
-    /// The keys of what there is.
+    /// The keys of all stored objects.
     pub fn keys(&self) -> Vec<String> {
         self.objects.lock().unwrap().keys().cloned().collect()
     }
@@ -68,7 +68,7 @@ fn serve(objects: &Objects, method: &Method, uri: &Uri, headers: &HeaderMap, bod
     if query.contains("X-Amz-Signature=") && !is_signed(method, uri.path(), query, headers) {
         return refused("SignatureDoesNotMatch");
     }
-    assert!(query.contains("X-Amz-Signature=") || headers.contains_key("authorization"), "nobody reads or writes unsigned");
+    assert!(query.contains("X-Amz-Signature=") || headers.contains_key("authorization"), "the request is not signed");
     let key = uri.path().trim_start_matches("/files/").to_owned();
     let mut objects = objects.lock().unwrap();
     let text = |name| headers.get(name).map(|value: &http::HeaderValue| value.to_str().unwrap().to_owned());
@@ -104,7 +104,7 @@ fn hex(bytes: impl AsRef<[u8]>) -> String {
     omnistack::platform::crypto::hex(bytes.as_ref())
 }
 
-/// The key of a scope `<access>/<day>/<region>/s3/aws4_request`, if it is ours.
+/// Signing key for a scope `<access>/<day>/<region>/s3/aws4_request`; `None` for another access key.
 fn signing_key(scope: &str) -> Option<Vec<u8>> {
     let rest = scope.strip_prefix(ACCESS)?.strip_prefix('/')?;
     Some(rest.split('/').fold(format!("AWS4{SECRET}").into_bytes(), |key, part| mac(&key, part)))
@@ -124,7 +124,7 @@ fn is_signed(method: &Method, path: &str, query: &str, headers: &HeaderMap) -> b
     signing_key(credential).is_some_and(|key| hex(mac(&key, &text)) == asked["X-Amz-Signature"])
 }
 
-/// The fields and the file of a form as [`form_of`] writes it.
+/// Parses a form that [`form_of`] has written: its fields and the file.
 pub fn read_form(headers: &HeaderMap, body: &Bytes) -> (BTreeMap<String, String>, Bytes) {
     let boundary = headers["content-type"].to_str().unwrap().split_once("boundary=").unwrap().1.to_owned();
     let (mut fields, mut file, mut rest) = (BTreeMap::new(), Bytes::new(), body.clone());
@@ -167,7 +167,7 @@ fn form(objects: &Objects, headers: &HeaderMap, body: &Bytes) -> Response {
     answer(204, &[], Body::empty())
 }
 
-/// The body and the type of a form with these fields and then the file.
+/// Builds a multipart form with these fields, then the file: content type and body.
 pub fn form_of(fields: &serde_json::Map<String, Value>, file: &[u8]) -> (String, Vec<u8>) {
     let boundary = "a-boundary-of-no-file";
     let mut body = Vec::new();

@@ -1,4 +1,4 @@
-//! Cloudinary: forms that it takes by their signature, resources of several kinds, and what becomes of files when it says no.
+//! Cloudinary storage: signed form uploads, resource types, and outages.
 
 use serde_json::{Map, Value, json};
 
@@ -25,7 +25,7 @@ async fn ask(client: &Client, name: &str, content_type: &str, size: usize) -> (S
     (asked["upload_url"].as_str().unwrap().to_owned(), asked["fields"].as_object().unwrap().clone(), asked["file_id"].clone())
 }
 
-/// Sends the form as a browser does; gives the status.
+/// Posts the form as a browser does and returns the status.
 async fn post(url: &str, fields: &Map<String, Value>, file: &[u8]) -> u16 {
     let (content_type, body) = form_of(fields, file);
     http().post(url).header("content-type", content_type).body(body).send().await.unwrap().status().as_u16()
@@ -38,7 +38,7 @@ fn http() -> reqwest::Client {
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and so on";
 
 #[tokio::test]
-async fn a_picture_goes_the_whole_way_by_a_form() {
+async fn cloudinary_image_upload_confirm_download_and_delete() {
     let media = Media::start().await;
     let t = server(&media).await;
     let amy = t.user("amy").await;
@@ -68,11 +68,11 @@ async fn a_picture_goes_the_whole_way_by_a_form() {
 }
 
 #[tokio::test]
-async fn other_files_are_found_under_their_own_kind() {
+async fn cloudinary_resource_type_follows_content() {
     let media = Media::start().await;
     let t = server(&media).await;
     let amy = t.user("amy").await;
-    // Its name says picture, its content does not: Cloudinary goes by the content.
+    // The extension of `odd.png` does not match its content: Cloudinary detects the type from the content.
     for (name, bytes, ending) in [("notes.txt", &b"hello"[..], "/notes.txt"), ("odd.png", b"no picture", "/odd.png"), ("bare", PNG, "/bare.png")] {
         let (url, fields, id) = ask(&amy, name, "application/octet-stream", 100).await;
         assert_eq!(post(&url, &fields, bytes).await, 200);
@@ -88,15 +88,15 @@ async fn other_files_are_found_under_their_own_kind() {
 }
 
 #[tokio::test]
-async fn what_breaks_its_word_is_refused() {
+async fn cloudinary_confirm_with_wrong_type_or_size_is_rejected() {
     let media = Media::start().await;
     let t = server(&media).await;
     let amy = t.user("amy").await;
     let (url, fields, id) = ask(&amy, "a.png", "image/png", 100).await;
     assert_eq!(post(&url, &fields, b"<script>").await, 200);
     amy.post("/app/files/confirm", json!({"file_id": id})).await.expect_error(400, "BAD_REQUEST");
-    assert!(media.names().is_empty(), "it is removed");
-    // The signature does not bound the size, so that the confirmation has to.
+    assert!(media.names().is_empty(), "the rejected file is deleted");
+    // The signature does not limit the size, so the confirmation checks it.
     let (url, fields, id) = ask(&amy, "a.txt", "text/plain", 4).await;
     assert_eq!(post(&url, &fields, b"hello").await, 200);
     amy.post("/app/files/confirm", json!({"file_id": id})).await.expect_error(400, "BAD_REQUEST");
@@ -104,7 +104,7 @@ async fn what_breaks_its_word_is_refused() {
 }
 
 #[tokio::test]
-async fn a_vendor_that_is_down_or_too_busy_loses_nothing() {
+async fn cloudinary_outage_returns_502_and_keeps_files() {
     let media = Media::start().await;
     let t = server(&media).await;
     let amy = t.user("amy").await;

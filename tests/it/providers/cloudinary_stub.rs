@@ -1,5 +1,5 @@
-//! A media store in Cloudinary's place, in memory: it holds uploads to their signature, computed anew by the published rule,
-//! sorts them into kinds by their content, and delivers pictures under an ending of its own.
+//! In-memory stub of Cloudinary. It verifies upload signatures (computed by the published rule), detects the resource
+//! type from the content, and appends an extension to the delivery URL of images.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -19,13 +19,13 @@ use super::bucket::read_form;
 pub const KEY: &str = "874837483274837";
 pub const SECRET: &str = "the-secret-of-the-cloud";
 
-/// By kind and name.
+/// Files by resource type and public id.
 type Resources = Arc<Mutex<HashMap<(String, String), Bytes>>>;
 
 pub struct Media {
     pub url: String,
     resources: Resources,
-    /// The status of every answer; 0: what is right.
+    /// Status of every response; 0 means normal operation.
     only: Arc<AtomicU16>,
 }
 
@@ -49,7 +49,7 @@ impl Media {
         self.only.store(status.unwrap_or(0), Ordering::SeqCst);
     }
 
-    /// The names of what there is.
+    /// The public ids of all stored files.
     pub fn names(&self) -> Vec<String> {
         self.resources.lock().unwrap().keys().map(|(_, name)| name.clone()).collect()
     }
@@ -84,7 +84,7 @@ fn serve(resources: &Resources, method: &Method, path: &str, headers: &HeaderMap
     }
 }
 
-/// SHA-1 of the sorted parameters and the secret, but for the file and the key.
+/// Verifies the signature: SHA-1 of the sorted parameters (without file and API key) and the secret.
 fn is_signed(fields: &BTreeMap<String, String>) -> bool {
     let signed = |name: &str| !matches!(name, "file" | "api_key" | "signature");
     let pairs: Vec<String> = fields.iter().filter(|(name, _)| signed(name)).map(|(name, value)| format!("{name}={value}")).collect();
@@ -123,7 +123,7 @@ fn resource(resources: &Resources, kind: &str, name: &str) -> Response {
 /// `rest` is `[fl_attachment[:<name>]/]v7/<name>[.png]`.
 fn deliver(resources: &Resources, kind: &str, rest: &str) -> Response {
     let (flag, rest) = rest.split_once("v7/").unwrap();
-    // The ending of a picture's address is its format, and no part of its name.
+    // The extension of an image URL is its format, not part of the public id.
     let name = if kind == "image" { rest.strip_suffix(".png").unwrap() } else { rest };
     let Some(file) = resources.lock().unwrap().get(&(kind.to_owned(), name.to_owned())).cloned() else {
         return answer(404, &Value::Null);

@@ -1,4 +1,4 @@
-//! What holds whoever the vendor is.
+//! The mailer: behaviour that does not depend on the vendor.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,13 +13,13 @@ use tokio::sync::Semaphore;
 use super::{rejected, send, welcome};
 use crate::harness::{Backend, TestApp};
 
-/// A vendor that keeps every mail and knows how many were on their way at once.
+/// In-memory vendor that records every mail and the number of concurrent sends.
 #[derive(Default)]
 struct Memory {
     mails: Mutex<Vec<Email>>,
-    /// On their way now, and at most.
+    /// Current and highest number of concurrent sends.
     busy: Mutex<(usize, usize)>,
-    /// Where there is one, a mail waits for its permit.
+    /// If set, each send waits for a permit.
     gate: Option<Semaphore>,
 }
 
@@ -58,7 +58,7 @@ impl Memory {
 }
 
 #[tokio::test]
-async fn nothing_from_outside_begins_a_header() {
+async fn mailer_line_breaks_cannot_inject_headers() {
     let (t, vendor) = with_memory(Memory::default()).await;
     let evil = "Bob\r\nBcc: x@y.example";
     let sender = Sender { name: evil.to_owned(), address: "app@example.com".to_owned() };
@@ -71,11 +71,11 @@ async fn nothing_from_outside_begins_a_header() {
     }
     let from = Some(Sender { name: String::new(), address: "a@b.example\nBcc: x@y.example".to_owned() });
     assert_eq!(rejected(send(&t, Outgoing { from, ..welcome() }).await), "the sender is not an e-mail address");
-    assert_eq!(vendor.mails.lock().unwrap().len(), 1, "a refused mail never reaches the vendor");
+    assert_eq!(vendor.mails.lock().unwrap().len(), 1, "a rejected mail does not reach the vendor");
 }
 
 #[tokio::test]
-async fn a_mail_is_a_template_a_page_or_a_text() {
+async fn mailer_renders_template_html_and_text_content() {
     let (t, vendor) = with_memory(Memory::default()).await;
     let evil = json!({"name": "<script>alert(1)</script>", "verify_url": "javascript:alert(1)"});
     send(&t, Outgoing { content: Content::Template { name: "welcome".to_owned(), data: evil }, ..welcome() }).await.unwrap();
@@ -110,7 +110,7 @@ fn bulk(recipients: &[(Option<&str>, Value)]) -> Bulk {
 }
 
 #[tokio::test]
-async fn of_many_mails_only_those_fail_that_cannot_be_sent() {
+async fn mailer_bulk_fails_only_invalid_recipients() {
     let (t, vendor) = with_memory(Memory::default()).await;
     let to = [
         (Some("ada@example.com"), json!({"name": "Ada"})),
@@ -129,7 +129,7 @@ async fn of_many_mails_only_those_fail_that_cannot_be_sent() {
     let keys = ["Ada", "reader", "Ada again"].map(|name| greeted(name).key.clone().unwrap());
     assert!(keys[0] != keys[1] && keys[0] != keys[2] && keys[1] != keys[2], "{keys:?}");
 
-    // The same again, in another order: the keys are those of the first time.
+    // The keys do not depend on the order of the recipients.
     let again = [(Some("bob@example.com"), json!({})), (Some("ada@example.com"), json!({"name": "Ada"}))];
     vendor.mails.lock().unwrap().clear();
     t.app.mailer.send_bulk(bulk(&again), t.clock.now()).await;
@@ -139,7 +139,7 @@ async fn of_many_mails_only_those_fail_that_cannot_be_sent() {
 }
 
 #[tokio::test]
-async fn four_mails_of_many_are_on_their_way_at_most() {
+async fn mailer_bulk_sends_at_most_four_at_once() {
     let (t, vendor) = with_memory(Memory { gate: Some(Semaphore::new(0)), ..Memory::default() }).await;
     let addresses: Vec<String> = (0..20).map(|n| format!("n{n}@example.com")).collect();
     let to: Vec<_> = addresses.iter().map(|to| (Some(to.as_str()), json!({}))).collect();
@@ -148,7 +148,7 @@ async fn four_mails_of_many_are_on_their_way_at_most() {
         let (bulk, now) = (bulk(&to), t.clock.now());
         async move { mailer.send_bulk(bulk, now).await }
     });
-    crate::harness::eventually("four are on their way", async || vendor.busy.lock().unwrap().0 == 4).await;
+    crate::harness::eventually("four sends are in progress", async || vendor.busy.lock().unwrap().0 == 4).await;
     vendor.gate.as_ref().unwrap().add_permits(20);
     let sent: Vec<_> = sending.await.unwrap().into_iter().map(|sent| sent.unwrap().message_id).collect();
     assert_eq!(sent, addresses);
@@ -156,11 +156,11 @@ async fn four_mails_of_many_are_on_their_way_at_most() {
 }
 
 #[tokio::test]
-async fn a_mail_can_be_looked_at_before_the_vendor_has_answered() {
+async fn mailbox_shows_mail_before_vendor_answers() {
     let (t, vendor) = with_memory(Memory { gate: Some(Semaphore::new(0)), ..Memory::default() }).await;
     let (mailer, now) = (t.app.mailer.clone(), t.clock.now());
     let sending = tokio::spawn(async move { mailer.send(welcome(), now).await });
-    crate::harness::eventually("it is on its way", async || vendor.busy.lock().unwrap().0 == 1).await;
+    crate::harness::eventually("the send is in progress", async || vendor.busy.lock().unwrap().0 == 1).await;
     let only = async || {
         let [kept] = t.app.mailer.mailbox().unwrap().list().await.try_into().ok().unwrap();
         (kept.message_id, kept.error)
@@ -175,7 +175,7 @@ async fn a_mail_can_be_looked_at_before_the_vendor_has_answered() {
 }
 
 #[tokio::test]
-async fn every_call_is_counted_under_its_vendor() {
+async fn mailer_call_is_counted_by_vendor() {
     let (t, _vendor) = with_memory(Memory::default()).await;
     send(&t, welcome()).await.unwrap();
     let page = t.anonymous().get("/public/metrics").await.expect_text(200);

@@ -1,4 +1,4 @@
-//! Vendors, each against a stand-in that speaks as it does. A file here is picked up by its name alone.
+//! Tests of each vendor against a local stub server. Every file in this folder becomes a module automatically.
 
 automod::dir!("tests/it/providers");
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::TestApp;
 
-/// A welcome mail to Ada under a key.
+/// A welcome mail to Ada with an idempotency key.
 fn welcome() -> Outgoing {
     Outgoing {
         to: "ada@example.com".to_owned(),
@@ -24,7 +24,7 @@ async fn send(t: &TestApp, mail: Outgoing) -> Result<Sent, ProviderError> {
     t.app.mailer.send(mail, t.clock.now()).await
 }
 
-/// Seconds to wait, and the message, of an error after which another try may help.
+/// `Retry-After` in seconds and message of a transient error; panics on any other result.
 #[track_caller]
 fn transient(sent: Result<Sent, ProviderError>) -> (Option<u64>, String) {
     match sent {
@@ -33,7 +33,7 @@ fn transient(sent: Result<Sent, ProviderError>) -> (Option<u64>, String) {
     }
 }
 
-/// The message of an error that is final.
+/// Message of a permanent error; panics on any other result.
 #[track_caller]
 fn rejected(sent: Result<Sent, ProviderError>) -> String {
     match sent {

@@ -1,4 +1,4 @@
-//! R2: a PUT of exactly the bytes and the type that were declared.
+//! R2 storage: presigned PUT of the declared size and content type.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::bucket::{ACCESS, Bucket, SECRET};
 use crate::harness::{Backend, TestApp};
 
 #[tokio::test]
-async fn a_file_goes_the_whole_way_by_a_put() {
+async fn r2_put_upload_confirm_download_and_delete() {
     let bucket = Bucket::start().await;
     let vars = [
         ("STORAGE_PROVIDER", "r2"),
@@ -26,7 +26,7 @@ async fn a_file_goes_the_whole_way_by_a_put() {
         request.send().await.unwrap().status().as_u16()
     };
     assert_eq!(put("text/html", b"hello").await, 403);
-    assert_eq!(put("text/plain", b"hello!").await, 403, "the length is signed too");
+    assert_eq!(put("text/plain", b"hello!").await, 403, "the content length is signed");
     assert!(bucket.keys().is_empty());
     assert_eq!(put("text/plain", b"hello").await, 200);
     let file = amy.post("/app/files/confirm", json!({"file_id": asked["file_id"]})).await.expect(200);

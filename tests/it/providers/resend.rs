@@ -1,4 +1,4 @@
-//! Resend.
+//! Resend e-mail API.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ async fn server(url: &str) -> TestApp {
 }
 
 #[tokio::test]
-async fn a_mail_is_one_request_with_both_parts_and_its_key() {
+async fn resend_mail_is_one_request_with_idempotency_key() {
     let resend = Stub::start(200, &[], r#"{"id": "49a3999c"}"#).await;
     let t = server(&resend.url).await;
     assert_eq!(send(&t, welcome()).await.unwrap().message_id, "49a3999c");
@@ -38,7 +38,7 @@ async fn a_mail_is_one_request_with_both_parts_and_its_key() {
 }
 
 #[tokio::test]
-async fn a_mail_without_a_key_has_none() {
+async fn resend_mail_without_key_sends_no_idempotency_key() {
     let resend = Stub::start(200, &[], r#"{"id": "x"}"#).await;
     let t = server(&resend.url).await;
     let mut mail = welcome();
@@ -48,7 +48,7 @@ async fn a_mail_without_a_key_has_none() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_told_from_what_will_not() {
+async fn resend_errors_are_classified_by_status() {
     let resend = Stub::start(200, &[], "").await;
     let t = server(&resend.url).await;
     let message = r#"{"name": "x", "message": "Slow\r\ndown"}"#;
@@ -62,7 +62,7 @@ async fn what_may_pass_is_told_from_what_will_not() {
         resend.answer(status, &[], message);
         assert_eq!(transient(send(&t, welcome()).await).0, None, "{status}");
     }
-    // The same key is being worked on; and it was used for another mail, which no other try will change.
+    // 409 is transient while a request with the same key is in progress, and final if the key was used for another mail.
     resend.answer(409, &[], r#"{"name": "concurrent_idempotent_requests", "message": "Wait"}"#);
     assert_eq!(transient(send(&t, welcome()).await), (None, "resend: 409: Wait".to_owned()));
     resend.answer(409, &[], r#"{"name": "invalid_idempotent_request", "message": "Used"}"#);
@@ -71,12 +71,12 @@ async fn what_may_pass_is_told_from_what_will_not() {
         resend.answer(status, &[("retry-after", "7")], message);
         assert_eq!(rejected(send(&t, welcome()).await), format!("resend: {status}: Slow down"));
     }
-    // The call itself is made once: another attempt is the job's.
+    // Each send makes one request; retries are left to the job.
     assert_eq!(resend.asked().len(), 12);
 }
 
 #[tokio::test]
-async fn a_vendor_that_is_not_there_may_come_back() {
+async fn resend_unreachable_is_transient() {
     let t = server(&format!("http://user:hunter2@127.0.0.1:{}", closed_port().await)).await;
     assert_eq!(transient(send(&t, welcome()).await), (None, "resend: cannot be reached".to_owned()));
     let t = server(&format!("http://127.0.0.1:{}", rude_port().await)).await;
@@ -84,7 +84,7 @@ async fn a_vendor_that_is_not_there_may_come_back() {
 }
 
 #[tokio::test]
-async fn what_was_taken_is_sent_even_without_an_id() {
+async fn resend_success_without_id_counts_as_sent() {
     let resend = Stub::start(200, &[], "{}").await;
     let t = server(&resend.url).await;
     for body in ["{}", "", r#"{"id": 7}"#] {
@@ -94,7 +94,7 @@ async fn what_was_taken_is_sent_even_without_an_id() {
 }
 
 #[tokio::test]
-async fn an_error_names_nobody() {
+async fn resend_error_masks_addresses() {
     let resend = Stub::start(403, &[], r#"{"message": "You can only send to ada@example.com, (not: eve@b.example)."}"#).await;
     let t = server(&resend.url).await;
     assert_eq!(rejected(send(&t, welcome()).await), "resend: 403: You can only send to a***@example.com, (not: e***@b.example).");

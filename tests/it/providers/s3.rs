@@ -1,4 +1,4 @@
-//! S3: forms that the store takes for one object alone, and what becomes of files when it does not answer.
+//! S3 storage: form uploads restricted by a policy, and outages.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ async fn ask(client: &Client, content_type: &str, size: usize) -> Value {
     client.post("/app/files/upload-url", body).await.expect(201)
 }
 
-/// Sends the form as a browser does; gives the status.
+/// Posts the form as a browser does and returns the status.
 async fn post(url: &str, fields: &serde_json::Map<String, Value>, file: &[u8]) -> u16 {
     let (content_type, body) = form_of(fields, file);
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -29,7 +29,7 @@ async fn post(url: &str, fields: &serde_json::Map<String, Value>, file: &[u8]) -
 }
 
 #[tokio::test]
-async fn a_file_goes_the_whole_way_by_a_form() {
+async fn s3_form_upload_confirm_download_and_delete() {
     let bucket = Bucket::start().await;
     let t = server(&bucket).await;
     let amy = t.user("amy").await;
@@ -39,7 +39,7 @@ async fn a_file_goes_the_whole_way_by_a_form() {
     let confirm = async || amy.post("/app/files/confirm", json!({"file_id": asked["file_id"]})).await;
     confirm().await.expect_error(400, "BAD_REQUEST");
     let (url, fields) = (asked["upload_url"].as_str().unwrap(), asked["fields"].as_object().unwrap());
-    // For another object, of another type, larger than declared, or empty: the policy says no.
+    // The policy rejects another key, another type, a larger file and an empty file.
     for (name, value) in [("key", "uploads/eve/000000000000/x"), ("Content-Type", "text/html"), ("policy", "e30="), ("x-amz-signature", "00")] {
         let mut other = fields.clone();
         other[name] = value.into();
@@ -66,7 +66,7 @@ async fn a_file_goes_the_whole_way_by_a_form() {
 }
 
 #[tokio::test]
-async fn what_is_no_picture_is_removed_from_the_bucket() {
+async fn s3_confirm_with_wrong_content_removes_object() {
     let bucket = Bucket::start().await;
     let t = server(&bucket).await;
     let amy = t.user("amy").await;
@@ -77,7 +77,7 @@ async fn what_is_no_picture_is_removed_from_the_bucket() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_loses_nothing() {
+async fn s3_outage_returns_502_and_keeps_files() {
     let bucket = Bucket::start().await;
     let t = server(&bucket).await;
     let amy = t.user("amy").await;
@@ -91,7 +91,7 @@ async fn a_store_that_is_down_loses_nothing() {
         assert_eq!(reply.expect_error(502, "EXTERNAL_SERVICE_ERROR"), json!({"service": "storage"}));
         assert!(!told.contains("SlowDown") && !told.contains(&bucket.url), "{told}");
     }
-    // Asking and permitting need no store.
+    // Presigning does not contact the store.
     ask(&amy, "text/plain", 1).await;
     bucket.set_down(false);
     confirm().await.expect(200);

@@ -1,4 +1,4 @@
-//! Twilio's mail API.
+//! `SendGrid` e-mail API.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ async fn server(url: &str) -> TestApp {
 }
 
 #[tokio::test]
-async fn a_mail_is_one_request_with_both_parts_and_its_key() {
+async fn sendgrid_mail_is_one_request_with_both_parts() {
     let sendgrid = Stub::start(202, &[("x-message-id", "14c5d75ce93")], "").await;
     let t = server(&sendgrid.url).await;
     assert_eq!(send(&t, welcome()).await.unwrap().message_id, "14c5d75ce93");
@@ -40,7 +40,7 @@ async fn a_mail_is_one_request_with_both_parts_and_its_key() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_told_from_what_will_not() {
+async fn sendgrid_errors_are_classified_by_status() {
     let sendgrid = Stub::start(200, &[], "").await;
     let t = server(&sendgrid.url).await;
     for status in [200, 201] {
@@ -48,7 +48,7 @@ async fn what_may_pass_is_told_from_what_will_not() {
         assert_eq!(send(&t, welcome()).await.unwrap().message_id, "id", "{status}");
     }
     sendgrid.answer(202, &[], "");
-    assert_eq!(send(&t, welcome()).await.unwrap().message_id, "", "taken, even without an id");
+    assert_eq!(send(&t, welcome()).await.unwrap().message_id, "", "accepted without an id");
     let message = r#"{"errors": [{"message": "The from address is not verified", "field": "from"}]}"#;
     sendgrid.answer(429, &[("retry-after", "5")], message);
     assert_eq!(transient(send(&t, welcome()).await), (Some(5), "sendgrid: 429: The from address is not verified".to_owned()));
@@ -61,7 +61,7 @@ async fn what_may_pass_is_told_from_what_will_not() {
 }
 
 #[tokio::test]
-async fn a_vendor_that_is_not_there_may_come_back() {
+async fn sendgrid_unreachable_is_transient() {
     let t = server(&format!("http://127.0.0.1:{}", closed_port().await)).await;
     assert_eq!(transient(send(&t, welcome()).await), (None, "sendgrid: cannot be reached".to_owned()));
     let t = server(&format!("http://127.0.0.1:{}", rude_port().await)).await;

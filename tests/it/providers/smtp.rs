@@ -1,4 +1,4 @@
-//! SMTP, against a small server that keeps what it is told.
+//! SMTP, against a minimal server that records the received lines.
 
 #![cfg(feature = "smtp")]
 
@@ -11,11 +11,11 @@ use super::stub::closed_port;
 use super::{rejected, send, transient, welcome};
 use crate::harness::{Backend, TestApp};
 
-/// A mail server. It refuses recipients with the given reply, if there is one.
+/// Minimal SMTP server. If `refusal` is set, it is the reply to every `RCPT` command.
 struct Server {
     port: u16,
     refusal: Arc<Mutex<Option<&'static str>>>,
-    /// Everything that clients said, line by line, without line ends.
+    /// All lines received from clients, without line ends.
     heard: Arc<Mutex<Vec<String>>>,
 }
 
@@ -76,7 +76,7 @@ async fn app(url: &str) -> TestApp {
 }
 
 #[tokio::test]
-async fn one_message_has_both_parts() {
+async fn smtp_message_has_text_and_html_parts() {
     let server = Server::start().await;
     let t = server.app("ada%40example.com:p%3Aw@").await;
     let mut mail = welcome();
@@ -89,7 +89,7 @@ async fn one_message_has_both_parts() {
     assert!(has("AUTH PLAIN AGFkYUBleGFtcGxlLmNvbQBwOnc="), "{heard:#?}");
     assert!(heard.iter().any(|line| line.starts_with("MAIL FROM:<hello@acme.example>")), "{heard:#?}");
     assert_eq!(heard.iter().filter(|line| line.starts_with("RCPT")).collect::<Vec<_>>(), ["RCPT TO:<ada@example.com>"]);
-    // "Acme, Inc.", whose comma must not end the name.
+    // "Acme, Inc." encoded, because an unquoted comma would separate addresses.
     assert!(has("From: =?utf-8?b?QWNtZSwgSW5jLg==?= <hello@acme.example>") && has("To: ada@example.com"), "{heard:#?}");
     assert!(!heard.iter().any(|line| line.to_lowercase().starts_with("bcc:")), "{heard:#?}");
     let part = |kind: &str| heard.iter().position(|line| line.starts_with(&format!("Content-Type: {kind}"))).unwrap();
@@ -98,7 +98,7 @@ async fn one_message_has_both_parts() {
 }
 
 #[tokio::test]
-async fn a_mail_sent_again_has_the_same_message_id() {
+async fn smtp_repeated_send_keeps_message_id() {
     let server = Server::start().await;
     let t = server.app("").await;
     let (first, second) = (send(&t, welcome()).await.unwrap(), send(&t, welcome()).await.unwrap());
@@ -112,7 +112,7 @@ async fn a_mail_sent_again_has_the_same_message_id() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_busy_is_told_from_one_that_refuses() {
+async fn smtp_4xx_is_transient_and_5xx_is_rejected() {
     let server = Server::start().await;
     let t = server.app("").await;
     *server.refusal.lock().unwrap() = Some("451 try later");
@@ -126,17 +126,17 @@ async fn a_server_that_is_busy_is_told_from_one_that_refuses() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_may_come_back() {
+async fn smtp_unreachable_is_transient_and_hides_password() {
     let t = app(&format!("smtp://ada:hunter2@127.0.0.1:{}", closed_port().await)).await;
     let (_, message) = transient(send(&t, welcome()).await);
     assert!(!message.contains("hunter2"), "{message}");
 }
 
 #[tokio::test]
-async fn a_password_goes_to_other_machines_only_under_tls() {
+async fn smtp_remote_host_without_tls_gets_no_credentials() {
     let server = Server::start().await;
-    // A name that leads here, but is none of loopback's own, as far as the URL tells; where it cannot be resolved there is no
-    // connection, which is as good.
+    // `0.0.0.0` reaches this machine but is not a loopback address in the URL. Where it cannot be reached, no credentials
+    // are sent either.
     let t = app(&format!("smtp://ada:hunter2@0.0.0.0:{}", server.port)).await;
     assert!(send(&t, welcome()).await.is_err());
     assert!(!server.heard().iter().any(|line| line.starts_with("AUTH") || line.starts_with("MAIL")), "{:?}", server.heard());

@@ -1,4 +1,4 @@
-//! An HTTP server in a vendor's place: keeps what it is asked, answers what it is told to.
+//! HTTP stub for a vendor: records requests and sends a configured response.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Uri};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone)]
 pub struct Asked {
     pub method: Method,
@@ -48,19 +48,19 @@ impl Stub {
         stub
     }
 
-    /// Answers this from now on.
+    /// Sets the response of all further requests.
     pub fn answer(&self, status: u16, headers: &[(&str, &str)], body: &str) {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         *self.answer.lock().unwrap() = (status, headers, body.to_owned());
     }
 
-    /// All that was asked, in its order.
+    /// All received requests, oldest first.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-/// A port of this machine at which whoever connects is hung up on.
+/// A local port that accepts connections and closes them at once.
 pub async fn rude_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -68,7 +68,7 @@ pub async fn rude_port() -> u16 {
     port
 }
 
-/// A port of this machine at which nobody listens.
+/// A local port without a listener.
 pub async fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }

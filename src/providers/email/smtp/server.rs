@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_says_how_to_reach_the_server() {
+    fn server_parse_reads_host_port_tls_and_user() {
         let of = |url: &str| Server::parse(url).map(|s| (s.host, s.port, s.implicit_tls, s.loopback, s.user));
         let user = Some(("ada@example.com".to_owned(), "p:/ä".to_owned()));
         assert_eq!(
