@@ -46,5 +46,5 @@ bench-jobs: ## Measure what the job queue carries, on SQLite and Postgres
 chaos: ## Kill the service 100 times at work on each engine: what was promised happens all the same
 	CHAOS_KILLS=100 cargo test --test it chaos:: -- --nocapture
 
-without: ## Prove that a component can be removed: make without c=projects
+without: ## Prove that a component can be removed: make without c=projects, or c=--all
 	scripts/without.sh $(c)

@@ -41,7 +41,7 @@ while IFS= read -r line <&3; do
   if [ -n "$kind" ]; then
     if [ "$line" = '```' ]; then
       belongs=other
-      if [ "$title" = "Test" ]; then belongs=test; fi
+      if [ "$title" = "Test" ]; then belongs="test"; fi
       if [ "$belongs" = "$section" ]; then
         run_block "$kind" "$text"
         ran=$((ran + 1))

@@ -162,7 +162,7 @@ restore() {
 
 # Checks the tree without the given components, and puts them back.
 check_without() {
-    local label=$1 begin=$SECONDS component
+    local label=$1 begin=$SECONDS component output verdict=compiles
     shift
     printf 'Without %s:\n' "$label"
     if (($# == 1)); then
@@ -174,12 +174,13 @@ check_without() {
     fi
     # Files that were put back are older than the last build, so cargo might see no change.
     touch src/lib.rs
-    if cargo check --quiet --tests --locked; then
-        printf '  compiles (%s s)\n' "$((SECONDS - begin))"
-    else
-        printf '  DOES NOT COMPILE (%s s)\n' "$((SECONDS - begin))"
+    if ! output=$(cargo check --quiet --tests --locked 2>&1); then
+        verdict="DOES NOT COMPILE"
         failed+="  $label"$'\n'
     fi
+    # Without several components, code that they share is unused: such warnings tell nothing.
+    if [[ -n $output && ($# -eq 1 || $verdict != compiles) ]]; then printf '%s\n' "$output"; fi
+    printf '  %s (%s s)\n' "$verdict" "$((SECONDS - begin))"
     restore
 }
 

@@ -90,7 +90,7 @@ impl Pipeline {
     }
 
     /// Answers a request.
-    async fn run<S>(self, mut request: Request, handler: S) -> Response
+    async fn run<S>(self, mut request: Request, handler: S) -> Result<Response, Infallible>
     where
         S: Service<Request, Response = Response, Error = Infallible>,
     {
@@ -144,7 +144,7 @@ impl Pipeline {
         if context.is_tracked() {
             response = response.map(|body| TrackedBody::wrap(body, patience(route, started), context));
         }
-        response
+        Ok(response)
     }
 
     /// Starts recording the request, unless its route is not observed.
@@ -189,9 +189,9 @@ where
 {
     let mut decision = None;
     let outcome = {
-        // Pinned here, because a time-out would move the whole future.
-        let work = pin!(panics::catch(gate::admit(&shared.app, state, context, request, handler, &mut decision)));
-        timeout_at(started + state.deadline, work).await
+        // Pinned here, because each adapter would move the whole future.
+        let work = pin!(gate::admit(&shared.app, state, context, request, handler, &mut decision));
+        timeout_at(started + state.deadline, panics::catch(work)).await
     };
     let mut response = match outcome {
         Ok(Ok(response)) => response,
@@ -242,6 +242,6 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let (pipeline, handler) = (self.pipeline.clone(), self.handler.clone());
-        Box::pin(async move { Ok(pipeline.run(request, handler).await) })
+        Box::pin(pipeline.run(request, handler))
     }
 }

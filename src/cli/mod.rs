@@ -5,7 +5,7 @@ mod doctor;
 mod jobs;
 mod migrate;
 mod openapi;
-mod routes;
+pub mod routes;
 mod seed;
 mod serve;
 mod setup;

@@ -17,6 +17,7 @@ mod observability;
 mod outages;
 mod process;
 mod providers;
+mod sample;
 
 /// Tests of each feature, one file per area.
 mod features {

@@ -153,7 +153,8 @@ impl Verifier {
             }
             Trust::Own(key) | Trust::Hs256(key) if algorithm == Algorithm::HS256 => key,
             Trust::Jwks(keys) if algorithm != Algorithm::HS256 => {
-                fetched = keys.find(header.kid.as_deref(), algorithm, now).await?;
+                // Boxed, because a fetch is rare and every request would carry its size.
+                fetched = Box::pin(keys.find(header.kid.as_deref(), algorithm, now)).await?;
                 &fetched
             }
             _ => return Err(Refusal::Invalid("algorithm is not the configured one")),

@@ -104,6 +104,8 @@ pub enum Pool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caching {
     NoStore,
+    /// Kept only if it is checked before each use: `no-cache`, as event streams are sent.
+    NoCache,
     /// Seconds for which everyone may keep the answer.
     Public(u32),
     /// No header.
@@ -243,6 +245,7 @@ impl Policy {
     #[must_use]
     pub const fn stream(mut self, idle: Duration) -> Self {
         self.lifetime = Lifetime::Stream { idle };
+        self.cache = Caching::NoCache;
         self.pool = Pool::Streams;
         self
     }

@@ -21,6 +21,10 @@ pub async fn compress(accept_encoding: Option<HeaderValue>, response: Response) 
     if response.body().size_hint().exact().is_some_and(|size| size < SMALLEST) {
         return response;
     }
+    Box::pin(compress_large(accept_encoding, response)).await
+}
+
+async fn compress_large(accept_encoding: Option<HeaderValue>, response: Response) -> Response {
     let mut request = Request::new(Body::empty());
     if let Some(accepted) = accept_encoding {
         request.headers_mut().insert(header::ACCEPT_ENCODING, accepted);

@@ -24,6 +24,7 @@ const ALWAYS: [(HeaderName, HeaderValue); 5] = [
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains; preload");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// Sets the security headers, except those that the handler has set, and `Cache-Control` by the route's policy.
 pub fn set_security_headers(headers: &mut HeaderMap, production: bool, caching: Caching) {
@@ -39,6 +40,9 @@ pub fn set_security_headers(headers: &mut HeaderMap, production: bool, caching: 
     match caching {
         Caching::NoStore => {
             headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
+        }
+        Caching::NoCache => {
+            headers.entry(CACHE_CONTROL).or_insert(NO_CACHE);
         }
         Caching::Public(seconds) if !headers.contains_key(CACHE_CONTROL) => {
             if let Ok(value) = HeaderValue::try_from(format!("public, max-age={seconds}")) {

@@ -76,7 +76,8 @@ impl Limiter {
     async fn count(&self, limit: &Limit, caller: &Caller, by: u32, now: DateTime<Utc>) -> Decision {
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.shared
-            && let Some(decision) = shared.count(limit, caller, by, now).await
+            // Boxed: a server without Redis would carry its size through every request.
+            && let Some(decision) = Box::pin(shared.count(limit, caller, by, now)).await
         {
             return decision;
         }

@@ -12,6 +12,7 @@ use http::Method;
 use omnistack::boot::router;
 use omnistack::platform::http::Route;
 
+pub use matrix::enforces_access_levels;
 pub use openapi::PRODUCTION;
 
 use crate::harness::TestApp;

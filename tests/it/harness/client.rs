@@ -124,6 +124,13 @@ impl Call {
     }
 }
 
+impl Call {
+    /// Sends the request and returns with the head of the answer, whose body is read piece by piece.
+    pub async fn open(self) -> reqwest::Response {
+        self.0.send().await.unwrap()
+    }
+}
+
 impl IntoFuture for Call {
     type Output = Reply;
     type IntoFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;

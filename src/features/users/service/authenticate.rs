@@ -26,7 +26,8 @@ pub async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestConte
         .identities
         .get_or_load(claims.subject.shared(), now, async || {
             state.presence.note(&claims.subject, now);
-            let row = load(app, &claims, now).await?;
+            // Boxed, as all that is rare here: every request would carry its size.
+            let row = Box::pin(load(app, &claims, now)).await?;
             let identity = Identity { role: row.user.role, is_active: row.user.is_active, last_login_at: row.last_login_at };
             loaded = Some(row.user);
             Ok::<_, Error>(identity)
@@ -36,8 +37,10 @@ pub async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestConte
         app.metrics.auth_failures.with_label_values(&["inactive_user"]).inc();
         return Err(Error::Forbidden("Account is deactivated"));
     }
-    if app.config.auth.provider != Provider::Local {
-        count_login(app, &claims, &identity, now).await?;
+    if app.config.auth.provider != Provider::Local
+        && let Some(login) = Login::newer_than(identity.last_login_at, &claims, now)
+    {
+        Box::pin(count_login(app, &claims, login, now)).await?;
     }
     let actor = Actor {
         user: Some(claims.subject.clone()),
@@ -95,16 +98,26 @@ fn own_view(user: NewUser, now: DateTime<Utc>) -> UserRead {
     }
 }
 
-/// Counts a login when the token is newer than the last one.
-async fn count_login(app: &App, claims: &Claims, identity: &Identity, now: DateTime<Utc>) -> Result<()> {
-    let issued = claims.issued_at.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-    let (at, only_after) = match issued {
-        Some(issued) => (now.max(issued), issued),
-        None => (now, now - UNDATED_LOGIN),
-    };
-    if identity.last_login_at.is_some_and(|last| last >= only_after) {
-        return Ok(());
+/// A login that a token tells of.
+struct Login {
+    at: DateTime<Utc>,
+    /// It counts unless a login at this time or later was counted.
+    only_after: DateTime<Utc>,
+}
+
+impl Login {
+    /// Returns the login if the token is newer than the last one.
+    fn newer_than(last: Option<DateTime<Utc>>, claims: &Claims, now: DateTime<Utc>) -> Option<Self> {
+        let issued = claims.issued_at.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        let (at, only_after) = match issued {
+            Some(issued) => (now.max(issued), issued),
+            None => (now, now - UNDATED_LOGIN),
+        };
+        last.is_none_or(|last| last < only_after).then_some(Self { at, only_after })
     }
+}
+
+async fn count_login(app: &App, claims: &Claims, Login { at, only_after }: Login, now: DateTime<Utc>) -> Result<()> {
     if store::count_login(&app.db, &claims.subject, at, only_after, now).await? == 1 {
         app.metrics.auth_events.with_label_values(&["login", app.config.auth.provider.name()]).inc();
     }
