@@ -14,7 +14,7 @@ use crate::platform::cache::Cache;
 /// TTL of cached identities.
 const IDENTITY_TTL: TimeDelta = TimeDelta::seconds(5);
 /// Bytes of cached identities.
-const IDENTITY_BYTES: u64 = 4 << 20;
+const IDENTITY_BYTES: u64 = 2 << 20;
 /// Gauges that are counted in the database are refreshed at most this often, in seconds.
 const REFRESH: i64 = 60;
 

@@ -25,7 +25,7 @@ const LEEWAY: i64 = 10;
 /// A verified token is not verified again for this long, and never past its `exp`.
 const REMEMBER_SECONDS: i64 = 60;
 /// Bytes of verified tokens that are remembered.
-const REMEMBERED_BYTES: u64 = 4 << 20;
+const REMEMBERED_BYTES: u64 = 2 << 20;
 
 /// Verifies bearer tokens of the configured issuer.
 pub struct Verifier {
