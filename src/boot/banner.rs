@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::app::App;
 use crate::platform::auth::{KeySource, Provider};
-use crate::platform::config::{Choice, Environment};
+use crate::platform::config::{Choice, Environment, program};
 use crate::platform::db::DatabaseUrl;
 
 /// Prints the banner to standard output; `first` is the address and the password of a user that was just made, told this once
@@ -42,6 +42,7 @@ fn text(app: &App, address: SocketAddr, first: Option<(&str, &str)>) -> String {
     row("tokens", &issuer(app));
     let mut banner = format!("\n{} {} ({})\n\n{out}", core.project_name, env!("CARGO_PKG_VERSION"), core.environment.name());
     if let Some((email, password)) = first {
+        let program = program();
         let _ = write!(
             banner,
             r#"
@@ -52,7 +53,7 @@ There was nobody yet, so here is an administrator. The password is shown this on
 
 To try it:
 
-  TOKEN=$(curl -s -H 'Content-Type: application/json' -d '{{"email":"{email}","password":"{password}"}}' {url}/api/v1/public/auth/login | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+  TOKEN=$({program} token --email {email})
   curl -H "Authorization: Bearer $TOKEN" {url}/api/v1/app/users/me
   curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{{"name":"Apollo"}}' {url}/api/v1/app/projects
 "#

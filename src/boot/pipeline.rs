@@ -245,3 +245,33 @@ where
         Box::pin(pipeline.run(request, handler))
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use axum::routing::get;
+    use http::Method;
+
+    use super::*;
+    use crate::app::config::Config;
+    use crate::platform::clock::Clock;
+    use crate::platform::config::Env;
+    use crate::platform::http::Policy;
+
+    /// Bytes of the future that each request moves once into its box.
+    const BUDGET: usize = 4096;
+
+    #[tokio::test]
+    async fn request_future_stays_within_its_budget() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let vars = [("DATABASE_URL", "sqlite::memory:"), ("SECRET_KEY", "a-service-secret-for-tests-of-32-characters")];
+        let env = Env::from_vars(vars.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let features = crate::features::all();
+        let config = Config::load(env, &features).map_err(|found| format!("{:?}", found.problems)).unwrap().config;
+        let app = App::new(config, Clock::System, features).await.unwrap();
+        let (template, methods) = ("/x".to_owned(), vec![Method::GET]);
+        let route = Arc::new(Route { feature: "x", template, methods, policy: Policy::user(), documented: false });
+        let handler = axum::routing::Router::new().route("/x", get(|| async {}));
+        let future = Pipeline::of(&Shared::new(&app), &route).run(Request::default(), handler);
+        assert!(size_of_val(&future) <= BUDGET, "{} bytes: box what is rare", size_of_val(&future));
+    }
+}

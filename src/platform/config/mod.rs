@@ -221,6 +221,11 @@ impl Var<'_> {
     }
 }
 
+/// The path of the running binary, as a person can start it again.
+pub fn program() -> String {
+    std::env::current_exe().map_or_else(|_| "omnistack".to_owned(), |path| path.display().to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -80,6 +80,15 @@ impl Place {
         command
     }
 
+    /// Runs a script of commands in the folder, with the same variables; returns what it printed.
+    pub fn shell(&self, script: &str) -> String {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("set -e\n{script}")]).env_clear().envs(self.vars.iter().cloned()).current_dir(self.folder.path());
+        let output = shell.env("PATH", std::env::var("PATH").unwrap()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Runs a command and waits for its end.
     pub async fn run(&self, args: &[&str]) -> Outcome {
         let mut command = self.command(args);

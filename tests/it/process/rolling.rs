@@ -5,12 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::harness::database::Database;
+use crate::harness::database::{Database, connect};
 use crate::harness::process::{Place, Server, until};
 use crate::harness::tokens::claims;
 use crate::harness::{Backend, Client, SECRET};
 
-crate::on_both_backends![rolling_restart_under_load_fails_no_request, killed_server_keeps_confirmed_writes];
+crate::on_both_backends![
+    rolling_restart_under_load_fails_no_request,
+    killed_server_keeps_confirmed_writes,
+    newer_schema_is_served_by_older_binary,
+];
 
 pub(super) fn place(database: &Database) -> Place {
     Place::new()
@@ -117,4 +121,32 @@ async fn killed_server_keeps_confirmed_writes(b: Backend) {
     // The idempotency key of the last project still returns the same response.
     let again = amy.post("/app/projects", json!({"name": "round 2"})).key("round-2").await.expect(201);
     assert_eq!(again, confirmed[2]);
+}
+
+/// During a rolling update the new version has migrated, and instances of the old one start and serve meanwhile.
+async fn newer_schema_is_served_by_older_binary(b: Backend) {
+    let database = Database::create(b).await;
+    let (db, _) = connect(&database.url).await;
+    let checksum = if b == Backend::Postgres { "'\\x00'" } else { "x'00'" };
+    for step in [
+        "ALTER TABLE projects ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'".to_owned(),
+        "ALTER TABLE users ADD COLUMN nickname TEXT".to_owned(),
+        "CREATE TABLE of_tomorrow (id TEXT PRIMARY KEY)".to_owned(),
+        format!(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, 'of tomorrow', TRUE, {checksum}, 1)"
+        ),
+    ] {
+        database.execute(&db, &step).await;
+    }
+    db.close().await;
+    let place = place(&database).with("LOG_LEVEL", "INFO");
+    place.run(&["migrate"]).await.expect_ok();
+    let server = place.serve().await;
+    let amy = server.client(Some(token()));
+    let made = amy.project("Apollo").await;
+    assert_eq!(amy.get("/app/projects").await.expect(200)["items"], json!([made]));
+    amy.get("/app/users/me").await.expect(200);
+    server.client(None).get("/public/health/ready").await.expect(200);
+    server.stop().await;
 }

@@ -1,7 +1,5 @@
 //! Server start: first start, restart, and invalid settings.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::harness::Backend;
@@ -24,9 +22,8 @@ async fn first_start_without_settings_serves_and_restarts() {
     // The commands in the banner work when pasted into a shell.
     let output = server.output();
     assert!(!output.contains(secret.trim()), "the secret is in the output");
-    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| line.contains("curl ")).collect();
-    let said = Command::new("sh").args(["-c", &format!("set -e\n{}", lines.join("\necho\n"))]).output().unwrap();
-    let said = String::from_utf8(said.stdout).unwrap();
+    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| line.contains("TOKEN")).collect();
+    let said = place.shell(&lines.join("\necho\n"));
     let answers: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let [me, made] = answers.as_slice() else { panic!("{said}\n{output}") };
     assert_eq!((me["email"].as_str(), me["role"].as_str()), (Some("admin@localhost"), Some("admin")));
