@@ -1,6 +1,6 @@
 //! OmniStack: one binary that serves an API for users and their projects, on Postgres or SQLite.
 //!
-//! # The map
+//! # Modules
 //!
 //! | folder | holds | may use |
 //! | --- | --- | --- |

@@ -1,4 +1,4 @@
-//! The comparison: the hot routes of our server and of the floor, visited in turn.
+//! Comparison of the hot routes of our server and of the floor, measured alternately.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{ME, NEW_PROJECT, Options, PROJECTS, SUBJECT, settle_in, token};
 
 /// Projects of the caller before the first round; the list shows a page of 20 of them.
 const PROJECTS_BEFORE: usize = 30;
-/// Starts on an already migrated database, of which the median counts.
+/// Number of starts on a migrated database; the median is reported.
 const STARTS: usize = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -24,7 +24,7 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    /// Reads first: every create makes the tables longer that the reads look at.
+    /// Reads run first, because every create adds rows to the tables they read.
     const GROUPS: [&[Self]; 2] = [&[Self::Health, Self::Me, Self::Get, Self::List], &[Self::Create]];
 
     pub fn name(self) -> &'static str {
@@ -37,7 +37,7 @@ impl Scenario {
         }
     }
 
-    /// At its defaults our server limits everything but the probes to what a person would ask for.
+    /// With default settings, rate limits would stop the load on all routes but the probes.
     fn suits(self, role: Role) -> bool {
         role != Role::Defaults || self == Self::Health
     }
@@ -53,7 +53,7 @@ impl Scenario {
     }
 }
 
-/// A server under measurement and the project that `get` asks it for.
+/// A server under test and the project that `get` requests.
 struct Candidate {
     server: Server,
     project: String,
@@ -102,7 +102,7 @@ pub async fn run(site: &mut Site, options: &Options) -> Result<bool> {
                     }
                 }
             }
-            // Whoever comes first in one round comes last in the next.
+            // Reverses the order of the servers in every round.
             candidates.reverse();
         }
     }
@@ -115,7 +115,7 @@ pub async fn run(site: &mut Site, options: &Options) -> Result<bool> {
     Ok(results.clean())
 }
 
-/// Starts a server on a new database, then again on what that start left, which is what every later start is like.
+/// Starts a server on a new database to migrate it, then measures further starts on the migrated database.
 async fn start(site: &mut Site, role: Role) -> Result<(Server, Start)> {
     let database = site.database(role).await?;
     let mut server = Server::start(site, role, &database).await?;
@@ -130,7 +130,7 @@ async fn start(site: &mut Site, role: Role) -> Result<(Server, Start)> {
     Ok((server, start))
 }
 
-/// CPU time of the driver's one thread so far, where the system tells it.
+/// CPU time of the driver's single thread so far; `None` on systems without `/proc`.
 fn driver_time() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/self/schedstat").ok()?;
     text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)

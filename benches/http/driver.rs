@@ -1,8 +1,8 @@
-//! The load driver: keep-alive HTTP/1.1 on bare TCP, a fixed number of connections, each with one request under way.
+//! Load driver: HTTP/1.1 keep-alive on plain TCP, with a fixed number of connections and one request in flight on each.
 //!
-//! It reads of an answer only what it must (status and `Content-Length`), so that one core of driver can keep one core
-//! of server busy. The loop is closed: a connection asks again when it has its answer. So the figures say what the
-//! server can do when saturated, not how long a caller waits in a queue in front of it.
+//! It parses only the status and `Content-Length` of a response, so that one driver core can saturate one server core. The load
+//! is closed-loop: a connection sends its next request after the response. The results show the throughput of a saturated server,
+//! not the queueing delay of an open load.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// How long after its planned end a load may still wait for answers.
+/// Maximum wait for responses after the planned end of a load.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The bytes of one request, made once and sent many times.
+/// Returns the bytes of one request, built once and sent many times.
 pub fn request(method: &str, path: &str, token: Option<&str>, body: Option<&str>) -> Vec<u8> {
     use std::fmt::Write;
 
@@ -34,7 +34,7 @@ pub fn request(method: &str, path: &str, token: Option<&str>, body: Option<&str>
     text.into_bytes()
 }
 
-/// One answer; its body lies in the connection's buffer.
+/// A response; its body borrows the connection's buffer.
 pub struct Answer<'a> {
     pub status: u16,
     pub body: &'a [u8],
@@ -59,7 +59,7 @@ impl Connection {
         Ok(Self { stream, buffer: vec![0; 16 * 1024] })
     }
 
-    /// Sends the request and reads its whole answer.
+    /// Sends the request and reads the whole response.
     pub async fn send(&mut self, request: &[u8]) -> Result<Answer<'_>> {
         self.stream.write_all(request).await?;
         let mut filled = 0;
@@ -85,7 +85,7 @@ impl Connection {
     }
 }
 
-/// What is needed of an answer's head: the status, its own length, and the body's.
+/// Parsed response head: the status, and the lengths of head and body in bytes.
 #[derive(Clone, Copy)]
 struct Head {
     status: u16,
@@ -119,7 +119,7 @@ fn number(digits: &[u8]) -> Option<usize> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// One request on a connection of its own: status and body.
+/// Sends one request on a new connection; returns status and body.
 pub async fn call(address: SocketAddr, request: &[u8]) -> Result<(u16, Vec<u8>)> {
     let exchange = async {
         let mut connection = Connection::open(address).await?;
@@ -129,7 +129,7 @@ pub async fn call(address: SocketAddr, request: &[u8]) -> Result<(u16, Vec<u8>)>
     timeout(PATIENCE, exchange).await.context("no answer in time")?
 }
 
-/// As [`call`], for answers that must be JSON with a status of 2xx.
+/// Same as [`call`], but requires a 2xx status and a JSON body.
 pub async fn call_json(address: SocketAddr, request: &[u8]) -> Result<serde_json::Value> {
     let (status, body) = call(address, request).await?;
     let asked = String::from_utf8_lossy(request.split(|byte| *byte == b'\r').next().unwrap_or_default());
@@ -137,28 +137,28 @@ pub async fn call_json(address: SocketAddr, request: &[u8]) -> Result<serde_json
     serde_json::from_slice(&body).with_context(|| format!("{asked} was not answered with JSON"))
 }
 
-/// The start of a body, for a message.
+/// Returns the first 300 bytes of a body for an error message.
 pub fn excerpt(body: &[u8]) -> String {
     String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned()
 }
 
-/// How hard and how long to press.
+/// Number of connections and duration of a load.
 #[derive(Clone, Copy)]
 pub struct Load {
     pub connections: usize,
-    /// Sent but not counted: connections, caches and the branch predictor settle.
+    /// Requests in this time are not counted: caches and the branch predictor warm up.
     pub warm_up: Duration,
     pub length: Duration,
 }
 
-/// What one load, or several added up, came to.
+/// Results of one load, or the sum of several.
 #[derive(Default)]
 pub struct Tally {
     pub latencies: Histogram,
-    /// Answers that were not 2xx, and the first of them.
+    /// Number of responses that were not 2xx, and the first of them.
     pub refused: u64,
     pub first_refusal: Option<String>,
-    /// Connections that broke within an exchange.
+    /// Number of connections that failed during a request.
     pub broken: u64,
 }
 
@@ -185,7 +185,7 @@ impl Tally {
     }
 }
 
-/// Sends one request over and over on every connection. An error means that the server is gone.
+/// Sends one request repeatedly on every connection. Errors if the server is gone.
 pub async fn drive(address: SocketAddr, load: Load, request: Vec<u8>) -> Result<Tally> {
     let request: Arc<[u8]> = request.into();
     let mut connections = Vec::with_capacity(load.connections);
@@ -226,7 +226,7 @@ async fn repeat(mut connection: Connection, address: SocketAddr, request: Arc<[u
     Ok(tally)
 }
 
-/// Adds up what the connections' tasks bring, which must all have ended soon after `planned`.
+/// Sums the results of the connections' tasks. Errors if a task does not end soon after `planned`.
 pub async fn gather(mut tasks: JoinSet<Result<Tally>>, planned: Duration) -> Result<Tally> {
     let all = async {
         let mut sum = Tally::default();
@@ -238,7 +238,7 @@ pub async fn gather(mut tasks: JoinSet<Result<Tally>>, planned: Duration) -> Res
     timeout(planned + PATIENCE, all).await.map_err(|_| anyhow!("a request was not answered within {PATIENCE:?}"))?
 }
 
-/// Latencies in buckets whose width grows with the value: 128 to every doubling, so that none is off by more than 1 %.
+/// Latency histogram with logarithmic buckets: 128 per power of two, error below 1 %.
 #[derive(Default)]
 pub struct Histogram {
     counts: Vec<u64>,
@@ -246,7 +246,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Buckets to every doubling, as a power of two.
+    /// Buckets per power of two, as a power of two.
     const FINENESS: u32 = 7;
 
     pub fn record(&mut self, latency: Duration) {
@@ -263,7 +263,7 @@ impl Histogram {
         self.total
     }
 
-    /// The latency that the given share of all requests did not exceed.
+    /// Returns a latency quantile; `per_mille` 990 is the 99th percentile.
     pub fn quantile(&self, per_mille: u64) -> Duration {
         let wanted = (self.total * per_mille).div_ceil(1000).max(1);
         let mut seen = 0;

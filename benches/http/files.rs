@@ -1,5 +1,5 @@
-//! Files: what sending and fetching a large one costs over a bare axum handler that streams to a file and makes it durable, how
-//! much memory that takes, and whether many slow uploads slow down everybody else.
+//! Large files: cost of upload and download compared with an axum handler that streams to a file and syncs it, memory use, and
+//! the effect of many slow uploads on other requests.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,12 +18,12 @@ use crate::{ME, Options, settle_in, token};
 
 const SIZE: usize = 100 << 20;
 const FILES: &str = "/api/v1/app/files";
-/// Uploads under way at once, each of a piece every so often: 64 KiB/s.
+/// Number of concurrent slow uploads, each at 64 KiB/s.
 const SLOW: u32 = 100;
 static PIECE: [u8; 16 * 1024] = [0x5a; 16 * 1024];
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The seconds of every round.
+/// Durations of every round in seconds.
 #[derive(Default)]
 struct Seconds {
     up: Vec<f64>,
@@ -41,7 +41,7 @@ pub async fn run(site: &mut Site, options: &Options) -> Result<bool> {
     let bytes = vec![0x5a; SIZE];
     let (mut bare, mut full) = (Seconds::default(), Seconds::default());
     let before = ours.resident();
-    // The first round is not counted: buffers and the page cache settle.
+    // The first round warms up buffers and the page cache and is not counted.
     for round in 0..=options.rounds {
         eprintln!("{}: round {round} of {} (files)", site.engine.name(), options.rounds);
         let sample = round_of_floor(floor.address, &bytes).await;
@@ -88,7 +88,7 @@ async fn round_of_ours(address: SocketAddr, token: &str, bytes: &[u8]) -> Result
     Ok((up, down))
 }
 
-/// Asks to upload; gives the file's id and the path that takes its bytes.
+/// Requests an upload; returns the file's id and the upload path.
 async fn ask(address: SocketAddr, token: &str, size: usize) -> Result<(String, String)> {
     let wanted = json!({"filename": "large.bin", "content_type": "application/octet-stream", "size": size}).to_string();
     let asked = call_json(address, &request("POST", &format!("{FILES}/upload-url"), Some(token), Some(&wanted))).await?;
@@ -103,7 +103,7 @@ fn head(path: &str, size: usize) -> String {
     format!("PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n")
 }
 
-/// Seconds from the first byte to the answer.
+/// Uploads the bytes; returns the seconds from the first byte to the response.
 async fn send(address: SocketAddr, path: &str, bytes: &[u8]) -> Result<f64> {
     let mut whole = head(path, bytes.len()).into_bytes();
     whole.extend_from_slice(bytes);
@@ -129,7 +129,7 @@ async fn fetch(address: SocketAddr, path: &str) -> Result<f64> {
     Ok(taken.as_secs_f64())
 }
 
-/// Everybody else's latencies, alone and beside slow uploads, in turn.
+/// Measures the latency of other requests without and with slow uploads, alternating.
 async fn beside_slow_uploads(site: &Site, ours: &mut Server, token: &str, options: &Options) -> Result<bool> {
     let ours_at = ours.address;
     let (load, me) = (options.load(), request("GET", ME, Some(token), None));
@@ -141,7 +141,7 @@ async fn beside_slow_uploads(site: &Site, ours: &mut Server, token: &str, option
             let mut uploads = JoinSet::new();
             for number in 0..if slow { SLOW } else { 0 } {
                 let (_, path) = ask(ours.address, token, SIZE).await?;
-                // Not all in step, as clients of their own are not.
+                // Staggered, because real clients do not send in step.
                 let offset = PAUSE * number / SLOW;
                 uploads.spawn(async move {
                     tokio::time::sleep(offset).await;
@@ -155,7 +155,7 @@ async fn beside_slow_uploads(site: &Site, ours: &mut Server, token: &str, option
             ensure!(uploads.try_join_next().is_none(), "a slow upload ended early");
             let figures = (millis(tally.latencies.quantile(500)), millis(tally.latencies.quantile(990)));
             if slow { &mut beside } else { &mut alone }.push(figures);
-            // Dropped with their connections: the server throws away what it has of them.
+            // Aborts the uploads and their connections; the server discards the partial files.
             uploads.shutdown().await;
         }
     }
@@ -171,7 +171,7 @@ async fn beside_slow_uploads(site: &Site, ours: &mut Server, token: &str, option
     Ok(failures.none())
 }
 
-/// Sends an upload piece by piece, until it is dropped.
+/// Sends an upload in small pieces until it is aborted.
 async fn trickle(address: SocketAddr, path: String) -> Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(head(&path, SIZE).as_bytes()).await?;

@@ -1,8 +1,7 @@
-//! The floor: a server that does the wire work of the hot routes and nothing else.
+//! The floor: a minimal axum and sqlx server for the hot routes, the baseline of the comparison.
 //!
-//! It verifies the bearer token, reads the user by its subject, runs the one or two statements of the route and writes
-//! JSON. There is no middleware, validation, log, limit or cache. What the product costs above this is what its layers
-//! cost; nobody who builds on axum and sqlx gets below it.
+//! It verifies the bearer token, reads the user by subject, runs the one or two statements of the route and writes JSON. It has
+//! no middleware, validation, log, limit or cache. The difference to our server is the cost of these layers.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -84,7 +83,7 @@ struct Page {
     limit: i64,
 }
 
-/// The statements, which read the same on both engines.
+/// Statements of the hot routes. The SQL is identical on both engines.
 trait Store: Clone + Send + Sync + 'static {
     fn prepare(&self, tables: &'static str) -> impl Future<Output = sqlx::Result<()>> + Send;
     fn ping(&self) -> impl Future<Output = sqlx::Result<i32>> + Send;
@@ -177,7 +176,7 @@ struct Claims {
     sub: String,
 }
 
-/// The caller of a request whose token is good.
+/// The caller of a request with a valid token.
 struct Caller(User);
 
 impl<S: Store> FromRequestParts<Floor<S>> for Caller {
@@ -237,7 +236,7 @@ async fn create<S: Store>(
     Ok((StatusCode::CREATED, Json(made)))
 }
 
-/// Streams a body to a file and makes it durable.
+/// Streams a body to a file and syncs it to disk.
 async fn take(Path(number): Path<u32>, body: Body) -> Result<StatusCode, StatusCode> {
     let failed = |error: std::io::Error| {
         eprintln!("{error}");
@@ -258,7 +257,7 @@ async fn fetch(Path(number): Path<u32>, request: Request) -> Result<impl IntoRes
     ServeFile::new(format!("{number}.bin")).try_call(request).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Runs the floor server; its settings are those of the product that it has a use for.
+/// Runs the floor server; it reads a subset of our server's settings.
 pub fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {

@@ -1,13 +1,12 @@
-//! `cargo bench --bench http`: what the server costs, measured over HTTP against a floor in the same run.
+//! `cargo bench --bench http`: cost of the server over HTTP, relative to a minimal server (the floor) in the same run.
 //!
-//! The floor (`floor.rs`) is a bare axum and sqlx server doing the wire work of the hot routes. Both run as processes
-//! of their own on a CPU of their own and are visited in turn, round by round, so that noise hits both. Absolute
-//! figures belong to the machine and the hour; the ratio and the extra microseconds of a request are what to compare.
+//! The floor (`floor.rs`) is a minimal axum and sqlx server with the hot routes. Both servers run as separate processes on the
+//! same CPU and are measured alternately, round by round, so that noise affects both. Absolute numbers depend on the machine;
+//! compare the ratio and the additional microseconds per request.
 //!
-//! No tool is needed. The release binary is the one that cargo built along; the floor is this program run again with the
-//! argument `floor`. Postgres is taken from `BENCH_DATABASE_URL`, or from the usual port if something answers there.
-//! `--pages` measures lists over many rows (`pages.rs`), `--files` large files (`files.rs`), `--soak` watches memory under a long
-//! mixed load (`soak.rs`).
+//! No external tool is needed. The release binary is built by cargo; the floor is this program started with the argument `floor`.
+//! Postgres is taken from `BENCH_DATABASE_URL`, or from the default port if it is reachable. `--pages` measures lists over many
+//! rows (`pages.rs`), `--files` large files (`files.rs`), `--soak` memory under a long mixed load (`soak.rs`).
 
 #![forbid(unsafe_code)]
 
@@ -33,7 +32,7 @@ use crate::compare::Scenario;
 use crate::driver::{Load, call_json, request};
 use crate::servers::{Engine, JWT_SECRET, Pinning, Site};
 
-/// The user of the comparison, whom the floor makes at its start and the product at first sight.
+/// User of the comparison: created by the floor at startup, by our server at the first request.
 const SUBJECT: &str = "bench-user";
 const ME: &str = "/api/v1/app/users/me";
 const PROJECTS: &str = "/api/v1/app/projects";
@@ -84,7 +83,7 @@ fn main() -> ExitCode {
     if arguments.next().as_deref() == Some("floor") {
         return ended(floor::run().map(|()| true));
     }
-    // `cargo test --all-targets` runs this program too, and means something else by it.
+    // `cargo test --all-targets` also runs this program, without `--bench`.
     if !std::env::args().any(|argument| argument == "--bench" || argument == "--help") {
         eprintln!("measures only under `cargo bench --bench http`");
         return ExitCode::SUCCESS;
@@ -108,7 +107,7 @@ fn ended(outcome: Result<bool>) -> ExitCode {
     }
 }
 
-/// Everything that was asked for, one engine after the other. False: some answers were not 2xx.
+/// Runs the requested measurements on each engine. `false` if some responses were not 2xx.
 fn bench(options: &Options, pinning: &Pinning) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -122,7 +121,7 @@ fn bench(options: &Options, pinning: &Pinning) -> Result<bool> {
                 println!("\n{}: skipped, none answers on the usual port (set BENCH_DATABASE_URL)", engine.name());
                 continue;
             };
-            // However the measurement ends, its servers are gone (dropped) before the databases are.
+            // The servers are dropped before the databases, even if the measurement fails.
             let outcome = tokio::select! {
                 outcome = measure(&mut site, options) => outcome,
                 stopped = told_to_stop() => stopped,
@@ -147,7 +146,7 @@ async fn measure(site: &mut Site, options: &Options) -> Result<bool> {
     }
 }
 
-/// Ends, with an error, when somebody wants this program to end.
+/// Waits for SIGINT or SIGTERM and then returns an error.
 async fn told_to_stop() -> Result<bool> {
     #[cfg(unix)]
     {
@@ -163,7 +162,7 @@ async fn told_to_stop() -> Result<bool> {
     bail!("stopped by a signal")
 }
 
-/// An access token for the subject, as the configured issuer would make it.
+/// Returns an access token for the subject, as the configured issuer would sign it.
 fn token(subject: &str) -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let claims = serde_json::json!({
@@ -175,7 +174,7 @@ fn token(subject: &str) -> Result<String> {
     Ok(jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(JWT_SECRET.as_bytes()))?)
 }
 
-/// Makes the caller known to the server and gives them projects; returns the id of the last.
+/// Creates the user and their projects on the server; returns the id of the last project.
 async fn settle_in(address: SocketAddr, token: &str, projects: usize) -> Result<String> {
     call_json(address, &request("GET", ME, Some(token), None)).await?;
     let mut last = Value::Null;

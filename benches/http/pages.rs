@@ -1,7 +1,7 @@
-//! Lists over many rows: whether a page costs the same however many rows there are, and what an exact total costs.
+//! Lists over many rows: whether the cost of a page depends on the number of rows, and the cost of an exact total.
 //!
-//! The rows are put straight into the database while no server runs; the pages are asked for over HTTP, on one
-//! connection, so that a difference between two medians is the difference of their cost.
+//! The rows are inserted directly into the database while no server runs. The pages are requested over HTTP on one connection, so
+//! that the difference of two medians is the difference in cost.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use crate::{ME, Options, PROJECTS, token};
 const FEW: u32 = 1_000;
 const SOME: u32 = 10_000;
 const MANY: u32 = 1_000_000;
-/// Rows to a page on the way down; the pages measured have the usual 20.
+/// Page size while advancing to a deep cursor; measured pages have the default size of 20.
 const STRIDE: u32 = 100;
 
 const INTO_POSTGRES: &str = "
@@ -42,7 +42,7 @@ const INTO_SQLITE: &str = "
         'Project ' || n, 'project ' || n, 'one of many', $1, made, made
     FROM rows";
 
-/// What is asked for, in the order of the table.
+/// Measured requests, in the order of the table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Page {
     First(u32),
@@ -135,7 +135,7 @@ pub async fn run(site: &mut Site, options: &Options) -> Result<bool> {
     Ok(failures.none())
 }
 
-/// The owner of that many projects.
+/// Returns the id of the user with this many projects.
 fn owner(rows: u32) -> String {
     format!("owner-of-{rows}")
 }
@@ -148,7 +148,7 @@ async fn fill(engine: Engine, database: &str) -> Result<()> {
                 let rows_wanted = i32::try_from(rows)?;
                 sqlx::query(INTO_POSTGRES).bind(owner(rows)).bind(rows_wanted).execute(&mut connection).await?;
             }
-            // What autovacuum would have done a little later, in the middle of the rounds.
+            // Otherwise autovacuum would run during the measurement.
             sqlx::raw_sql("VACUUM (ANALYZE) projects").execute(&mut connection).await?;
             connection.close().await?;
         }
@@ -165,7 +165,7 @@ async fn fill(engine: Engine, database: &str) -> Result<()> {
     Ok(())
 }
 
-/// The cursor in the middle of an owner's rows, reached as a client reaches it, page by page.
+/// Returns the cursor in the middle of an owner's rows, by following the pages as a client does.
 async fn half_way(address: SocketAddr, token: &str, rows: u32) -> Result<String> {
     let mut connection = Connection::open(address).await?;
     let mut cursor = String::new();

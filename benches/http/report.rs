@@ -1,4 +1,4 @@
-//! What was measured, as tables for people: medians over the rounds, and ours against the floor.
+//! Results as text tables: medians over the rounds, and our server relative to the floor.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use crate::compare::Scenario;
 use crate::driver::{Load, Tally};
 use crate::servers::{Engine, Role};
 
-/// The figures of one visit to one route of one server.
+/// Results of one measurement of one route on one server.
 pub struct Visit {
     rate: f64,
     p50_ms: f64,
     p99_ms: f64,
-    /// Share of a CPU that the driver used; near 1, it was the driver that was measured.
+    /// Share of a CPU used by the driver; near 1, the driver was the bottleneck.
     busy: Option<f64>,
 }
 
@@ -27,7 +27,7 @@ impl Visit {
     }
 }
 
-/// How a server came up, and its memory in MiB before and after all visits.
+/// Startup times of a server, and its memory in MiB before and after all measurements.
 pub struct Start {
     pub ready_ms: Vec<f64>,
     pub idle: Option<f64>,
@@ -45,7 +45,7 @@ impl Series {
         median(self.visits.iter().map(figure))
     }
 
-    /// How far apart the rounds were, as a share of their median.
+    /// Spread of the rounds, relative to their median.
     fn spread(&self) -> f64 {
         let rates = || self.visits.iter().map(|visit| visit.rate);
         let apart = rates().fold(f64::MIN, f64::max) - rates().fold(f64::MAX, f64::min);
@@ -53,7 +53,7 @@ impl Series {
     }
 }
 
-/// Requests that did not get an answer of 2xx.
+/// Requests without a 2xx response.
 #[derive(Default)]
 pub struct Failures {
     count: u64,
@@ -72,7 +72,7 @@ impl Failures {
         self.count == 0
     }
 
-    /// One line about them, if there are any.
+    /// Prints a line about the failures, if there are any.
     pub fn tell(&self, what: &str) {
         if let Some(first) = &self.first {
             println!("{what}: {} requests failed, the first with: {first}", self.count);
@@ -80,7 +80,7 @@ impl Failures {
     }
 }
 
-/// Everything measured on one engine.
+/// All results of one engine.
 pub struct Results {
     title: String,
     starts: BTreeMap<Role, Start>,
@@ -114,7 +114,7 @@ impl Results {
         series.failures.note(tally);
     }
 
-    /// Whether every answer was 2xx.
+    /// Returns whether every response was 2xx.
     pub fn clean(&self) -> bool {
         self.series.values().all(|series| series.failures.none())
     }

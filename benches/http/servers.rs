@@ -1,4 +1,4 @@
-//! What a measurement runs on: databases made for it, servers started and pinned for it, and all of it taken away again.
+//! Environment of a measurement: creates databases, starts and pins servers, and removes everything afterwards.
 
 use std::env::current_exe;
 use std::fs::{File, OpenOptions};
@@ -14,11 +14,11 @@ use url::Url;
 
 use crate::driver;
 
-/// Signs the tokens of the bench; both servers are told of it.
+/// Secret that signs the tokens of the benchmark; passed to both servers.
 pub const JWT_SECRET: &str = "bench-token-secret-0123456789-abcdefghij";
 const SECRET_KEY: &str = "bench-server-secret-0123456789-abcdefghij";
 
-/// Tried when `BENCH_DATABASE_URL` says nothing else.
+/// Used if `BENCH_DATABASE_URL` is not set.
 const USUAL_POSTGRES: &str = "postgres://root@127.0.0.1:5432/postgres?sslmode=disable";
 const START_LIMIT: Duration = Duration::from_mins(1);
 
@@ -37,14 +37,14 @@ impl Engine {
     }
 }
 
-/// Which server, and how it is set up.
+/// The server under test and its configuration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// The bare server of `floor.rs`.
     Floor,
-    /// The product with every layer on, quiet logs and a rate limit out of reach.
+    /// Our server with every layer on, quiet logs, and a rate limit that is never reached.
     Ours,
-    /// The product with the settings it has when nothing is set.
+    /// Our server with default settings.
     Defaults,
 }
 
@@ -58,7 +58,7 @@ impl Role {
     }
 }
 
-/// Which CPU is whose, once it is settled.
+/// Assignment of CPUs to servers and driver.
 #[derive(Clone)]
 pub struct Pinning {
     server_cpu: Option<String>,
@@ -66,8 +66,8 @@ pub struct Pinning {
 }
 
 impl Pinning {
-    /// Takes the second CPU this process may use for the driver and leaves the first to the servers.
-    /// Call it while there is one thread only: later ones inherit it.
+    /// Pins the driver to the second available CPU and reserves the first for the servers. Must be called while the process has
+    /// one thread: later threads inherit the affinity.
     pub fn settle() -> Self {
         let cpus = allowed_cpus();
         let [server, driver, ..] = cpus.as_slice() else {
@@ -101,7 +101,7 @@ impl Pinning {
     }
 }
 
-/// The CPUs this process may run on, as Linux tells them ("0-3,8").
+/// Returns the CPUs this process may run on, from Linux's list format ("0-3,8").
 fn allowed_cpus() -> Vec<String> {
     let ranges = status_line("self", "Cpus_allowed_list:").unwrap_or_default();
     let mut cpus = Vec::new();
@@ -120,18 +120,18 @@ fn status_line(process: &str, name: &str) -> Option<String> {
     Some(line.trim().to_owned())
 }
 
-/// A temporary directory and the fresh databases of one engine.
+/// Temporary directory and databases of one engine.
 pub struct Site {
     pub engine: Engine,
     pub pinning: Pinning,
     directory: TempDir,
-    /// Postgres only: the database from which others are made, and those made.
+    /// Postgres only: the URL used to create databases, and the names of created databases.
     admin: Option<Url>,
     made: Vec<String>,
 }
 
 impl Site {
-    /// `None`: there is no such engine here, which is only right if nobody asked for it.
+    /// Returns `None` if Postgres is not reachable and was not requested explicitly; errors if it was.
     pub async fn open(engine: Engine, asked_for: bool, pinning: &Pinning) -> Result<Option<Self>> {
         let admin = match engine {
             Engine::Sqlite => None,
@@ -153,14 +153,14 @@ impl Site {
         Ok(Some(Self { engine, pinning: pinning.clone(), directory, admin, made: Vec::new() }))
     }
 
-    /// Makes an empty database and returns its `DATABASE_URL`.
+    /// Creates an empty database and returns its `DATABASE_URL`.
     pub async fn database(&mut self, role: Role) -> Result<String> {
         let Some(admin) = &self.admin else {
             return Ok(format!("sqlite:///{}", self.directory.path().join(role.name()).with_extension("db").display()));
         };
         let name = format!("omnistack_bench_{}_{}", std::process::id(), role.name());
         let mut connection = PgConnection::connect(admin.as_str()).await?;
-        // A name cannot be bound; this one is put together here.
+        // Database names cannot be bound as parameters. This name contains no external input.
         sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
         connection.close().await?;
         let mut url = admin.clone();
@@ -169,7 +169,7 @@ impl Site {
         Ok(url.into())
     }
 
-    /// Drops the databases; the directory goes by itself. Stop the servers before.
+    /// Drops the databases; the directory is removed on drop. Stop the servers first.
     pub async fn close(self) -> Result<()> {
         if let Some(admin) = &self.admin {
             let mut connection = PgConnection::connect(admin.as_str()).await?;
@@ -183,23 +183,23 @@ impl Site {
     }
 }
 
-/// A running server; it is killed when this is dropped.
+/// A running server; killed on drop.
 pub struct Server {
     pub role: Role,
     pub address: SocketAddr,
-    /// From the start of the process to the first 200 of the readiness probe.
+    /// Time from the start of the process to the first 200 of the readiness probe.
     pub ready_after: Duration,
     child: Child,
     log: PathBuf,
 }
 
 impl Server {
-    /// Starts a server and waits until it says that it is ready.
+    /// Starts a server and waits until it is ready.
     pub async fn start(site: &Site, role: Role, database: &str) -> Result<Self> {
         let directory = site.directory.path().join(role.name());
         std::fs::create_dir_all(&directory)?;
         let log = directory.join("log");
-        // Appending, so that the file can be emptied while the server writes to it.
+        // Opened for appending, so that the file can be truncated while the server writes to it.
         let output = OpenOptions::new().create(true).append(true).open(&log)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
 
@@ -227,7 +227,7 @@ impl Server {
                 ("SECRET_KEY", SECRET_KEY),
                 ("RATE_LIMIT_ENABLED", "true"),
                 ("RATE_LIMIT_DEFAULT", "100000000/minute"),
-                // A free plan ends at a few projects.
+                // The free plan allows only a few projects.
                 ("PLAN_LIMITS_ENABLED", "false"),
                 ("LOG_LEVEL", "WARNING"),
                 ("TOKIO_WORKER_THREADS", "1"),
@@ -267,7 +267,7 @@ impl Server {
         bail!("{} was not ready within {START_LIMIT:?} ({last}); its log ends:\n{}", self.role.name(), self.log_end())
     }
 
-    /// An error if the process has ended.
+    /// Errors if the process has ended.
     pub fn check(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} ended with {status}; its log ends:\n{}", self.role.name(), self.log_end());
@@ -275,12 +275,12 @@ impl Server {
         Ok(())
     }
 
-    /// Resident memory in MiB; `None` where there is no /proc.
+    /// Resident memory in MiB; `None` on systems without `/proc`.
     pub fn resident(&self) -> Option<f64> {
         self.memory("VmRSS:")
     }
 
-    /// The most that was resident since the start, in MiB.
+    /// Peak resident memory since the start, in MiB.
     pub fn peak(&self) -> Option<f64> {
         self.memory("VmHWM:")
     }
@@ -291,7 +291,7 @@ impl Server {
         Some(f64::from(kibibytes) / 1024.0)
     }
 
-    /// Keeps a server that logs every request from filling the disk.
+    /// Truncates the log, because a server that logs every request would fill the disk.
     pub fn empty_log(&self) -> Result<()> {
         File::options().write(true).open(&self.log)?.set_len(0)?;
         Ok(())
@@ -311,7 +311,7 @@ impl Drop for Server {
     }
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that is currently free.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())

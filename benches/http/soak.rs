@@ -1,7 +1,7 @@
-//! The soak: a long mixed load on our server alone, to see whether its memory levels off.
+//! Soak test: a long mixed load on our server, to check that its memory use levels off.
 //!
-//! Every connection is a user of its own, who reads and now and then makes a project and deletes it again, so that
-//! the lists stay as long as they were.
+//! Every connection belongs to a separate user, who reads and occasionally creates and deletes a project, so that the number of
+//! rows stays constant.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::servers::{Role, Server, Site};
 use crate::{PROJECTS, settle_in, token};
 
 const PROJECTS_BEFORE: usize = 20;
-/// One turn of a user; a create is followed by the delete of what it made.
+/// Requests of one iteration of a user. A create is followed by the delete of the new project.
 const TURN: [Scenario; 8] =
     [Scenario::Me, Scenario::List, Scenario::Get, Scenario::Get, Scenario::Health, Scenario::List, Scenario::Get, Scenario::Create];
-/// The memory is read that many times.
+/// Number of memory samples.
 const SAMPLES: u32 = 10;
 
 pub async fn run(site: &mut Site, connections: u16, length: Duration) -> Result<bool> {
@@ -80,7 +80,7 @@ pub async fn run(site: &mut Site, connections: u16, length: Duration) -> Result<
     Ok(failures.none())
 }
 
-/// A user at work on a connection of their own.
+/// A simulated user with its own connection.
 struct User {
     address: SocketAddr,
     connection: Connection,
@@ -106,7 +106,7 @@ impl User {
         Ok(self.tally)
     }
 
-    /// Sends a request and notes how it went; on demand returns the id that the answer holds.
+    /// Sends a request and records the result; with `read_id`, returns the id from the response.
     async fn ask(&mut self, request: &[u8], read_id: bool) -> Result<Option<String>> {
         let asked = Instant::now();
         match self.connection.send(request).await {

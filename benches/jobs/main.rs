@@ -1,8 +1,8 @@
-//! `cargo bench --bench jobs`: what the queue carries in one process, on SQLite and on Postgres.
+//! `cargo bench --bench jobs`: throughput and latency of the job queue in one process, on SQLite and on Postgres.
 //!
-//! For each engine: jobs that do nothing, enqueued in one transaction and then run, with no finished rows beside them and
-//! with a million; and how long an idle worker takes to start a job that was just enqueued. Postgres is taken from
-//! `BENCH_DATABASE_URL`, or from the usual port if something answers there.
+//! For each engine: the rate at which empty jobs, enqueued in one transaction, are executed, with no finished rows in the table
+//! and with a million; and the time until an idle worker starts a new job. Postgres is taken from `BENCH_DATABASE_URL`, or from
+//! the default port if it is reachable.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-/// Tried when `BENCH_DATABASE_URL` says nothing else.
+/// Used if `BENCH_DATABASE_URL` is not set.
 const USUAL_POSTGRES: &str = "postgres://root@127.0.0.1:5432/postgres?sslmode=disable";
 
 /// Measures the job queue.
@@ -126,7 +126,7 @@ async fn throughput(engine: &str, beside: &str, app: &App, options: &Options) ->
         while RAN.load(Ordering::SeqCst) < options.jobs {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // The stop ends when the last end is stored.
+        // The worker stops only after it has stored the last result, so the measured time includes it.
         stop.cancel();
         working.await??;
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
@@ -146,7 +146,7 @@ async fn throughput(engine: &str, beside: &str, app: &App, options: &Options) ->
     Ok(())
 }
 
-/// From before the enqueue to the first line of the job.
+/// Measures the time from the start of the enqueue to the first line of the job.
 async fn latency(engine: &str, app: &App) -> Result<()> {
     const TIMES: usize = 100;
     let worker = app.worker(Settings::new(&app.config.jobs, app.config.core.shutdown_grace));
@@ -154,7 +154,7 @@ async fn latency(engine: &str, app: &App) -> Result<()> {
     let working = tokio::spawn(worker.run());
     let mut times = Vec::new();
     for n in 0..TIMES {
-        // Different waits meet the worker's poll at every phase.
+        // Varies the wait, so that jobs arrive in every phase of the worker's poll interval.
         tokio::time::sleep(Duration::from_millis(20 + 7 * n as u64 % 60)).await;
         RAN.store(0, Ordering::SeqCst);
         let began = Instant::now();
@@ -172,7 +172,7 @@ async fn latency(engine: &str, app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Finished rows as they lie there within an hour of a busy day.
+/// Inserts finished jobs with a finish time in 2999, so that no clean-up removes them.
 async fn fill(db: &Db, rows: u64) -> Result<()> {
     let text = format!(
         "INSERT INTO jobs (id, function, status, attempts, success, finish_time)

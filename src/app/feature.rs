@@ -1,5 +1,5 @@
-//! What a feature declares about itself. Nothing below `features` knows a single feature: router, documents, metrics, jobs,
-//! configuration and the commands ask these hooks.
+//! The `Feature` trait: the hooks of a feature. No module below `features` refers to a single feature: router, documents,
+//! metrics, jobs, configuration and commands call these hooks.
 
 use async_trait::async_trait;
 use http::Extensions;
@@ -25,13 +25,13 @@ pub trait Feature<A: Send + Sync + 'static>: Send + Sync {
     /// The name of its folder.
     fn name(&self) -> &'static str;
 
-    /// Reads its settings and keeps them: `sections.insert(Config::read(env))`. Found again by [`Config::feature`].
+    /// Reads its settings and stores them: `sections.insert(Config::read(env))`. Returned by [`Config::feature`].
     fn config(&self, _env: &mut Env, _sections: &mut Extensions) {}
 
     /// Reports problems between its settings and others.
     fn check_config(&self, _config: &Config, _env: &mut Env) {}
 
-    /// Registers its metrics and makes what it keeps in memory: `setup.keep(State::new(..))`.
+    /// Registers its metrics and creates its in-memory state: `setup.keep(State::new(..))`.
     fn setup(&self, _setup: &mut Setup<'_>) -> anyhow::Result<()> {
         Ok(())
     }
@@ -51,7 +51,7 @@ pub trait Feature<A: Send + Sync + 'static>: Send + Sync {
     /// Functions that are enqueued by the clock.
     fn schedules(&self, _schedules: &mut Schedules<A>) {}
 
-    /// A further condition on verified callers of guarded routes, asked at each request. `None` costs nothing.
+    /// An additional check on verified callers of guarded routes, run at each request. `None` costs nothing.
     fn access_check(&self, _config: &Config) -> Option<Box<dyn AccessCheck<A>>> {
         None
     }
@@ -61,13 +61,13 @@ pub trait Feature<A: Send + Sync + 'static>: Send + Sync {
         Ok(())
     }
 
-    /// Returns its members of a user's data export.
+    /// Returns this feature's members of a user's data export.
     async fn export(&self, _app: &A, _user: &UserId) -> Result<Map<String, Value>> {
         Ok(Map::new())
     }
 
-    /// Removes everything it keeps of a user; returns the number of rows. The features run from the last to the first of the
-    /// list, in one transaction: features that others stand on come later.
+    /// Removes all data of a user; returns the number of rows. The features run from the last to the first of the list, in
+    /// one transaction: a feature runs after those that depend on it.
     async fn erase(&self, _app: &A, _tx: &mut Tx, _user: &UserId) -> Result<u64> {
         Ok(0)
     }
@@ -77,27 +77,27 @@ pub trait Feature<A: Send + Sync + 'static>: Send + Sync {
         Ok(())
     }
 
-    /// Makes a demonstration user's examples; returns what it made, or `None` where they exist already.
+    /// Creates example data for a demonstration user; returns what it created, or `None` if it exists already.
     async fn seed(&self, _app: &A, _user: &CurrentUser) -> Result<Option<String>> {
         Ok(None)
     }
 
-    /// Removes a bounded number of records whose time is over; called again until it removes none.
+    /// Removes a bounded number of expired records; called again until it removes none.
     async fn cleanup(&self, _app: &A, _when: When) -> Result<Removed> {
         Ok(Removed::default())
     }
 
-    /// What SQL alone cannot do for rows that another version wrote. Runs after the migrations and at every start, so it must
-    /// cost nothing where nothing is left to do.
+    /// Completes rows of other versions where SQL alone is not enough. Runs after the migrations and at every start, so it
+    /// must be cheap when nothing is left to do.
     async fn after_migrations(&self, _db: &Db) -> anyhow::Result<()> {
         Ok(())
     }
 }
 
-/// A condition on verified callers, such as "the session is still open".
+/// A check on verified callers, such as "the session is still open".
 #[async_trait]
 pub trait AccessCheck<A>: Send + Sync {
-    /// Fails if the caller may not go on.
+    /// Returns an error if the caller must be rejected.
     async fn check(&self, app: &A, user: &CurrentUser) -> Result<()>;
 }
 
@@ -119,16 +119,16 @@ impl Setup<'_> {
     }
 }
 
-/// How soon something is removed.
+/// How soon data is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// It has expired and is of no use: every hour.
+    /// Expired data without further use: every hour.
     Expired,
-    /// It has been kept for a while on purpose: every week.
+    /// Data kept for a while on purpose: every week.
     Old,
 }
 
-/// What a clean-up has removed.
+/// Result of a clean-up.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Removed {
     pub records: u64,

@@ -1,4 +1,4 @@
-//! The application: everything that handlers, jobs and commands work with, made once from the configuration.
+//! The application: shared state of handlers, jobs and commands, built once from the configuration.
 
 pub mod config;
 pub mod feature;
@@ -58,7 +58,7 @@ pub struct AppInner {
     pub storage: Storage,
     pub features: Vec<&'static DynFeature>,
     pub access_checks: Vec<Box<dyn AccessCheck<App>>>,
-    /// What features keep in memory, by type.
+    /// In-memory state of features, by type.
     states: Extensions,
     pub phase: Phase,
 }
@@ -72,7 +72,7 @@ impl Deref for App {
 }
 
 impl App {
-    /// Puts everything together. Opens a SQLite file; contacts nothing else.
+    /// Builds the application. Opens a SQLite file; contacts nothing else.
     pub async fn new(config: Config, clock: Clock, features: Vec<&'static DynFeature>) -> anyhow::Result<Self> {
         let url = config.database.url.as_ref().context("DATABASE_URL is not set")?;
         let metrics = Metrics::default();
@@ -138,7 +138,7 @@ impl App {
         idempotency::Store { db: &self.db, keys: &self.keys, now: self.clock.now() }
     }
 
-    /// A worker of this application's jobs.
+    /// Creates a worker for this application's jobs.
     pub fn worker(&self, settings: Settings) -> Arc<Worker> {
         Worker::new(self.clone(), &self.code, self.jobs.clone(), &self.db, settings)
     }

@@ -9,8 +9,8 @@ use secrecy::SecretString;
 
 use crate::platform::crypto;
 
-/// Reads `secret_key` in the folder, or makes it (mode 0600). Of several processes that start at once, all
-/// get the same one. Blocking: for the start only.
+/// Reads `secret_key` in the folder, or creates it (mode 0600). Processes that start at once all get the same key. Blocking:
+/// call only at startup.
 pub fn load_or_create(folder: &Path) -> anyhow::Result<SecretString> {
     let path = folder.join("secret_key");
     if let Some(secret) = read(&path)? {
@@ -18,8 +18,8 @@ pub fn load_or_create(folder: &Path) -> anyhow::Result<SecretString> {
     }
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create DATA_DIR {}", folder.display()))?;
     let hex = crypto::hex(&crypto::random::<32>()?);
-    // Written whole under a name of our own, then linked: nobody ever reads half a secret, and the link
-    // fails where another process was first.
+    // Written completely under a temporary name, then linked: no process reads a partial key, and the link fails if another
+    // process was first.
     let draft = folder.join(format!(".secret_key.{}", uuid::Uuid::now_v7()));
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).context("cannot write to DATA_DIR")?;
     file.write_all(hex.as_bytes()).and_then(|()| file.sync_all()).context("cannot write to DATA_DIR")?;

@@ -1,5 +1,4 @@
-//! What a person sees when the server starts: where it is, what is real, what stands in for it, and at the first start the
-//! administrator that it made.
+//! Start banner: URLs, services in use and their substitutes, and at the first start the new administrator.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -9,8 +8,8 @@ use crate::platform::auth::{KeySource, Provider};
 use crate::platform::config::{Choice, Environment, program};
 use crate::platform::db::DatabaseUrl;
 
-/// Prints the banner to standard output; `first` is the address and the password of a user that was just made, told this once
-/// and never logged. In production the log has a line instead.
+/// Prints the banner to standard output. `first` is the e-mail address and password of a new user; the password is shown
+/// once and never logged. In production only a log line is written.
 pub fn print(app: &App, address: SocketAddr, first: Option<(&str, &str)>) {
     tracing::info!(address = %address, version = env!("CARGO_PKG_VERSION"), "ready");
     if app.config.core.environment != Environment::Production {
@@ -63,7 +62,7 @@ To try it:
     banner
 }
 
-/// Whose tokens are trusted, in words.
+/// Describes whose tokens are trusted.
 pub fn issuer(app: &App) -> String {
     let auth = &app.config.auth;
     let issuer = auth.issuer.as_deref().map(|issuer| format!(" {issuer}")).unwrap_or_default();

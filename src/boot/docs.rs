@@ -1,5 +1,5 @@
-//! `/docs` (Swagger UI, to try the API) and `/redoc` (Scalar, to read it), both from the binary: they work offline and under
-//! a policy that lets them load nothing from other origins. Absent in production.
+//! `/docs` (Swagger UI, to try the API) and `/redoc` (Scalar, to read it), embedded in the binary: they work offline and
+//! under a content security policy that allows no other origins. Absent in production.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::openapi;
 use crate::app::App;
 use crate::platform::http::{Endpoints, Policy};
 
-/// Both pages set styles from their scripts; they may load from and call the service itself only.
+/// Content security policy of both pages: scripts may set styles; only the service itself may be loaded from or called.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );

@@ -83,7 +83,7 @@ async fn verify(app: &App, policy: &Policy, headers: &HeaderMap) -> std::result:
     }
 }
 
-/// Lets active users of the right role in, and makes them known to the handler.
+/// Admits active users with the required role, and passes the user to the handler.
 async fn authorize(
     app: &App,
     access: Access,
@@ -114,7 +114,7 @@ async fn authorize(
     Ok(())
 }
 
-/// Sets the headers by which a client sees its budget.
+/// Sets the rate-limit headers.
 pub(super) fn set_rate_limit_headers(headers: &mut HeaderMap, decision: Decision) {
     headers.insert(LIMIT, HeaderValue::from(decision.limit));
     headers.insert(REMAINING, HeaderValue::from(decision.remaining));

@@ -1,7 +1,7 @@
-//! The end of a connection: what a client is still sending is read and dropped before the socket is closed.
+//! Lingering close: reads and discards what the client still sends before the socket is closed.
 //!
-//! A socket closed with unread bytes is reset by the kernel, and a client in the middle of a body that was
-//! refused (413, 401) then sees a broken pipe instead of the answer (RFC 9112 §9.6).
+//! The kernel resets a socket that is closed with unread bytes. A client that is still sending a rejected body (413, 401)
+//! would see a broken pipe instead of the response (RFC 9112 §9.6).
 
 use std::future::Future;
 use std::io;
@@ -13,10 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// A client that goes on sending after its answer is cut off then.
+/// Maximum time to read after the response; then the connection is closed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A TCP connection whose shutdown waits, for a while, until the client has closed its side too.
+/// A TCP connection whose shutdown waits for a limited time until the client has closed its side.
 pub struct Lingering {
     stream: TcpStream,
     /// Set once our side is closed.

@@ -1,5 +1,5 @@
-//! The accept loop, in place of `axum::serve`: a time-out for request heads, a bound on connections, HTTP/1
-//! and 2 on one port, and a stop that answers everybody who got through.
+//! Accept loop, in place of `axum::serve`: a time-out for request heads, a connection limit, HTTP/1 and HTTP/2 on one port,
+//! and a graceful shutdown that answers every accepted connection.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,29 +21,29 @@ use tower::ServiceExt;
 
 use super::lingering_close::Lingering;
 
-/// Connections at most; the kernel queues the next ones.
+/// Maximum number of connections; further ones wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 8192;
-/// A request's head must be complete within this, and an idle connection lives as long: more than the 60
-/// seconds for which common balancers keep theirs, so that they and not we end it.
+/// Time limit for a request head, and idle time-out of a connection. More than the 60 seconds of common load balancers, so
+/// that they close idle connections first.
 const HEAD: Duration = Duration::from_secs(75);
-/// Bytes that a connection holds at most of what it reads, and so of a request's head: above them hyper's own answer is 431.
+/// Read buffer of a connection, in bytes; limits the request head. Hyper answers 431 above it.
 const READ_BUFFER: usize = 128 * 1024;
-/// After the last accept, clients that keep connections get this long to hear `Connection: close` on an
-/// answer, rather than have a request cross the close on the wire.
+/// Time after the last accept for keep-alive clients to receive `Connection: close` with a response, so that no request is
+/// sent on a connection that is being closed.
 const LINGER: Duration = Duration::from_secs(1);
-/// Pause after an accept that failed for want of file descriptors or memory.
+/// Pause after a failed accept, such as for lack of file descriptors or memory.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// The steps of a stop, each begun from outside.
+/// Shutdown steps, triggered by the caller.
 #[derive(Clone, Default)]
 pub struct Stop {
-    /// From now on answers ask HTTP/1 clients to close.
+    /// Responses ask HTTP/1 clients to close the connection.
     pub closing: CancellationToken,
     /// No more connections are accepted once the queue is empty.
     pub drain: CancellationToken,
 }
 
-/// Serves until told to drain and all connections have ended, or `grace` has passed. Says whether all ended.
+/// Serves until `drain` is cancelled and all connections have ended, or `grace` has passed. Returns whether all ended.
 pub async fn run(listener: TcpListener, router: Router, stop: Stop, grace: Duration) -> bool {
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -80,8 +80,7 @@ struct Server {
 }
 
 impl Server {
-    /// Accepts what the kernel has queued already, then closes the listener: it is the kernel that would
-    /// otherwise reset those clients.
+    /// Accepts the connections that the kernel has queued, then closes the listener. Otherwise the kernel would reset them.
     fn empty_queue(&self, listener: TcpListener, connections: &GracefulShutdown) {
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((stream, peer)) = listener.accept() {
@@ -94,7 +93,7 @@ impl Server {
     }
 
     fn spawn(&self, stream: TcpStream, peer: SocketAddr, place: tokio::sync::OwnedSemaphorePermit, connections: &GracefulShutdown) {
-        // Small answers must not wait for the client's delayed acknowledgement.
+        // Disables Nagle's algorithm: small responses must not wait for a delayed ACK.
         let _ = stream.set_nodelay(true);
         let (router, closing) = (self.router.clone(), self.stop.closing.clone());
         let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
@@ -108,7 +107,7 @@ impl Server {
         let watched = connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {
-                // A client that went away, or spoke no HTTP.
+                // The client disconnected or did not speak HTTP.
                 tracing::debug!(cause = %error, "connection ended");
             }
             drop(place);

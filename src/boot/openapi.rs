@@ -98,8 +98,8 @@ pub(super) fn document(
     api
 }
 
-/// The derived schema of a generic type (`Page<T>`) repeats its parameter's schema, of which client generators make a second
-/// type. Lists of a schema that has a name refer to it instead.
+/// The derived schema of a generic type (`Page<T>`) repeats its parameter's schema, so client generators create a duplicate
+/// type. Replaces it with a reference to the named schema.
 fn refer_to_named_items(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
     let named = schemas.clone();
     let properties = schemas.values_mut().filter_map(|schema| match schema {
@@ -115,7 +115,7 @@ fn refer_to_named_items(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
     }
 }
 
-/// Adds security and the error answers that the policy makes possible; gives bare error answers of a handler their body.
+/// Adds security and the policy's error responses; gives a handler's bare error responses their body.
 fn complete_operation(operation: &mut Operation, route: &Route) {
     let (policy, responses) = (&route.policy, &mut operation.responses.responses);
     let json_body = operation.request_body.is_some() && matches!(policy.body, RequestBody::Json(_));
@@ -129,7 +129,7 @@ fn complete_operation(operation: &mut Operation, route: &Route) {
         let possible = match status {
             400 | 415 => json_body,
             413 => operation.request_body.is_some(),
-            // 409: at the first request of a user whose address another user has, on whichever route that is.
+            // 409: the first request of a user whose address another user has, on any route.
             401 | 403 | 409 => guarded,
             404 => route.template.contains('{'),
             422 => json_body || has_parameters,
@@ -149,7 +149,7 @@ fn complete_operation(operation: &mut Operation, route: &Route) {
         }
     }
     for (status, response) in responses.iter_mut() {
-        // OpenAPI 3.1 requires a description of each; utoipa leaves it out where a handler gives none.
+        // OpenAPI 3.1 requires a description of each response; utoipa omits it if a handler gives none.
         let reason = StatusCode::from_bytes(status.as_bytes()).ok().and_then(|status| status.canonical_reason());
         if let (RefOr::T(response), Some(reason)) = (response, reason)
             && response.description.is_empty()

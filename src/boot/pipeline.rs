@@ -34,7 +34,7 @@ use crate::platform::middleware::panics;
 use crate::platform::middleware::places::{Full, Places};
 use crate::platform::middleware::request_id::{X_REQUEST_ID, request_id};
 
-/// What all routes of a server share.
+/// State shared by all routes of a server.
 pub struct Shared {
     app: App,
     trusted_proxies: Vec<IpNet>,
@@ -44,12 +44,12 @@ pub struct Shared {
     places: Places,
     metrics: HttpMetrics,
     rate_limit_hits: prometheus::IntCounterVec,
-    /// Records requests to paths that are no route.
+    /// Metrics recorder for requests that match no route.
     unmatched: Recorder,
 }
 
 impl Shared {
-    /// To be made once for each application: it registers metrics.
+    /// Call once per application: it registers metrics.
     pub fn new(app: &App) -> Arc<Self> {
         let core = &app.config.core;
         let metrics = HttpMetrics::new(&app.metrics);
@@ -71,7 +71,7 @@ impl Shared {
     }
 }
 
-/// The stack of one route, or of all paths that are no route.
+/// The stack of one route, or of all unmatched requests.
 #[derive(Clone)]
 pub struct Pipeline {
     shared: Arc<Shared>,
@@ -96,7 +96,7 @@ impl Pipeline {
     {
         let shared = &self.shared;
         let preflight = cors::is_preflight(&request);
-        // A method that the route does not have gets the router's 405, without limits, as a path that is no route gets its 404.
+        // A method that the route lacks gets the router's 405 without rate limits, as an unknown path gets its 404.
         let route = self.route.as_deref().filter(|state| !preflight && state.route.allows(request.method()));
         let started = Instant::now();
         let (id, id_header) = request_id(request.headers());
@@ -166,7 +166,7 @@ impl Pipeline {
     }
 }
 
-/// When the body of an answer is given up.
+/// Deadline of a response body.
 fn patience(route: Option<&RouteState>, started: Instant) -> Patience {
     match route.map(|state| state.route.policy.lifetime) {
         Some(Lifetime::Deadline(_)) => Patience::Until(started + route.map_or(Duration::ZERO, |state| state.deadline)),
@@ -175,7 +175,7 @@ fn patience(route: Option<&RouteState>, started: Instant) -> Patience {
     }
 }
 
-/// Runs gate and handler within the route's deadline. A panic in them is an answer, too.
+/// Runs gate and handler within the route's deadline. A panic becomes a response, too.
 async fn answer<S>(
     shared: &Shared,
     state: &RouteState,
@@ -257,7 +257,7 @@ mod tests {
     use crate::platform::config::Env;
     use crate::platform::http::Policy;
 
-    /// Bytes of the future that each request moves once into its box.
+    /// Size in bytes of the future that each request moves once into its box.
     const BUDGET: usize = 4096;
 
     #[tokio::test]

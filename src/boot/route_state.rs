@@ -1,4 +1,4 @@
-//! A route with everything that does not change from request to request.
+//! Per-route state that does not change between requests.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct RouteState {
     pub route: Arc<Route>,
     pub limit: Option<Limit>,
     pub body_limit: usize,
-    /// Until the head of the answer.
+    /// Deadline for the response head.
     pub deadline: Duration,
     pub recorder: Recorder,
 }

@@ -25,7 +25,7 @@ pub struct Built {
     pub api: OpenApi,
 }
 
-/// What registration has collected.
+/// Endpoints and schemas collected by registration.
 #[derive(Default)]
 struct Collected {
     routes: Vec<(Arc<Route>, MethodRouter<App>)>,
@@ -60,7 +60,7 @@ impl Collected {
         }
     }
 
-    /// Two types of one schema name panic here, at the start: generated clients would read one as the other.
+    /// Panics if two types share a schema name: generated clients would confuse them.
     fn add_schema(&mut self, name: &str, schema: &RefOr<Schema>) {
         let known = self.schemas.entry(name.to_owned()).or_insert_with(|| schema.clone());
         assert!(known == schema, "two types have the schema name {name}: give one of them another by #[schema(as = …)]");
@@ -87,7 +87,7 @@ impl Collected {
     }
 }
 
-/// Every route, also those that the configuration leaves out; for `omnistack routes` and the tests.
+/// Every route, including those disabled by the configuration; for `omnistack routes` and the tests.
 pub fn routes(features: &[&'static DynFeature]) -> Vec<Arc<Route>> {
     Collected::of(features, |_| true).list()
 }
@@ -109,7 +109,7 @@ pub fn build(app: &App) -> Built {
     let shared = Shared::new(app);
     let mut router = Router::new();
     for (route, handlers) in collected.routes {
-        // Two handlers of one path and method panic here, at the start.
+        // Panics if two handlers share path and method.
         router = router.route(&route.template, handlers.layer(Pipeline::of(&shared, &route)));
     }
     let not_found = tower::service_fn(|_: Request| async { Ok::<Response, _>(StatusCode::NOT_FOUND.into_response()) });

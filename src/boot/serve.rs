@@ -19,10 +19,10 @@ use crate::platform::auth::{Provider, Role};
 use crate::platform::config::Environment;
 use crate::platform::redis::{self, Redis};
 
-/// The address of the user that a first local start makes.
+/// E-mail address of the administrator created at the first local start.
 const LOCAL_ADMIN: &str = "admin@localhost";
 
-/// Runs the server until it is told to stop.
+/// Runs the server until it receives a stop signal.
 pub async fn serve(app: App) -> anyhow::Result<()> {
     startup::prepare(&app).await?;
     let core = &app.config.core;
@@ -47,8 +47,8 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes an administrator at the first start of a local installation with accounts of its own. Of several first starts at once
-/// one makes them, and prints the password.
+/// Creates an administrator at the first start of a local installation with its own accounts. Of several concurrent first
+/// starts only one creates it and prints the password.
 async fn first_local_password(app: &App) -> anyhow::Result<Option<String>> {
     let first = app.config.core.environment == Environment::Local
         && app.config.auth.provider == Provider::Local
@@ -60,7 +60,7 @@ async fn first_local_password(app: &App) -> anyhow::Result<Option<String>> {
     Ok(operator::create(app, LOCAL_ADMIN, Role::Admin, &password, false).await?.map(|_| password))
 }
 
-/// Serves until the signal, and through the stop; says whether every connection ended in time.
+/// Serves until the signal and through the shutdown; returns whether every connection ended in time.
 async fn run(app: &App, listener: TcpListener, router: axum::Router) -> anyhow::Result<bool> {
     let mut signals = Signals::listen()?;
     let stop = listener::Stop::default();
@@ -79,7 +79,7 @@ async fn run(app: &App, listener: TcpListener, router: axum::Router) -> anyhow::
     tokio::time::sleep(core.shutdown_delay).await;
     stop.drain.cancel();
     let Some(working) = working else { return Ok(serving.await?) };
-    // Beside the requests: one grace for both, or the stop would take twice as long as its setting says.
+    // Runs concurrently with the requests' shutdown, so that one grace period covers both.
     working.stop().cancel();
     let (served, worked) = tokio::join!(serving, working.ended());
     worked?;

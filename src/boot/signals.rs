@@ -17,7 +17,7 @@ impl Signals {
         }
     }
 
-    /// Ends the process at the next signal: it is stopping already.
+    /// Exits at the next signal, because a shutdown is already in progress.
     pub fn end_at_once_on_next(mut self) {
         tokio::spawn(async move {
             self.received().await;

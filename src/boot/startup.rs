@@ -1,4 +1,4 @@
-//! The part of a start that server and worker share: the database is there and up to date.
+//! Startup steps shared by server and worker: the database is reachable and up to date.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use anyhow::Context;
 use crate::app::{App, migrate};
 use crate::platform::db::Db;
 
-/// Time for which a database that is still starting is waited for.
+/// Maximum time to wait for the database.
 const DATABASE_WAIT: Duration = Duration::from_secs(10);
 
 /// Waits for the database and applies pending migrations.

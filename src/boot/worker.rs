@@ -1,4 +1,4 @@
-//! The worker as part of a process: beside the server, or alone.
+//! Runs the job worker in a process, beside the server or alone.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::startup;
 use crate::app::App;
 use crate::app::jobs::worker::{Settings, Worker};
 
-/// A running worker, and the schedules beside it.
+/// A running worker and its schedules.
 pub struct Working {
     worker: Arc<Worker>,
     jobs: JoinHandle<anyhow::Result<()>>,
@@ -38,7 +38,7 @@ impl Working {
     }
 }
 
-/// Runs jobs and nothing else until the process is told to stop.
+/// Runs only jobs, until the process receives a stop signal.
 pub async fn work(app: App) -> anyhow::Result<()> {
     startup::prepare(&app).await?;
     let mut signals = Signals::listen()?;

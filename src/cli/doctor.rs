@@ -1,4 +1,5 @@
-//! `omnistack doctor`: is everything as it must be? Each finding with its remedy; exit code 1 if one stops the service.
+//! `omnistack doctor`: checks the installation. Each finding has a remedy; exit code 1 if one prevents the service from
+//! running.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,9 +16,9 @@ use crate::platform::config::{Env, Environment};
 use crate::platform::db::DatabaseUrl;
 use crate::platform::redis::{Health, Redis};
 
-/// No check takes longer.
+/// Time limit of one check.
 const CHECK: Duration = Duration::from_secs(6);
-/// Clocks that differ more break token times and shared rate limits.
+/// Maximum clock difference; more breaks token times and shared rate limits.
 const CLOCK_SKEW_MS: i64 = 2000;
 
 /// The findings so far.
@@ -68,7 +69,7 @@ async fn check_service(findings: &mut Findings, loaded: Loaded) {
     }
     let mut config = loaded.config;
     if config.core.secret_key.is_none() {
-        // The check must not make the secret that the first start will make.
+        // The check must not create the secret, which the first start creates.
         config.core.secret_key = Some("only for this check, never used to sign".into());
     }
     let describe = config.database.url.as_ref().map_or_else(String::new, DatabaseUrl::describe);
@@ -128,7 +129,7 @@ async fn check_database(findings: &mut Findings, app: &App, describe: &str) {
     }
 }
 
-/// Whether the store takes, gives and removes an object.
+/// Checks that the store can write, read and delete an object.
 async fn check_storage(findings: &mut Findings, app: &App) {
     const PROBE: &[u8] = b"probe";
     let key = format!("probe/{}", uuid::Uuid::now_v7());
@@ -136,7 +137,7 @@ async fn check_storage(findings: &mut Findings, app: &App) {
     let probe = async {
         store.put(&key, "text/plain", PROBE.to_vec()).await?;
         let read = store.read_prefix(&key, PROBE.len()).await;
-        // Whatever came of reading it.
+        // Runs even if the read failed.
         store.delete(&key).await?;
         read
     };
@@ -150,7 +151,7 @@ async fn check_storage(findings: &mut Findings, app: &App) {
     }
 }
 
-/// Whether a file can be made there.
+/// Checks that a file can be created in the folder.
 fn check_folder(findings: &mut Findings, variable: &str, folder: &Path) {
     let probe = folder.join(format!(".probe.{}", uuid::Uuid::now_v7()));
     let outcome =

@@ -22,7 +22,7 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    // Not the whole service: it would make the secret key of a first start.
+    // Not the whole service: that would create the secret key of a first start.
     let config = setup::load()?.config.database;
     let url = config.url.as_ref().context("DATABASE_URL is not set")?;
     let db = Db::connect(&config, url, &Metrics::default()).await?;

@@ -7,7 +7,7 @@ use crate::features;
 use crate::platform::config::Env;
 
 pub fn run() -> anyhow::Result<ExitCode> {
-    // The title is all that the document takes from the configuration; a broken one must not stop a build.
+    // The document takes only the title from the configuration; an invalid configuration must not stop a build.
     let name = Env::from_process().var("PROJECT_NAME", "").optional().unwrap_or_else(|| "OmniStack API".to_owned());
     println!("{}", router::api(&features::all(), &name).to_pretty_json()?);
     Ok(ExitCode::SUCCESS)

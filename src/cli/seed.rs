@@ -1,5 +1,5 @@
-//! `omnistack seed`: people and data to build a front end against. May be run again: what is there stays, but for the
-//! passwords, which are set anew so that what it prints is true.
+//! `omnistack seed`: users and data for front-end development. May be run again: existing data stays, but passwords are
+//! reset to those it prints.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -16,14 +16,14 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The service for a command that runs on, with its log; dropping that writes the last lines.
+/// The service and its log, for a long-running command; dropping the log guard writes the last lines.
 pub(super) async fn start() -> anyhow::Result<(App, impl Drop + use<>)> {
     let loaded = setup::load()?;
     let logs = log(&loaded);
     Ok((App::new(loaded.config.with_secret()?, Clock::System, features::all()).await?, logs))
 }
 
-/// Starts the log of a process that runs on, and tells it what the configuration warns of.
+/// Starts the log of a long-running process, and logs the configuration's warnings.
 fn log(loaded: &Loaded) -> impl Drop + use<> {
     let (core, telemetry) = (&loaded.config.core, &loaded.config.telemetry);
     let service = Service { name: core.project_name.clone(), environment: core.environment.name(), json: core.environment.is_production() };

@@ -1,4 +1,4 @@
-//! What several subcommands begin with: the configuration, the application, a database that is up to date.
+//! Common setup of subcommands: configuration, application, up-to-date database.
 
 use anyhow::Context;
 
@@ -9,7 +9,7 @@ use crate::platform::clock::Clock;
 use crate::platform::config::Env;
 use crate::platform::error::Error;
 
-/// Returns the configuration; fails with every problem of it.
+/// Returns the configuration; the error lists all problems.
 pub fn load() -> anyhow::Result<Loaded> {
     Config::load(Env::from_process(), &features::all()).map_err(|found| {
         let lines: Vec<String> = found.problems.iter().map(|problem| format!("  {problem}")).collect();

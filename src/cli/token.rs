@@ -1,4 +1,4 @@
-//! `omnistack token --email <address>`: a way in for development, without a front end.
+//! `omnistack token --email <address>`: prints an access token for development, without a front end.
 
 use std::process::ExitCode;
 

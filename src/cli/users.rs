@@ -1,5 +1,5 @@
-//! `omnistack users create|list|promote|deactivate|activate|erase`: people without a front end, on any database, also on a
-//! running service's.
+//! `omnistack users create|list|promote|deactivate|activate|erase`: manages users without a front end, on any database, also
+//! that of a running service.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::platform::actor::Actor;
 use crate::platform::auth::{Provider, Role};
 use crate::platform::config::Choice;
 
-/// Users that are listed at once.
+/// Page size of the user list.
 const PAGE: i64 = 100;
 
 #[derive(Arguments)]
@@ -127,7 +127,7 @@ async fn create(app: &App, email: &str, role: Role) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks twice, showing nothing of what is typed.
+/// Asks twice, without echo.
 fn ask() -> anyhow::Result<String> {
     print!("Password (is not shown): ");
     std::io::stdout().flush()?;

@@ -1,5 +1,4 @@
-//! The only list of features; features that others stand on come first. To remove one: delete its folder, its test and its
-//! lines here.
+//! The list of features, dependencies first. To remove a feature, delete its folder, its test and its lines here.
 
 use crate::app::DynFeature;
 

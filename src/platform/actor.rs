@@ -1,5 +1,6 @@
-//! Who does something: the caller of a request, or an operator on the command line. Handed to every service that changes
-//! something, so that logs and the audit can say who, on whose behalf, from where and in which request.
+//! The acting party of an operation: the caller of a request, or an operator on the command line. Passed to every service
+//! function that changes data, so that logs and the audit log record who acted, on whose behalf, from which address and in
+//! which request.
 
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -12,14 +13,14 @@ use super::auth::{Claims, Role};
 use super::error::Error;
 use super::id::UserId;
 
-/// Who does something.
+/// The acting party of an operation, for authorization, logs and the audit log.
 #[derive(Debug, Clone)]
 pub struct Actor {
     /// The user; `None` for an operator on the command line.
     pub user: Option<UserId>,
-    /// The higher one of the users row's and the token's.
+    /// The higher of the role in the users row and the role in the token.
     pub role: Role,
-    /// The administrator who acts as the user.
+    /// The administrator who impersonates the user.
     pub impersonator: Option<UserId>,
     pub address: Option<IpAddr>,
     pub request_id: Option<String>,
@@ -44,7 +45,7 @@ impl Actor {
     }
 }
 
-/// The active user who calls; for handlers of guarded routes. Also the [`Actor`] of what they do.
+/// Extractor for the active user of a guarded route. Dereferences to the user's [`Actor`].
 #[derive(Debug, Clone)]
 pub struct CurrentUser {
     pub id: UserId,
@@ -64,7 +65,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CurrentUser {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        // Absent only where a handler of an unguarded route asks for it, which nobody can satisfy.
+        // Missing only on an unguarded route, where the handler then rejects every request.
         parts.extensions.get::<Self>().cloned().ok_or(Error::Unauthenticated("Not authenticated"))
     }
 }

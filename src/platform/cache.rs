@@ -33,7 +33,7 @@ struct Inner<T: Cached> {
     entries: quick_cache::sync::Cache<Arc<str>, Entry<T>, Weight>,
     ttl: TimeDelta,
     invalidations: AtomicU64,
-    /// The channel on which instances tell each other which keys to drop.
+    /// The Redis channel that carries invalidated keys between instances.
     #[cfg(feature = "redis")]
     bus: Option<(Redis, String)>,
     hits: IntCounter,
@@ -49,7 +49,7 @@ struct Entry<T> {
 #[derive(Clone)]
 struct Weight;
 
-/// What the cache itself keeps for each entry, roughly.
+/// Approximate overhead of the cache per entry, in bytes.
 const OVERHEAD: usize = 48;
 
 impl<T: Cached> Weighter<Arc<str>, Entry<T>> for Weight {
@@ -123,7 +123,7 @@ impl<T: Cached> Cache<T> {
         Ok(value)
     }
 
-    /// Drops a key here at once, and on the other instances as soon as Redis has told them.
+    /// Removes a key from this instance at once, and from the others when Redis delivers the message.
     pub fn invalidate(&self, key: &str) {
         self.forget(key);
         #[cfg(feature = "redis")]

@@ -1,27 +1,27 @@
-//! The one source of "now". Services take it from `app.clock`, so that a test can move time by hand.
+//! Source of the current time. Services read it from `app.clock`, so that tests can control it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-/// A clock that is cheap to clone: the system's, or one that only moves when told to.
+/// The system clock, or a manual clock that moves only by [`Clock::advance`]. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Clock {
     System,
     Manual(Arc<AtomicI64>),
-    /// The system's on a host that is wrong by this much, for tests of what hosts must agree on.
+    /// The system clock with a fixed offset, for tests in which the clocks of hosts differ.
     Wrong(TimeDelta),
 }
 
 impl Clock {
-    /// A clock that stands at the present moment until [`Clock::advance`] moves it.
+    /// Returns a manual clock that is set to the current time.
     pub fn manual() -> Self {
         Self::Manual(Arc::new(AtomicI64::new(Self::System.now().timestamp_micros())))
     }
 
-    /// The present moment in UTC, cut to microseconds: what `timestamptz` can hold, so that a value
-    /// read back equals the one written.
+    /// Returns the current time in UTC, truncated to microseconds: the precision of `timestamptz`, so that a value read back
+    /// equals the one written.
     pub fn now(&self) -> DateTime<Utc> {
         match self {
             #[expect(clippy::disallowed_methods, reason = "the one place that may ask the system")]
@@ -31,13 +31,13 @@ impl Clock {
         }
     }
 
-    /// The time of a clock that is set by hand. `None` where the system's rules: then several hosts may differ, and
-    /// what they must agree on goes by the database's clock.
+    /// Returns the time of a manual clock. `None` for the system clock: the clocks of hosts may differ, so times that hosts
+    /// must agree on come from the database's clock.
     pub fn set_time(&self) -> Option<DateTime<Utc>> {
         matches!(self, Self::Manual(_)).then(|| self.now())
     }
 
-    /// Moves a manual clock; the system's is not ours to move and stays.
+    /// Moves a manual clock; does nothing to the system clock.
     pub fn advance(&self, by: TimeDelta) {
         if let Self::Manual(micros) = self {
             micros.fetch_add(by.num_microseconds().unwrap_or(0), Ordering::SeqCst);

@@ -1,7 +1,7 @@
 //! Keys derived from `SECRET_KEY`, one per purpose, and the few operations done with them.
 //!
-//! HKDF-SHA-256 (RFC 5869), HMAC-SHA-256 (RFC 2104) and AES-256-GCM (RFC 5116), all from aws-lc. A key
-//! that leaks or is used wrongly in one place is worth nothing in another.
+//! HKDF-SHA-256 (RFC 5869), HMAC-SHA-256 (RFC 2104) and AES-256-GCM (RFC 5116), all from aws-lc. A key that leaks or is
+//! misused for one purpose does not affect the other purposes.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{constant_time, digest, hkdf, hmac};
 use secrecy::{ExposeSecret, SecretString};
 
-/// Derives the service's own keys; the secret itself never leaves it.
+/// Derives the service's keys from the secret, which it never exposes.
 #[derive(Clone)]
 pub struct Keys(hkdf::Prk);
 
@@ -31,7 +31,7 @@ impl Keys {
     }
 }
 
-/// HMAC-SHA-256 over the parts, each preceded by its length, so that no two lists of parts look alike.
+/// HMAC-SHA-256 over the parts, each preceded by its length, so that different lists of parts never hash the same bytes.
 pub fn mac(key: &Key, parts: &[&[u8]]) -> [u8; 32] {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
     for part in parts {
@@ -43,7 +43,7 @@ pub fn mac(key: &Key, parts: &[&[u8]]) -> [u8; 32] {
     out
 }
 
-/// HMAC-SHA-256 of the data as it is, as other people's protocols want it.
+/// HMAC-SHA-256 of the data without length prefixes, for third-party protocols.
 pub fn hmac_sha256(key: &[u8], data: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data).as_ref());
@@ -69,13 +69,13 @@ pub fn hash(parts: &[&[u8]]) -> [u8; 32] {
     out
 }
 
-/// Compares without telling by its time where the two differ. The lengths are no secret.
+/// Compares in constant time. Only the contents are secret, not the lengths.
 pub fn same(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()
 }
 
-/// Fresh random bytes from the operating system. Not from aws-lc, which gathers entropy of its own for some 50 ms before it gives
-/// the first byte.
+/// Returns random bytes from the operating system. Not from aws-lc, which collects entropy for about 50 ms before the first
+/// byte.
 pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut out = [0; N];
     getrandom::fill(&mut out).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
@@ -100,7 +100,7 @@ pub fn seal(key: &Key, context: &[u8], plain: &[u8]) -> anyhow::Result<Vec<u8>> 
     Ok(out)
 }
 
-/// Reads what [`seal`] wrote; fails for another key, another context or an altered byte.
+/// Decrypts the output of [`seal`]; fails for another key, another context or an altered byte.
 pub fn open(key: &Key, context: &[u8], sealed: &[u8]) -> anyhow::Result<Vec<u8>> {
     let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or_else(|| anyhow::anyhow!("too short to be sealed"))?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| anyhow::anyhow!("bad nonce"))?;

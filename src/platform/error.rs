@@ -1,5 +1,5 @@
-//! The error type of requests, named by meaning. It carries what the client is told and, apart from that, what only the
-//! log may hold. The body is written in one place: `middleware::errors`.
+//! The error type of requests. Each variant holds the message for the client and, separately, details for the log.
+//! `middleware::errors` writes the response body.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a request is refused or fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The rule of an operation is broken, or the body is not JSON.
+    /// A rule of the operation is violated, or the body is not JSON.
     #[error("{0}")]
     BadRequest(String),
     #[error("{0}")]
@@ -28,10 +28,10 @@ pub enum Error {
         feature: &'static str,
         limit: i64,
         used: i64,
-        /// `None` for standing quotas.
+        /// `None` for quotas that do not reset.
         resets_at: Option<DateTime<Utc>>,
     },
-    /// Absent, deleted, or not the caller's: the same answer for all three.
+    /// Absent, deleted, or not the caller's: the response is the same for all three.
     #[error("{resource} not found")]
     NotFound { resource: &'static str, id: String },
     #[error("Not found")]
@@ -54,17 +54,17 @@ pub enum Error {
     /// later try may succeed.
     #[error("{message}")]
     Unavailable { message: &'static str, retry_after: Option<u64> },
-    /// An outside service failed, or did not answer in time.
+    /// An external service failed or timed out.
     #[error("{message}")]
     Upstream {
         message: &'static str,
-        /// As clients may know it.
+        /// Name of the service as clients may see it.
         service: &'static str,
         retry_after: Option<u64>,
         /// For the log only.
         cause: String,
     },
-    /// The transaction lost against another one. `Db::transaction` runs it once more; after that it is a 503.
+    /// The transaction lost to a concurrent one. `transaction!` retries it once; after that it is a 503.
     #[error("Database is temporarily unavailable")]
     Contended,
     #[error("Internal server error")]
@@ -77,7 +77,7 @@ pub struct FieldError {
     /// Dotted path, e.g. `name` or `messages.0.role`; `body` for the whole.
     pub field: String,
     pub message: String,
-    /// A stable word for programs: `missing`, `type`, `too_short`, …
+    /// Machine-readable code: `missing`, `type`, `too_short`, …
     #[serde(rename = "type")]
     pub kind: &'static str,
 }
@@ -88,12 +88,12 @@ impl FieldError {
     }
 }
 
-/// A code of the error envelope. It belongs to the error's kind: several codes may share a status.
+/// A code of the error envelope. Each kind of error has its own code; several codes may share a status.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Code {
     pub status: StatusCode,
     pub name: &'static str,
-    /// When it is answered, and which details it has.
+    /// When it is returned, and which details it has.
     pub when: &'static str,
 }
 
@@ -133,7 +133,7 @@ impl Error {
         Self::Invalid(vec![FieldError::new(field, kind, message)])
     }
 
-    /// The database cannot be asked just now.
+    /// The database is temporarily unreachable.
     pub const fn database_down() -> Self {
         Self::Unavailable { message: "Database is temporarily unavailable", retry_after: Some(1) }
     }
@@ -189,7 +189,7 @@ impl Error {
         }
     }
 
-    /// The error that a framework's bare status stands for.
+    /// Converts the status of a framework's own error response.
     pub fn from_status(status: StatusCode, max_body: usize) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::NoRoute,
@@ -206,7 +206,7 @@ impl Error {
     }
 }
 
-/// Sets the status and hands the error on; `middleware::errors` writes the body.
+/// Sets the status and passes the error on; `middleware::errors` writes the body.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = Response::new(axum::body::Body::empty());
@@ -222,8 +222,8 @@ impl From<anyhow::Error> for Error {
     }
 }
 
-/// Temporary failures of the database are 503, as is a write that lost against another one twice; every other error is an
-/// internal fault.
+/// Temporary database failures become 503, as does a write that lost to another transaction twice; every other error becomes
+/// an internal error.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         if crate::platform::db::is_contended(&error) {

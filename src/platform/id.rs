@@ -1,5 +1,5 @@
-//! Identifiers that know what they name. In the database they are text on both engines, so that rows are readable in any
-//! SQL client and an existing database can be taken over.
+//! Typed identifiers. The database stores them as text on both engines, so that rows are readable in any SQL client and an
+//! existing database can be adopted.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::error::Error;
 use super::text::has_control;
 
-/// A kind of record that has an id, as error answers name it: `Project`.
+/// A kind of record that has an id. `NAME` appears in error responses, e.g. `Project`.
 pub trait Resource {
     const NAME: &'static str;
 }
@@ -32,7 +32,7 @@ pub trait PathId: Sized {
     fn not_found(&self) -> Error;
 }
 
-/// The UUID of a `T`. New ones are version 7: they sort by the time they were made, as text too.
+/// The UUID of a `T`. New ones are version 7: they sort by creation time, also as text.
 pub struct Id<T>(Uuid, PhantomData<fn() -> T>);
 
 impl<T> Id<T> {
@@ -47,7 +47,7 @@ impl<T> Id<T> {
         (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::parse_str(text).ok()).flatten().map(|id| Self(id, PhantomData))
     }
 
-    /// The identifier of these 16 bytes, whatever they are.
+    /// Wraps these 16 bytes without checks.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes), PhantomData)
     }
@@ -222,7 +222,7 @@ where
     &'r str: Decode<'r, D>,
 {
     fn decode(value: <D as Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
-        // Rows are trusted: an id that another service wrote may break our rules and must still be readable.
+        // Not validated: an id that another service wrote may break our rules and must still be readable.
         Ok(Self(<&str as Decode<'r, D>>::decode(value)?.into()))
     }
 }

@@ -1,5 +1,5 @@
-//! The lowest ring: configuration, database, HTTP, tokens, limits, logs. It knows no other ring and no feature: everything
-//! here could serve any product.
+//! The lowest ring: configuration, database, HTTP, tokens, limits, logs. It depends on no other ring and no feature, so it
+//! could serve any product.
 
 pub mod actor;
 pub mod auth;

@@ -1,4 +1,4 @@
-//! Text as people write it: folding for search, order and addresses, masking for logs.
+//! Text normalization for search, order and e-mail addresses, and masking for logs.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -25,13 +25,14 @@ pub fn like_contains(text: &str) -> String {
     pattern
 }
 
-/// The one form of an e-mail address in the database: trimmed, NFC, lower-cased.
+/// Normalizes an e-mail address as the database stores it: trimmed, NFC, lower-cased.
 pub fn fold_email(address: &str) -> String {
     address.trim().nfc().flat_map(char::to_lowercase).nfc().collect()
 }
 
-/// Whether the text can be somebody's address: as HTML's `<input type=email>` asks, with letters of all scripts, and a host
-/// that has a dot. Wide and other compatibility forms of letters, which look like another address, are refused.
+/// Returns whether the text can be an e-mail address: by the rule of HTML's `<input type=email>`, with letters of all
+/// scripts, and a host that has a dot. Wide and other compatibility forms of letters, which look like another address, are
+/// rejected.
 pub fn is_email(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphanumeric() || (!c.is_ascii() && (c.is_alphanumeric() || is_combining_mark(c)));
     let Some((local, host)) = text.split_once('@') else { return false };
@@ -58,7 +59,7 @@ pub fn mask_email(email: &str) -> String {
     }
 }
 
-/// Whether the text holds a control character (U+0000 among them), which no identifier of ours may.
+/// Returns whether the text holds a control character (U+0000 among them); identifiers must not.
 pub fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }

@@ -1,16 +1,16 @@
-//! Why an outside service did not do what it was asked for.
+//! Errors of outside services.
 
 use std::time::Duration;
 
 use crate::platform::outgoing::{Answer, CallError};
 
-/// A failure of an outside service. It decides whether a job tries again.
+/// A failure of an outside service. It decides whether a job is retried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
-    /// Another try may succeed, not before `retry_after` where it is set.
+    /// A retry may succeed, not before `retry_after` if it is set.
     #[error("{message}")]
     Transient { message: String, retry_after: Option<Duration> },
-    /// No try will ever succeed.
+    /// A retry cannot succeed.
     #[error("{0}")]
     Rejected(String),
     #[error("{0} is not configured")]
@@ -28,8 +28,8 @@ impl From<CallError> for ProviderError {
 }
 
 impl ProviderError {
-    /// The error that a vendor's answer is. `words` are logged and must name no person; `again` says that another try may
-    /// succeed where the status does not say so.
+    /// Converts a vendor's answer to an error. `words` are logged and must not contain personal data. `again` marks the
+    /// error as transient even if the status does not.
     pub fn of_answer(vendor: &str, answer: &Answer, words: &str, again: bool) -> Self {
         let colon = if words.is_empty() { "" } else { ": " };
         let message = format!("{vendor}: {}{colon}{words}", answer.status.as_u16());

@@ -1,4 +1,4 @@
-//! What a vendor is to the server: a name, settings that it reads itself, and a client made from them.
+//! Vendor registration: a name, settings that the vendor reads itself, and a client built from them.
 //!
 //! A vendor is one file, its `mod` line and its line in the list of its kind (`VENDORS`).
 
@@ -12,7 +12,7 @@ use crate::platform::telemetry::metrics::Metrics;
 
 /// One vendor of a kind `P`, such as `dyn EmailProvider`.
 pub struct Vendor<P: ?Sized + 'static> {
-    /// As the kind's variable names it.
+    /// Value of the kind's variable that selects this vendor.
     pub name: &'static str,
     /// Reads its variables, whether or not it is the chosen vendor, so that all of them are documented.
     pub read: fn(&mut Env) -> Arc<dyn VendorSettings<P>>,
@@ -20,14 +20,14 @@ pub struct Vendor<P: ?Sized + 'static> {
 
 /// The settings of one vendor.
 pub trait VendorSettings<P: ?Sized>: std::fmt::Debug + Send + Sync {
-    /// Reports what is missing or unsuitable; asked of the chosen vendor only.
+    /// Reports missing or invalid settings; called for the chosen vendor only.
     fn check(&self, env: &mut Env);
 
-    /// Makes the client. It contacts nothing yet.
+    /// Builds the client; no network access.
     fn connect(&self, outside: &Outside) -> Result<Arc<P>, ProviderError>;
 }
 
-/// What vendor clients are made with.
+/// Dependencies of vendor clients.
 #[derive(Clone)]
 pub struct Outside {
     pub outgoing: Outgoing,
@@ -41,14 +41,14 @@ impl Outside {
         self.outgoing.service(vendor).counted_by_caller()
     }
 
-    /// As [`Outside::service`], with a circuit breaker.
+    /// Like [`Outside::service`], with a circuit breaker.
     pub fn service_with_breaker(&self, vendor: &'static str) -> Service {
         self.outgoing.service_with_breaker(vendor).counted_by_caller()
     }
 }
 
-/// Reads the settings of every vendor of a kind, and checks and returns those of the chosen one: `variable` names it, the
-/// first of the list is the default.
+/// Reads the settings of every vendor of a kind; checks and returns those of the chosen vendor. `variable` selects the
+/// vendor, the first of the list is the default.
 pub fn choose<P: ?Sized>(
     env: &mut Env,
     variable: &'static str,

@@ -1,5 +1,5 @@
-//! The whole configuration, read once: each section beside its component, the rules between them here. A feature's section
-//! is read by the feature.
+//! The whole configuration, read once. Each section is defined beside its component, rules between sections here. Features
+//! read their own sections.
 
 mod load;
 
@@ -38,7 +38,7 @@ pub struct Config {
 pub struct Core {
     pub project_name: String,
     pub environment: Environment,
-    /// `None` only in a local installation before its secret was made.
+    /// `None` only in a local installation whose secret does not exist yet.
     pub secret_key: Option<SecretString>,
     /// Prefix of the OpenAPI document; the routes themselves are fixed.
     pub api_prefix: String,
@@ -135,7 +135,7 @@ impl Config {
         self.features.get()
     }
 
-    /// The secret of a local installation, made at the first start. Blocking: for the start only.
+    /// Secret of a local installation, created at the first start. Blocking: call only at startup.
     pub fn with_secret(mut self) -> anyhow::Result<Self> {
         if self.core.secret_key.is_none() {
             self.core.secret_key = Some(super::secret_key::load_or_create(&self.core.data_dir)?);

@@ -1,8 +1,8 @@
-//! Growing delays between attempts.
+//! Exponential backoff between attempts.
 
 use std::time::Duration;
 
-/// `base` × 2^(n−1), at most `cap`, plus up to a fifth of it at random, so that jobs that failed together are not tried again
+/// `base` × 2^(n−1), at most `cap`, plus a random jitter of up to a fifth, so that jobs that failed together are not retried
 /// together.
 pub(super) fn backoff(base: Duration, n: u32, cap: Duration) -> Duration {
     let delay = base.saturating_mul(1 << n.clamp(1, 20).saturating_sub(1)).min(cap);

@@ -1,16 +1,16 @@
-//! Why an attempt of a job failed, and what that means for the job.
+//! Failure of a job attempt: the reason, and whether to retry.
 
 use std::time::Duration;
 
 use crate::platform::error::Error;
 use crate::providers::ProviderError;
 
-/// Why an attempt did not succeed. The texts are kept with the row and shown to administrators, so they hold no secret.
+/// Why an attempt failed. The texts are stored with the row and shown to administrators, so they must not hold secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fail {
-    /// Another attempt may succeed: after a delay that grows.
+    /// Another attempt may succeed; it follows after an exponential backoff.
     Retry(String),
-    /// As `Retry`, but not before this time is over.
+    /// Like `Retry`, but not before this delay has passed.
     RetryAfter(String, Duration),
     /// No attempt will ever succeed.
     Dead(String),

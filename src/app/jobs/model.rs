@@ -1,4 +1,4 @@
-//! A row of the queue, what of it is shown, and what a running job knows of itself.
+//! Types of the queue: job rows, their API summary, enqueue options and the context of a running job.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ impl Resource for JobRow {
     const NAME: &'static str = "Job";
 }
 
-/// The state of a row, as the database has it.
+/// Job state as stored in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum State {
@@ -54,15 +54,15 @@ impl Status {
     }
 }
 
-/// A row of `jobs`, but for what only its worker needs.
+/// A row of `jobs`, without the columns that only its worker needs.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct JobRow {
     pub id: JobId,
     pub function: String,
-    /// JSON text: also what is no JSON must be shown.
+    /// JSON text, kept unparsed because a row with invalid JSON must still be listed.
     pub kwargs: String,
     pub state: State,
-    /// Whether `run_at` lies ahead, by the clock that decides it.
+    /// Whether `run_at` is in the future at the time of the query.
     pub ahead: bool,
     pub attempts: i32,
     pub max_attempts: i32,
@@ -99,23 +99,23 @@ impl JobRow {
     }
 }
 
-/// How a job is to be run; by default at once, after those that were enqueued before it.
+/// Enqueue options. By default a job runs at once, after the jobs enqueued before it.
 #[derive(Debug, Clone, Default)]
 pub struct New {
-    /// While a job with this key waits or runs, a second one is not made.
+    /// Deduplication key: while a job with this key waits or runs, no second one is created.
     pub dedupe_key: Option<String>,
     pub delay: TimeDelta,
-    /// Higher ones first; 0 is ordinary.
+    /// Higher values run first; the default is 0.
     pub priority: i32,
     /// The user whose data the payload holds.
     pub owner_id: Option<UserId>,
 }
 
-/// What a running job knows of itself.
+/// Context of a running attempt.
 #[derive(Debug, Clone)]
 pub struct Run {
     pub id: JobId,
-    /// 1 for the first.
+    /// Attempt number, from 1.
     pub attempt: i32,
     pub enqueue_time: DateTime<Utc>,
 }
@@ -127,8 +127,8 @@ impl Run {
     }
 }
 
-/// A claimed row. `lock` is `<worker>/<number of the claim>`, new for each claim: it fences off whoever held the row
-/// before, this worker included.
+/// A claimed row. `lock` is `<worker>/<claim number>`, new for each claim. It is a fencing token: earlier holders of the
+/// row, even in this worker, can no longer change it.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct Claim {
     pub id: JobId,
@@ -157,7 +157,7 @@ pub(super) enum Outcome {
     Done(Value),
     Failed(Fail),
     Cancelled,
-    /// It has not run, or not to its end through no fault of its own: the attempt is given back.
+    /// The job has not run, or was interrupted through no fault of its own: the attempt does not count.
     PutBack,
 }
 

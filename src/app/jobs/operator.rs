@@ -1,4 +1,4 @@
-//! One function run here and now, from the command line: a row like any other, but claimed by no other worker and tried once.
+//! Runs one function from the command line: inserts a job row that no other worker claims, and tries it once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::worker::{execute, finish};
 use crate::platform::db::Db;
 use crate::platform::error::{Error, Result};
 
-/// Runs the function to its end; returns its row's id, and its result or why it failed.
+/// Runs the function to its end; returns the row's id, and its result or the failure reason.
 pub async fn run<A: Clone + Send + Sync + 'static>(
     app: A,
     code: &Code<A>,
@@ -25,8 +25,7 @@ pub async fn run<A: Clone + Send + Sync + 'static>(
     function: &str,
     payload: Value,
 ) -> Result<(JobId, std::result::Result<Value, String>)> {
-    // Not due, so that no worker claims it before we do. Should this process die before it has claimed the row, a worker runs it
-    // in an hour.
+    // Not due, so that no worker claims it first. If this process dies before its claim, a worker runs the job in an hour.
     let new = New { delay: TimeDelta::hours(1), ..New::default() };
     let id = queue.enqueue_by_name(db, function, payload, new).await?;
     let id = id.ok_or_else(|| anyhow::anyhow!("a job without a dedupe key is always made"))?;

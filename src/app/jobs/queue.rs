@@ -1,4 +1,4 @@
-//! The queue as services, the administrators' API and the command line use it: enqueue, list, retry, cancel.
+//! Queue operations for services, the admin API and the command line: enqueue, list, retry, cancel.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ struct Inner {
     clock: Clock,
     catalog: Catalog,
     metrics: JobMetrics,
-    /// Wakes the worker of this process. One wake-up too many costs one query.
+    /// Wakes the worker of this process; a needless wake-up costs one query.
     enqueued: watch::Sender<()>,
     /// Jobs cancelled while they were running, perhaps in this process.
     cancelled: broadcast::Sender<JobId>,
@@ -41,14 +41,14 @@ impl Queue {
         &self.0.catalog
     }
 
-    /// Enqueues a job, as part of the caller's transaction where there is one. One statement. `None` if a job with the same
-    /// `dedupe_key` waits or runs.
+    /// Enqueues a job with one statement, inside the caller's transaction if there is one. Returns `None` if a job with the
+    /// same `dedupe_key` waits or runs.
     pub async fn enqueue<A, J: Job<A>>(&self, on: impl Into<Executor<'_>>, job: &J, new: New) -> Result<Option<JobId>> {
         let payload = serde_json::to_value(job).map_err(anyhow::Error::new)?;
         self.insert(on, J::NAME, payload, J::MAX_ATTEMPTS, new).await
     }
 
-    /// As [`Queue::enqueue`], for a function and a payload that came from outside.
+    /// Like [`Queue::enqueue`], but checks the function's name and payload; invalid ones are [`Error::BadRequest`].
     pub async fn enqueue_by_name(&self, on: impl Into<Executor<'_>>, function: &str, payload: Value, new: New) -> Result<Option<JobId>> {
         let Some(known) = self.0.catalog.find(function) else {
             return Err(Error::BadRequest(format!("There is no function {function}")));
@@ -81,7 +81,7 @@ impl Queue {
         Ok(Some(id))
     }
 
-    /// The waiting or running job of this `dedupe_key`.
+    /// Returns the id of the waiting or running job with this `dedupe_key`.
     pub async fn find_pending(&self, on: impl Into<Executor<'_>>, dedupe_key: &str) -> Result<Option<JobId>> {
         Ok(store::pending(on, dedupe_key).await?)
     }
@@ -95,7 +95,7 @@ impl Queue {
         Ok(store::page(db, status, limit, skip, self.0.clock.now()).await?)
     }
 
-    /// Enqueues a failed or cancelled job again, as a new one.
+    /// Enqueues a failed or cancelled job again, as a new job.
     pub async fn retry(&self, db: &Db, id: JobId) -> Result<JobId> {
         let row = self.get(db, id).await?.ok_or_else(|| id.not_found())?;
         match row.state {
@@ -104,7 +104,7 @@ impl Queue {
             State::Dead | State::Cancelled => {}
         }
         let payload = serde_json::from_str(&row.kwargs).map_err(|_| Error::BadRequest("The job's arguments cannot be read".to_owned()))?;
-        // A second click does not do the work twice.
+        // Prevents concurrent retries of the same job.
         let new = New { dedupe_key: Some(format!("retry:{id}")), owner_id: row.owner_id, ..New::default() };
         let made = self.enqueue_by_name(db, &row.function, payload, new).await?;
         made.ok_or_else(|| Error::BadRequest("The job is being retried already".to_owned()))
@@ -115,7 +115,8 @@ impl Queue {
         let now = self.0.clock.now();
         match store::cancel(db, id, now).await? {
             Some(State::Running) => {
-                // Fails where no worker runs in this process; the renewal of its lease tells the other one.
+                // Fails if no worker runs in this process. Other workers learn of the cancellation when they renew the
+                // lease.
                 let _ = self.0.cancelled.send(id);
                 Ok(Status::InProgress)
             }
@@ -130,7 +131,7 @@ impl Queue {
         Ok(store::waiting(db, &self.0.clock).await?)
     }
 
-    /// Removes a bounded number of finished jobs past their time; returns how many.
+    /// Removes a bounded number of finished jobs past their retention; returns how many.
     pub async fn sweep_finished(&self, db: &Db) -> Result<u64> {
         Ok(store::sweep_finished(db, self.0.clock.now()).await?)
     }
@@ -140,7 +141,7 @@ impl Queue {
         Ok(store::erase(on, owner_id).await?)
     }
 
-    /// Tells the worker of this process that there may be something to claim.
+    /// Wakes the worker of this process, because there may be a job to claim.
     pub(super) fn wake(&self) {
         self.0.enqueued.send_replace(());
     }

@@ -1,6 +1,6 @@
-//! The functions that this binary knows, by name; filled by the features' `jobs` hooks.
+//! Job functions of this binary, by name; filled by the features' `jobs` hooks.
 //!
-//! The queue needs their [`Catalog`] only: names, limits, checks. What runs them stays with the worker, as [`Functions`].
+//! The queue needs only their [`Catalog`]: names, limits, checks. The worker holds their code, as [`Functions`].
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use super::model::Run;
 /// A running attempt.
 pub(super) type Attempt = Pin<Box<dyn Future<Output = Result<Value, Fail>> + Send>>;
 
-/// What is known of a function, apart from its code.
+/// Metadata of a function.
 pub(super) struct Function {
     pub name: &'static str,
     pub max_attempts: i32,
@@ -25,7 +25,7 @@ pub(super) struct Function {
     check: fn(&str) -> Result<(), serde_json::Error>,
 }
 
-/// Every function, by name.
+/// Metadata of every function, by name.
 #[derive(Default)]
 pub struct Catalog(BTreeMap<&'static str, Function>);
 
@@ -38,7 +38,7 @@ pub struct Registry<A> {
 /// How each function is started, by name.
 type Starts<A> = BTreeMap<&'static str, fn(A, Run, &str) -> Attempt>;
 
-/// The functions as a worker runs them.
+/// Starts functions for a worker.
 pub(super) trait Functions: Send + Sync {
     /// `None` for a name that this binary does not know.
     fn start(&self, name: &str, run: Run, payload: &str) -> Option<Attempt>;
@@ -57,7 +57,7 @@ impl<A> Default for Registry<A> {
 }
 
 impl<A: 'static> Registry<A> {
-    /// Adds a function. Two of one name panic here, at the start.
+    /// Adds a function. Panics if the name is taken.
     pub fn add<J: Job<A>>(&mut self) {
         let function = Function {
             name: J::NAME,
@@ -70,7 +70,7 @@ impl<A: 'static> Registry<A> {
         self.start.insert(J::NAME, start::<A, J>);
     }
 
-    /// Splits into what the queue needs and what the worker needs.
+    /// Splits into the part for the queue and the part for the worker.
     pub fn split(self) -> (Catalog, Code<A>) {
         (self.catalog, Code(Arc::new(self.start)))
     }
@@ -102,8 +102,8 @@ impl Catalog {
         self.0.keys().copied().collect()
     }
 
-    /// Returns a payload as it may be shown: members that its function declares as secrets are masked. An unreadable payload
-    /// is shown as an empty object.
+    /// Returns a payload for display: members that its function declares as secrets are masked. An invalid payload becomes
+    /// an empty object.
     pub fn shown(&self, function: &str, payload: &str) -> Value {
         let Ok(Value::Object(mut members)) = serde_json::from_str(payload) else { return serde_json::json!({}) };
         let secrets = self.find(function).map_or(&[][..], |function| function.secrets);
@@ -130,12 +130,12 @@ fn start<A: 'static, J: Job<A>>(app: A, run: Run, payload: &str) -> Attempt {
     }
 }
 
-/// Reads an object only: serde would read a struct from an array too.
+/// Parses a JSON object; rejects arrays, from which serde would also read a struct.
 fn parse<A, J: Job<A>>(payload: &str) -> Result<J, serde_json::Error> {
     if !payload.trim_start().starts_with('{') {
         return Err(serde::de::Error::custom("not a JSON object"));
     }
-    // Serde's text repeats the value that does not fit, which may be a secret: then only the place is reported.
+    // Serde's message repeats the invalid value. If the payload may hold secrets, only the column is reported.
     serde_json::from_str(payload).map_err(|error| match error.classify() {
         serde_json::error::Category::Data if J::SECRETS.is_empty() => error,
         _ => serde::de::Error::custom(format!("does not fit at column {}", error.column())),

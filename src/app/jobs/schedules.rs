@@ -1,6 +1,6 @@
-//! Schedules: jobs that are enqueued by the clock, in UTC. One row per schedule holds its last used slot. The instance that
-//! moves it on enqueues the job in the same transaction, so each slot is used once in a cluster, whatever crashes. The latest
-//! slot that was missed while no instance ran is used at the next start; slots before the very first start are not.
+//! Schedules: jobs enqueued by cron patterns, in UTC. One row per schedule holds its last used slot. The instance that
+//! advances it enqueues the job in the same transaction, so each slot is used once per cluster, even after a crash. At the
+//! next start only the latest missed slot is used; slots before the very first start are not.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -20,12 +20,12 @@ use crate::platform::db::{Db, Tx, query};
 use crate::platform::error::Result;
 use crate::sql;
 
-/// Longest sleep between two looks at the clock, which may be set forward.
+/// Longest sleep between clock checks, because the clock may be set forward.
 const LOOK: Duration = Duration::from_secs(30);
 
 type Enqueued<'a> = Pin<Box<dyn Future<Output = Result<Option<JobId>>> + Send + 'a>>;
 
-/// A function that is enqueued by the clock.
+/// A function with its schedule.
 struct Schedule {
     name: &'static str,
     cron: Cron,
@@ -35,7 +35,7 @@ struct Schedule {
 /// Every schedule of every feature; filled by their `schedules` hooks.
 pub struct Schedules<A> {
     all: Vec<Schedule>,
-    /// The latest slot known to be used, so that only new ones ask the database.
+    /// Latest slot known to be used; only later slots query the database.
     used: Mutex<HashMap<&'static str, DateTime<Utc>>>,
     app: PhantomData<fn(A)>,
 }
@@ -54,7 +54,7 @@ impl<A: 'static> Schedules<A> {
         self.all.push(Schedule { name: J::NAME, cron, enqueue: enqueue::<A, J> });
     }
 
-    /// Uses every slot that is due and not used yet. Returns the next one, if there will ever be one.
+    /// Uses every due slot that is not used yet. Returns the next slot, if there is one.
     pub async fn tick(&self, db: &Db, queue: &Queue) -> Result<Option<DateTime<Utc>>> {
         let now = queue.clock().now();
         let mut next: Option<DateTime<Utc>> = None;
@@ -83,7 +83,7 @@ impl<A: 'static> Schedules<A> {
                     LOOK
                 }
             };
-            // A moment past the slot: a sleep may end a little early.
+            // Slightly past the slot, because a sleep may end early.
             if stop.run_until_cancelled(tokio::time::sleep(wait + Duration::from_millis(5))).await.is_none() {
                 return;
             }

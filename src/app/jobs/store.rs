@@ -1,7 +1,7 @@
 //! SQL of `jobs`.
 //!
-//! Times that hosts must agree on (when a job is due, how long a lease lasts) go by Postgres' clock, for the hosts'
-//! may differ; a clock set by hand goes before it where a job is due. SQLite lives on one host, whose clock it is.
+//! Times that hosts must agree on (when a job is due, when a lease ends) use Postgres' clock, because the hosts' clocks may
+//! differ. A clock set by hand overrides it for due times. SQLite runs on one host and uses that host's clock.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -18,32 +18,32 @@ use crate::platform::http::list::page_with_total;
 use crate::platform::id::UserId;
 use crate::sql;
 
-/// The columns of a [`Claim`]. The payload is read as text, so that one that cannot be read does not fail the whole claim.
+/// Columns of a [`Claim`]. The payload is read as text, so that an invalid one does not fail the whole claim.
 const CLAIM: &str = "id, function, CAST(kwargs AS text) AS kwargs, attempts, max_attempts, enqueue_time, locked_by AS lock,
     CAST(trace_context AS text) AS trace_context, priority, run_at";
-/// The columns of a [`JobRow`], but for `ahead`, which needs the time.
+/// Columns of a [`JobRow`], except `ahead`, which needs the current time.
 const ROW: &str = "id, function, CAST(kwargs AS text) AS kwargs, status AS state, attempts, max_attempts, run_at, enqueue_time,
     start_time, finish_time, success, CAST(result AS text) AS result, error, owner_id";
 
-/// How long the results of finished jobs are kept, and the rows of dead ones.
+/// Retention of finished jobs with their results, and of dead jobs.
 const KEEP_FINISHED: TimeDelta = TimeDelta::hours(1);
 const KEEP_DEAD: TimeDelta = TimeDelta::days(14);
 
 /// Treated as a poison job after this many lost workers.
 const MAX_LOSSES: i32 = 10;
 
-/// A job about to be written.
+/// A job to be inserted.
 pub struct NewRow {
     pub id: JobId,
     pub function: &'static str,
     pub payload: Value,
     pub max_attempts: i32,
     pub new: New,
-    /// What the job's logs and spans are linked to.
+    /// Context for the job's logs and spans.
     pub trace_context: Option<Value>,
 }
 
-/// Writes the row unless one with its `dedupe_key` waits or runs; says whether it did.
+/// Inserts the row unless one with its `dedupe_key` waits or runs; returns whether it did.
 pub async fn insert(on: Executor<'_>, row: NewRow, clock: &Clock) -> sqlx::Result<bool> {
     let NewRow { id, function, payload, max_attempts, new, trace_context } = row;
     let postgres = on.is_postgres();
@@ -78,10 +78,10 @@ pub async fn pending(on: impl Into<Executor<'_>>, dedupe_key: &str) -> sqlx::Res
     Ok(row.map(|(id,)| id))
 }
 
-/// Claims up to `limit` rows that are due and of these functions, in the order in which they are to run.
+/// Claims up to `limit` due rows of these functions, in the order in which they are to run.
 pub async fn claim(db: &Db, clock: &Clock, lock: &str, lease: Duration, functions: &[&str], limit: usize) -> sqlx::Result<Vec<Claim>> {
     // ARRAY(..) is evaluated once: as a plain IN (SELECT .. LIMIT) Postgres may run it again for each row and claim too many.
-    // A claim that a crash of Postgres forgets is as one whose worker was lost: it need not wait for the disk.
+    // `synchronous_commit` is off: a claim lost in a crash of Postgres leaves its row queued.
     let text = db.pick(
         sql!(
             pg: "UPDATE jobs SET status = 'running', locked_by = $1, locked_until = now() + $2 * interval '1 millisecond',
@@ -107,7 +107,7 @@ pub async fn claim(db: &Db, clock: &Clock, lock: &str, lease: Duration, function
         claim.bind(Clock::System.now() + lease).bind(clock.now())
     };
     let mut rows: Vec<Claim> = claim.bind(Json(functions)).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all().await?;
-    // RETURNING keeps no order.
+    // RETURNING does not preserve the order.
     rows.sort_by_cached_key(|row| (Reverse(row.priority), row.run_at, row.id.to_string()));
     Ok(rows)
 }
@@ -135,17 +135,17 @@ pub async fn claim_one(db: &Db, clock: &Clock, id: JobId, lock: &str, lease: Dur
     }
 }
 
-/// How a claimed row is to be left.
+/// The state to store when a claimed row is released.
 #[derive(Debug, Clone, Serialize)]
 pub struct Ending {
     pub id: JobId,
     pub lock: String,
     pub state: &'static str,
-    /// 1 where the attempt does not count.
+    /// 1 if the attempt does not count, otherwise 0.
     pub given_back: i32,
-    /// Until the next attempt, in microseconds.
+    /// Delay until the next attempt, in microseconds (Postgres).
     pub delay_us: Option<i64>,
-    /// The same as SQLite keeps times.
+    /// Time of the next attempt, in SQLite's format.
     pub run_at: Option<String>,
     pub success: Option<bool>,
     pub result: Option<Value>,
@@ -165,8 +165,7 @@ impl Ending {
     }
 }
 
-/// Stores how rows have ended, each if it is still locked as its ending says; gives those that were.
-/// The list may hold a row once only.
+/// Stores the endings of rows that still hold the ending's lock; returns their ids. The list must hold a row at most once.
 pub async fn finish(db: &Db, clock: &Clock, endings: &[Ending]) -> sqlx::Result<Vec<JobId>> {
     let text = db.pick(
         sql!(
@@ -205,7 +204,7 @@ pub struct Renewed {
     pub cancel_requested: bool,
 }
 
-/// Renews this worker's leases of these rows.
+/// Renews this worker's leases of these rows; returns the rows it still holds.
 pub async fn renew(db: &Db, worker: &str, lease: Duration, ids: &[JobId]) -> sqlx::Result<Vec<Renewed>> {
     let text = db.pick(
         sql!(
@@ -224,7 +223,7 @@ pub async fn renew(db: &Db, worker: &str, lease: Duration, ids: &[JobId]) -> sql
     renew.bind(Json(ids)).bind(worker).fetch_all().await
 }
 
-/// Puts back what this worker has locked but does not hold: left-overs of a claim whose answer never came.
+/// Puts back rows that this worker has locked but does not hold, such as those of a claim whose answer was lost.
 pub async fn release(db: &Db, worker: &str, held: &[JobId]) -> sqlx::Result<u64> {
     let text = db.pick(
         sql!(
@@ -239,8 +238,8 @@ pub async fn release(db: &Db, worker: &str, held: &[JobId]) -> sqlx::Result<u64>
     query(db, text).bind(worker).bind(Json(held)).execute().await
 }
 
-/// Takes back the rows of workers that have not renewed them in time; says how many. The attempt is given back, for a
-/// worker is rarely lost through its job; one that is always lost with the same job is.
+/// Takes back rows whose lease has expired; returns how many. The attempt does not count, because a worker is rarely lost
+/// through its job; after `MAX_LOSSES` the job is dead.
 pub async fn take_back(db: &Db, clock: &Clock) -> sqlx::Result<u64> {
     let text = db.pick(
         sql!(
@@ -267,7 +266,7 @@ pub async fn take_back(db: &Db, clock: &Clock) -> sqlx::Result<u64> {
     sweep.execute().await
 }
 
-/// Cancels a waiting row, asks a running one's worker to; gives the state it was left in, `None` for any other row.
+/// Cancels a waiting row, or requests cancellation of a running one. Returns the row's state, `None` for any other row.
 pub async fn cancel(db: &Db, id: JobId, now: DateTime<Utc>) -> sqlx::Result<Option<State>> {
     let cancel = query(
         db,
@@ -285,9 +284,9 @@ pub async fn by_id(on: impl Into<Executor<'_>>, id: JobId, now: DateTime<Utc>) -
     query(on, sql!("SELECT ", ROW, ", run_at > $2 AS ahead FROM jobs WHERE id = $1")).bind(id).bind(now).fetch_optional().await
 }
 
-/// A page of the rows of one status or of all, newest first, and how many there are.
+/// Returns a page of rows, newest first, optionally of one status, and the total.
 pub async fn page(db: &Db, status: Option<Status>, limit: i64, skip: i64, now: DateTime<Utc>) -> sqlx::Result<(Vec<JobRow>, i64)> {
-    // Ids are made in the order of time, so that the primary key has the order of the list.
+    // Ids are ordered by time, so the primary key gives the order of the list.
     let rows = query(
         db,
         sql!(
@@ -324,7 +323,7 @@ pub async fn waiting(db: &Db, clock: &Clock) -> sqlx::Result<i64> {
 
 /// Batched, because SQLite has a single writer.
 pub async fn sweep_finished(db: &Db, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    // The two kinds are asked for apart: as one condition with OR neither engine would go by the index.
+    // The two kinds are selected separately, because with OR in one condition neither engine uses the index.
     let finished = query(
         db,
         sql!(

@@ -1,5 +1,5 @@
-//! Brings the database to the present schema: once each, in order, from any number of instances at once,
-//! from an empty database or, on Postgres, from that of the service we take over.
+//! Database migrations: applies each one once, in order, with any number of instances at once. Starts from an empty database
+//! or, on Postgres, from that of the service we take over.
 
 #[cfg(feature = "postgres")]
 mod takeover;
@@ -20,7 +20,7 @@ static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 #[cfg(feature = "sqlite")]
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// The key of the advisory lock that instances take on Postgres, a number of our own.
+/// Key of the advisory lock for migrations on Postgres; an arbitrary number.
 #[cfg(feature = "postgres")]
 const LOCK: i64 = 0x6f6d_6e69_7374_6163;
 
@@ -31,11 +31,11 @@ pub struct Migration {
     pub applied: bool,
 }
 
-/// What a run did, or would do.
+/// Result of a run or a dry run.
 #[derive(Default)]
 pub struct Report {
     pub applied: Vec<String>,
-    /// What an operator should know of a database that was taken over.
+    /// Notes for the operator about a database that was taken over.
     pub remarks: Vec<String>,
 }
 
@@ -92,11 +92,11 @@ pub async fn run<A: Send + Sync + 'static>(
         #[cfg(feature = "postgres")]
         Pools::Postgres(pool) if !report.applied.is_empty() => {
             let mut connection = pool.acquire().await?;
-            // Taking over a large table may take its time.
+            // Taking over a large table may exceed the time limit of statements.
             sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
             sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *connection).await?;
             let outcome = on_postgres(&mut connection, dry_run).await;
-            // The connection ends here, and with it the lock and the setting, whatever happened.
+            // Closing the connection releases the lock and resets the setting in any case.
             sqlx::Connection::close(connection.detach()).await.ok();
             report = outcome?;
         }
@@ -132,7 +132,7 @@ async fn on_postgres(connection: &mut sqlx::PgConnection, dry_run: bool) -> anyh
     Ok(Report { applied, remarks: takeover.lines() })
 }
 
-/// SQLite's migrator takes no lock of its own: `<database>.migrate` is held exclusively meanwhile.
+/// SQLite's migrator takes no lock, so `<database>.migrate` is locked exclusively during the run.
 #[cfg(feature = "sqlite")]
 async fn lock_file(url: &DatabaseUrl) -> anyhow::Result<Option<std::fs::File>> {
     let DatabaseUrl::Sqlite(SqliteUrl::File(path)) = url else { return Ok(None) };

@@ -7,7 +7,7 @@
 use anyhow::{Context as _, Result, bail};
 use sqlx::PgConnection;
 
-/// How many ids an error names.
+/// Maximum number of ids in an error message.
 const NAMED: i64 = 20;
 
 /// What taking over the database changes or leaves, as user ids. Empty for a new or already migrated database.
@@ -31,7 +31,7 @@ impl Takeover {
     }
 }
 
-/// A column whose values must differ from now on, and whose old index allowed duplicates.
+/// A column that becomes unique, but whose old index allowed duplicates.
 struct Unique {
     table: &'static str,
     column: &'static str,
@@ -87,7 +87,7 @@ pub async fn inspect(conn: &mut PgConnection) -> Result<Takeover> {
     })
 }
 
-/// Whether there is a table `users` that our first migration has not been through.
+/// Whether a table `users` exists to which our first migration has not been applied.
 async fn is_old(conn: &mut PgConnection) -> sqlx::Result<bool> {
     let (users, ours): (bool, bool) =
         sqlx::query_as("SELECT to_regclass('users') IS NOT NULL, to_regclass('_sqlx_migrations') IS NOT NULL")
@@ -99,7 +99,7 @@ async fn is_old(conn: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = 1 AND success)").fetch_one(conn).await
 }
 
-/// Checks every column before failing, so that one look at the message is enough.
+/// Checks every column before failing, so that one error names all problems.
 async fn refuse_shared(conn: &mut PgConnection) -> Result<()> {
     let mut problems = Vec::new();
     for unique in &UNIQUE {

@@ -9,11 +9,11 @@ use crate::platform::config::Env;
 pub struct Settings {
     pub registration_open: bool,
     pub require_verified_email: bool,
-    /// A session that is not used for this long ends.
+    /// A session ends when it is not used for this long.
     pub refresh_idle: TimeDelta,
-    /// A session of this age ends however much it is used.
+    /// Maximum age of a session, regardless of use.
     pub refresh_max: TimeDelta,
-    /// The front end that links in mails lead to.
+    /// Base URL of the front end that links in mails lead to.
     pub link_base: Option<Url>,
 }
 

@@ -14,14 +14,14 @@ use crate::features::users::model::User;
 use crate::features::users::service as users;
 use crate::platform::error::Result;
 
-/// The subject of a mail.
+/// Kinds of account mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountEmail {
     VerifyEmail,
     ResetPassword,
     PasswordChanged,
-    /// A registration was tried with the address of an account.
+    /// Sent when a registration uses the address of an existing account.
     EmailTaken,
 }
 
@@ -35,7 +35,7 @@ impl AccountEmail {
         }
     }
 
-    /// The path of the link, and the purpose of its token.
+    /// Returns the path of the link and the purpose of its token; `None` for mails without a link.
     fn link(self) -> Option<(&'static str, Purpose)> {
         match self {
             Self::VerifyEmail => Some(("/verify-email", Purpose::VerifyEmail)),
@@ -49,19 +49,19 @@ impl AccountEmail {
 pub struct SendAccountEmail {
     #[serde(rename = "purpose")]
     pub mail: AccountEmail,
-    /// In its normal form.
+    /// Folded by `fold_email`.
     pub email: String,
 }
 
 impl SendAccountEmail {
-    /// Enqueues the mail, unless the same mail waits already.
+    /// Enqueues the mail unless the same mail to the same address is already queued.
     pub async fn enqueue(&self, app: &App) -> Result<()> {
         let dedupe_key = Some(format!("{}:{}", self.mail.name(), self.email));
         app.jobs.enqueue(&app.db, self, New { dedupe_key, ..New::default() }).await?;
         Ok(())
     }
 
-    /// Whether the mail is still wanted.
+    /// Returns whether the mail should still be sent: the user is active and, for a verification mail, not yet verified.
     async fn is_due(&self, app: &App, user: &User) -> Result<bool> {
         let unverified = match self.mail {
             AccountEmail::VerifyEmail => {
@@ -99,7 +99,7 @@ impl Job<App> for SendAccountEmail {
             data[if purpose == Purpose::VerifyEmail { "verify_url" } else { "reset_url" }] = url.into();
             data["expires_in_hours"] = purpose.life().num_hours().into();
         }
-        // To the address of the account, never to the address that was typed in.
+        // Sent to the stored address of the account, never to the address in the request.
         emails::service::send_template(&app, &run, user.email, subject, self.mail.name(), data).await
     }
 }

@@ -92,7 +92,7 @@ impl Feature<App> for Accounts {
     }
 }
 
-/// An access token of our own is refused once its session has ended.
+/// Refuses an access token of the local provider once its session has ended.
 struct SessionIsOpen;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! The bodies of registering, logging in and everything after it, and the session as it is answered.
+//! Request and response bodies of registration, login, sessions and recovery.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ impl Resource for SessionRead {
     const NAME: &'static str = "Session";
 }
 
-/// What authorization needs to know of an open session. May be a few seconds old.
+/// Cached authorization state of an open session. May be a few seconds old.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct OpenSession {
     pub user_id: UserId,

@@ -1,4 +1,4 @@
-//! Which passwords are accepted (NIST SP 800-63B-4 §3.1.1.2): long enough, and none that is guessed first.
+//! Password rules (NIST SP 800-63B-4 §3.1.1.2): minimum length, and a blocklist of common and obvious passwords.
 
 use passwords::analyzer::is_common_password;
 use unicode_normalization::UnicodeNormalization;
@@ -6,29 +6,30 @@ use unicode_normalization::UnicodeNormalization;
 use crate::platform::error::{Error, Result};
 use crate::platform::text::fold;
 
-/// Characters after normalisation.
+/// Length limits in characters, after normalisation.
 pub const MIN: usize = 8;
 pub const MAX: usize = 128;
-/// Before normalisation, which takes a few characters into one at most: what is longer need not be normalised.
+/// Maximum length in characters before normalisation. NFC combines only a few characters into one, so longer input is rejected
+/// without normalising it.
 const LONGEST: usize = MAX * 8;
 
-/// The form in which a password is hashed, so that it does not depend on the keyboard that wrote it.
+/// Returns the form that is hashed (NFC), which does not depend on the keyboard or operating system.
 pub fn normalise(password: &str) -> String {
     password.nfc().collect()
 }
 
-/// The form of a password that somebody tries; `None` for one that is too long to be anybody's.
+/// Normalises a password for verification; `None` if it is too long for any account.
 pub fn attempt(password: &str) -> Option<String> {
     (password.chars().nth(LONGEST).is_none()).then(|| normalise(password))
 }
 
-/// Refuses, under the name of the body's member, a password by its own looks; gives its normal form.
+/// Checks the length and the list of common passwords; returns the normalised password. Errors name `field`.
 pub fn check(field: &str, password: &str) -> Result<String> {
     let Some(normal) = attempt(password) else { return Err(too_long(field)) };
     match normal.chars().count() {
         n if n < MIN => Err(Error::invalid(field, "too_short", format!("Must have at least {MIN} characters"))),
         n if n > MAX => Err(too_long(field)),
-        // The list holds the spellings that were seen most often; others of the same letters are guessed right after them.
+        // The list contains the most common spellings only, so the lower-case form is checked too.
         _ if is_common_password(&normal) || is_common_password(normal.to_lowercase()) => {
             Err(Error::invalid(field, "common", "Is one of the most common passwords; choose another one"))
         }
@@ -40,7 +41,7 @@ fn too_long(field: &str) -> Error {
     Error::invalid(field, "too_long", format!("Must have at most {MAX} characters"))
 }
 
-/// Refuses a password that is one of the words that anybody would try first.
+/// Refuses a password that equals one of `words`, ignoring case: the user's address or the service's name.
 pub fn check_against(field: &str, normal: &str, words: &[&str]) -> Result<()> {
     let folded = fold(normal);
     if words.iter().any(|word| fold(word.trim()) == folded) {

@@ -1,4 +1,4 @@
-//! What the feature keeps in memory: open sessions, and the threads that hash passwords.
+//! In-memory state: cached sessions and the threads that hash passwords.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::platform::cache::{Cache, Cached};
 
 /// TTL of cached sessions.
 const SESSION_TTL: TimeDelta = TimeDelta::seconds(5);
-/// Bytes of cached sessions.
+/// Capacity of the session cache in bytes.
 const SESSION_BYTES: u64 = 4 << 20;
 
 #[derive(Clone)]
 pub struct State {
-    /// Open sessions by their ids; `None` for sessions that have ended.
+    /// Open sessions by id; `None` for sessions that have ended.
     pub sessions: Cache<Option<OpenSession>>,
     pub passwords: Arc<Passwords>,
 }

@@ -8,9 +8,9 @@ use crate::platform::db::{Db, Executor, Tx, query};
 use crate::platform::id::UserId;
 use crate::sql;
 
-/// The largest number of sessions in the list.
+/// Maximum number of sessions in the list.
 const LISTED: i64 = 100;
-/// Rows that one statement of the sweep removes at most.
+/// Maximum number of rows that one statement of the sweep removes.
 const SWEEP: i64 = 1000;
 
 /// A user's password and verification.
@@ -48,7 +48,7 @@ pub async fn credentials(on: impl Into<Executor<'_>>, user: &UserId) -> sqlx::Re
     query(on, sql!("SELECT password_hash, email_verified_at FROM credentials WHERE user_id = $1")).bind(user).fetch_optional().await
 }
 
-/// Sets the password, for the first time or anew. `verified_at` verifies an address that was not.
+/// Inserts or replaces the password. `verified_at` marks an unverified address as verified.
 pub async fn set_password(
     on: impl Into<Executor<'_>>,
     user: &UserId,
@@ -68,7 +68,7 @@ pub async fn set_password(
     Ok(())
 }
 
-/// Replaces a hash by another one of the same password, unless the password was changed meanwhile.
+/// Replaces a hash with a new hash of the same password, unless the password has changed since.
 pub async fn renew_hash(on: impl Into<Executor<'_>>, user: &UserId, old: &str, new: &str) -> sqlx::Result<()> {
     query(on, sql!("UPDATE credentials SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2"))
         .bind(user)
@@ -110,7 +110,7 @@ pub async fn open_session(on: impl Into<Executor<'_>>, id: SessionId) -> sqlx::R
     query(on, sql!("SELECT user_id, expires_at FROM sessions WHERE id = $1 AND revoked_at IS NULL")).bind(id).fetch_optional().await
 }
 
-/// Moves the session on by one generation, unless another request has done so or it has ended; returns whether it did.
+/// Increments the session's generation; returns `false` if another request has done so or the session has ended.
 pub async fn rotate(
     on: impl Into<Executor<'_>>,
     id: SessionId,
@@ -193,7 +193,7 @@ pub async fn insert_token(
     Ok(insert.bind(hash).bind(user).bind(purpose).bind(expires_at).execute().await? == 1)
 }
 
-/// Ends a user's unused tokens of one purpose, except one.
+/// Revokes a user's unused tokens of one purpose, except one.
 pub async fn end_tokens(on: impl Into<Executor<'_>>, user: &UserId, purpose: Purpose, but: &str, now: DateTime<Utc>) -> sqlx::Result<()> {
     let end = query(
         on,
@@ -203,7 +203,7 @@ pub async fn end_tokens(on: impl Into<Executor<'_>>, user: &UserId, purpose: Pur
     Ok(())
 }
 
-/// Ends every unused token of a user.
+/// Revokes every unused token of a user.
 pub async fn end_all_tokens(on: impl Into<Executor<'_>>, user: &UserId, now: DateTime<Utc>) -> sqlx::Result<()> {
     query(on, sql!("UPDATE one_time_tokens SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL"))
         .bind(user)
@@ -223,7 +223,7 @@ pub async fn token_owner(on: impl Into<Executor<'_>>, hash: &str, purpose: Purpo
     Ok(row.map(|(user,)| user))
 }
 
-/// Uses a token up; returns whether it was valid.
+/// Consumes a token; returns whether it was valid.
 pub async fn use_token(on: impl Into<Executor<'_>>, hash: &str, purpose: Purpose, now: DateTime<Utc>) -> sqlx::Result<bool> {
     let used = query(
         on,
@@ -244,14 +244,14 @@ pub async fn insert_ticket(
     Ok(())
 }
 
-/// Removes and returns a ticket: of several requests at once, one gets it.
+/// Removes and returns a ticket. Atomic: only one of several concurrent requests gets it.
 pub async fn take_ticket(on: impl Into<Executor<'_>>, hash: &str, now: DateTime<Utc>) -> sqlx::Result<Option<String>> {
     let take = query(on, sql!("DELETE FROM ws_tickets WHERE ticket_hash = $1 AND expires_at > $2 RETURNING claims"));
     let taken: Vec<(String,)> = take.bind(hash).bind(now).fetch_all().await?;
     Ok(taken.into_iter().next().map(|(claims,)| claims))
 }
 
-/// Removes everything of a user; returns the number of rows.
+/// Removes every row of a user; returns the number of rows.
 pub async fn erase(tx: &mut Tx, user: &UserId) -> sqlx::Result<u64> {
     let mut rows = 0;
     for text in [

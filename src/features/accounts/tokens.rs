@@ -1,4 +1,5 @@
-//! Refresh tokens and the tokens of links in mails. Both are made again when they are checked: neither is stored.
+//! Refresh tokens and the tokens of links in mails. Tokens are not stored: a refresh token is verified by its HMAC, a mailed
+//! token by its SHA-256 hash.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,19 +11,20 @@ use crate::platform::crypto::{self, Keys};
 
 const REFRESH: &str = "refresh-token";
 const MAILED: &str = "mailed-token";
-/// Bytes of the parts: session, generation, signature.
+/// Sizes of the parts in bytes: session id, generation, signature.
 const ID: usize = 16;
 const GENERATION: usize = 4;
 const SIGNATURE: usize = 32;
 
-/// A refresh token taken apart: session id ‖ generation ‖ HMAC, base64url without padding. Nothing of it is checked yet.
+/// A parsed refresh token: session id ‖ generation ‖ HMAC, base64url without padding. Not verified yet.
 pub struct Presented {
     pub session: SessionId,
     pub generation: u32,
     signature: [u8; SIGNATURE],
 }
 
-/// The token of one generation of a session. The seed is random, so that a session deleted and made again has other tokens.
+/// Returns the refresh token of one generation of a session. The random seed ensures that a session recreated with the same id
+/// has different tokens.
 pub fn refresh(keys: &Keys, seed: &[u8], session: SessionId, generation: u32) -> String {
     let mut bytes = Vec::with_capacity(ID + GENERATION + SIGNATURE);
     bytes.extend_from_slice(session.as_bytes());
@@ -33,7 +35,7 @@ pub fn refresh(keys: &Keys, seed: &[u8], session: SessionId, generation: u32) ->
 
 impl Presented {
     pub fn read(token: &str) -> Option<Self> {
-        // Its one length: longer texts are not even decoded.
+        // All tokens have the same length. Checked first so that long input is not decoded.
         if token.len() != (ID + GENERATION + SIGNATURE) * 4 / 3 + 1 {
             return None;
         }
@@ -47,7 +49,7 @@ impl Presented {
         })
     }
 
-    /// Whether we made it, in constant time.
+    /// Verifies the signature in constant time.
     pub fn is_signed(&self, keys: &Keys, seed: &[u8]) -> bool {
         crypto::same(&sign(keys, seed, self.session, self.generation), &self.signature)
     }
@@ -57,7 +59,7 @@ fn sign(keys: &Keys, seed: &[u8], session: SessionId, generation: u32) -> [u8; S
     crypto::mac(&keys.derive(REFRESH), &[seed, session.as_bytes(), &generation.to_be_bytes()])
 }
 
-/// What a mailed token allows, once.
+/// Purpose of a mailed single-use token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Purpose {
@@ -81,24 +83,24 @@ impl Purpose {
     }
 }
 
-/// The token that the job mails, the same at each of its attempts.
+/// Returns the token that the job mails. Derived from the job id, so every attempt sends the same token.
 pub fn mailed(keys: &Keys, purpose: Purpose, job: JobId) -> String {
     URL_SAFE_NO_PAD.encode(crypto::mac(&keys.derive(MAILED), &[purpose.name().as_bytes(), job.to_string().as_bytes()]))
 }
 
-/// The form at rest.
+/// Returns the stored form of a mailed token: SHA-256 in hex.
 pub fn at_rest(token: &str) -> String {
     crypto::hex(&crypto::sha256(token.as_bytes()))
 }
 
-/// A password that nobody has chosen: 100 bits, in letters that are not mistaken for one another.
+/// Returns a random password of 100 bits, without characters that are easily confused.
 pub fn random_password() -> anyhow::Result<String> {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let bytes = crypto::random::<20>()?;
     Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
 }
 
-/// Fresh randomness for a session.
+/// Returns the random seed of a new session (32 bytes).
 pub fn seed() -> anyhow::Result<Vec<u8>> {
     Ok(crypto::random::<32>()?.to_vec())
 }

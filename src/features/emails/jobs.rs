@@ -1,4 +1,4 @@
-//! The mails as jobs.
+//! Jobs that send mail.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -24,7 +24,7 @@ impl Job<App> for SendWelcomeEmail {
     }
 }
 
-/// Sends a link that another service has made.
+/// Sends a password reset link created by another service.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SendPasswordResetEmail {
     pub email: String,
@@ -42,7 +42,7 @@ impl Job<App> for SendPasswordResetEmail {
     }
 }
 
-/// Sends any text: in a template, or as plain text.
+/// Sends a text, in a template or as plain text.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SendNotificationEmail {
     pub email: String,

@@ -1,5 +1,5 @@
-//! Mails that the service sends in the background: a feature that wants a mail sent enqueues its job. No tables, no routes.
-//! Functions `send_welcome_email`, `send_password_reset_email`, `send_notification_email`.
+//! Sending of mail in the background: other features enqueue these jobs. No tables, no routes. Functions `send_welcome_email`,
+//! `send_password_reset_email`, `send_notification_email`.
 
 mod jobs;
 pub mod service;

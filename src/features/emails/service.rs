@@ -1,5 +1,5 @@
-//! Sends a mail from a job, under the job's key: a vendor that knows idempotency keys delivers it once, however many attempts
-//! it takes.
+//! Sends a mail from a job with the job's idempotency key: vendors that support idempotency keys deliver it once, even if the job
+//! is retried.
 
 use serde_json::{Value, json};
 

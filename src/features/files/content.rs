@@ -1,9 +1,9 @@
-//! Whether an upload has the declared type, judged by its first bytes.
+//! Content type verification of uploads by their first bytes (magic numbers).
 
-/// Bytes that are read of an upload.
+/// Number of bytes read from the start of an upload.
 pub const PREFIX: usize = 8192;
 
-/// Types that the first bytes prove: pictures except SVG, which is text, and PDF.
+/// Types that magic numbers identify: PDF, and images except SVG, which is text.
 const PROVABLE: [&str; 11] = [
     "application/pdf",
     "image/avif",
@@ -18,7 +18,7 @@ const PROVABLE: [&str; 11] = [
     "image/webp",
 ];
 
-/// The one name of a type that goes by several.
+/// Returns the canonical name of a verifiable media type, resolving aliases.
 fn known(declared: &str) -> Option<&'static str> {
     let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let name = match essence.as_str() {
@@ -32,12 +32,12 @@ fn known(declared: &str) -> Option<&'static str> {
     PROVABLE.into_iter().find(|provable| *provable == name)
 }
 
-/// Whether the first bytes of a file of this type tell that it is one.
+/// Returns whether the declared type can be verified by magic numbers.
 pub fn can_tell(declared: &str) -> bool {
     known(declared).is_some()
 }
 
-/// Whether bytes that begin so can be of the declared type. Of a type that cannot be told nothing is known.
+/// Returns whether the first bytes match the declared type. Always `true` for types that cannot be verified.
 pub fn fits(declared: &str, start: &[u8]) -> bool {
     known(declared).is_none_or(|known| infer::get(start).is_some_and(|kind| kind.mime_type() == known))
 }

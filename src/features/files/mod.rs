@@ -1,5 +1,5 @@
-//! Files: a user's own uploads. The row is here, the bytes are in the storage (`providers::storage`), which clients reach by
-//! presigned requests.
+//! Files: a user's uploads. The database stores the row; the bytes are in object storage (`providers::storage`), which clients
+//! access with presigned requests.
 //!
 //! Table `files`. Routes `/app/files…`, and `/public/storage…` for the local folder. Function `remove_objects`.
 

@@ -1,4 +1,4 @@
-//! The file, and the bodies that bring it in.
+//! The file row, its API view, and the request and response bodies of uploads and downloads.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub enum FileStatus {
 }
 
 impl FileStatus {
-    /// As the database has it.
+    /// Returns the value stored in the database.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -40,11 +40,11 @@ impl FileStatus {
 pub struct File {
     pub id: FileId,
     pub owner_id: UserId,
-    /// Where the bytes are; never shown.
+    /// Key of the object in the storage; never shown to clients.
     pub key: String,
     pub filename: String,
     pub content_type: Option<String>,
-    /// As declared; the true one once it is uploaded.
+    /// Bytes: declared size while pending, actual size once uploaded.
     pub size: i64,
     pub status: FileStatus,
     pub created_at: DateTime<Utc>,
@@ -62,7 +62,7 @@ impl Listed for File {
 }
 
 impl File {
-    /// The type that its bytes are served as.
+    /// Returns the `Content-Type` that the file is served with.
     pub fn served_type(&self) -> String {
         self.content_type.clone().unwrap_or_else(|| "application/octet-stream".to_owned())
     }

@@ -1,12 +1,12 @@
-//! Names that came from outside: as they are shown, and as they may stand in a key.
+//! Sanitizing of client-supplied file names, for display and for object keys.
 
 use crate::platform::crypto;
 use crate::platform::error::{Error, Result};
 use crate::platform::id::UserId;
 use crate::platform::text::has_control;
 
-/// The last segment of a file's name, as clients of all systems write paths. Marks that turn the direction of writing, with
-/// which `exe.gpj` looks like a picture, are left out.
+/// Returns the last path segment, with `/` or `\` as separator. Removes bidirectional control characters, which make `exe.gpj`
+/// look like a picture. Errors on control characters and empty names.
 pub fn clean(name: &str) -> Result<String> {
     let refused = |reason: &str| Error::invalid("filename", "filename", reason);
     if has_control(name) {
@@ -20,13 +20,13 @@ pub fn clean(name: &str) -> Result<String> {
     }
 }
 
-/// `uploads/<owner>/<12 hex>/<name>`, of ASCII letters, digits, `.`, `_` and `-` alone.
+/// Returns `uploads/<owner>/<12 hex>/<name>`. Segments contain only ASCII letters, digits, `.`, `_`, `-` and `~`.
 pub fn key(owner: &UserId, filename: &str) -> Result<String> {
     let random = crypto::hex(&crypto::random::<6>()?);
     Ok(format!("uploads/{}/{random}/{}", folder(owner.as_str()), segment(filename)))
 }
 
-/// A folder of the owner's own: their id where it is harmless, else a piece of it and a hash.
+/// Returns the owner's folder: the id if it is short and safe in a path, else a part of it and a hash.
 fn folder(owner: &str) -> String {
     let harmless = owner.len() <= 64 && owner.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
     if harmless {
@@ -38,7 +38,7 @@ fn folder(owner: &str) -> String {
 
 fn segment(filename: &str) -> String {
     let safe: String = filename.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' }).collect();
-    // From the end, for it has the extension.
+    // Keeps the end, because it contains the extension.
     let start = safe.len().saturating_sub(100);
     let safe = safe[start..].trim_start_matches(['.', '-']);
     if safe.is_empty() { "file".to_owned() } else { safe.to_owned() }

@@ -1,4 +1,4 @@
-//! SQL of `files`. The owner is in every WHERE, except where the key comes from a token that we signed.
+//! SQL of `files`. Every WHERE includes the owner, except where the key comes from a signed token.
 
 use chrono::{DateTime, Utc};
 
@@ -10,7 +10,7 @@ use crate::sql;
 
 /// The columns of a [`File`].
 const FILE: &str = "id, owner_id, key, filename, content_type, size, status, created_at, updated_at";
-/// The rows of an owner, of one status or of all.
+/// Condition: the owner's rows, optionally of one status.
 const OWN: &str = "owner_id = $1 AND (status = $2 OR $2 IS NULL)";
 
 pub async fn insert(on: impl Into<Executor<'_>>, file: &File) -> sqlx::Result<()> {
@@ -30,22 +30,22 @@ pub async fn by_id(on: impl Into<Executor<'_>>, owner: &UserId, id: FileId) -> s
     query(on, sql!("SELECT ", FILE, " FROM files WHERE id = $1 AND owner_id = $2")).bind(id).bind(owner).fetch_optional().await
 }
 
-/// The status of the file with this key.
+/// Returns the status of the file with this key.
 pub async fn status(on: impl Into<Executor<'_>>, key: &str) -> sqlx::Result<Option<FileStatus>> {
     let row: Option<(FileStatus,)> = query(on, sql!("SELECT status FROM files WHERE key = $1")).bind(key).fetch_optional().await?;
     Ok(row.map(|(status,)| status))
 }
 
-/// As [`status`], and locks the row until the transaction ends.
+/// Same as [`status`], but locks the row until the transaction ends.
 pub async fn lock(db: &Db, tx: &mut Tx, key: &str) -> sqlx::Result<Option<FileStatus>> {
-    // SQLite's writing transaction has the whole file to itself, and knows no FOR UPDATE.
+    // SQLite has no FOR UPDATE: a write transaction locks the whole database.
     let text =
         db.pick(sql!(pg: "SELECT status FROM files WHERE key = $1 FOR UPDATE"), sql!(lite: "SELECT status FROM files WHERE key = $1"));
     let row: Option<(FileStatus,)> = query(tx, text).bind(key).fetch_optional().await?;
     Ok(row.map(|(status,)| status))
 }
 
-/// Records that the bytes were uploaded, and their size; `None` if they were before.
+/// Marks the file as uploaded and stores its size; `None` if it was marked before.
 pub async fn set_uploaded(
     on: impl Into<Executor<'_>>,
     owner: &UserId,
@@ -109,7 +109,7 @@ pub async fn take_pending(on: impl Into<Executor<'_>>, before: DateTime<Utc>, li
     Ok(rows.into_iter().map(|(key,)| key).collect())
 }
 
-/// Removes every file of a user; returns the keys.
+/// Removes every row of a user; returns the keys of the objects.
 pub async fn take_all(on: impl Into<Executor<'_>>, owner: &UserId) -> sqlx::Result<Vec<String>> {
     let take = query(on, sql!("DELETE FROM files WHERE owner_id = $1 RETURNING key"));
     let rows: Vec<(String,)> = take.bind(owner).fetch_all().await?;

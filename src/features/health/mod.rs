@@ -1,6 +1,6 @@
-//! Liveness and readiness, for balancers and orchestrators. No tables, no settings.
+//! Liveness and readiness probes for load balancers and orchestrators. No tables, no settings.
 //!
-//! Liveness touches nothing: a database that is down is no reason to restart the process. Readiness asks the database and
+//! Liveness checks no dependency, because restarting the process does not repair a database. Readiness checks the database and
 //! Redis, each with a time limit of two seconds.
 
 mod routes;

@@ -1,5 +1,5 @@
-//! The job queue for administrators. Routes `/admin/jobs…`. The queue itself is `app::jobs`, and its command line
-//! `omnistack jobs`; to remove only this API, remove this folder.
+//! API of the job queue for administrators. Routes `/admin/jobs…`. The queue itself is `app::jobs`, its command line `omnistack
+//! jobs`. Remove this folder to remove only this API.
 
 mod model;
 mod routes;

@@ -1,4 +1,4 @@
-//! The two views of a job: in the list, and its status.
+//! The two API views of a job: list entry and status.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

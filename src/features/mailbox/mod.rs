@@ -1,4 +1,4 @@
-//! The mails of a local installation, shown in a browser. Pages `/dev/mailbox…`, there only with ENVIRONMENT=local. No tables.
+//! Mailbox for development: shows sent mails in a browser. Pages `/dev/mailbox…`, only with `ENVIRONMENT=local`. No tables.
 
 mod model;
 mod routes;

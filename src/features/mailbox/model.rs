@@ -1,4 +1,4 @@
-//! What the pages are asked for.
+//! Query parameters and JSON body of the mailbox.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -22,7 +22,7 @@ fn all() -> usize {
 #[derive(Debug, Serialize)]
 pub struct Mails {
     pub items: Vec<Kept>,
-    /// How many there are, without the limit.
+    /// Total number of matching mails, ignoring the limit.
     pub total: usize,
 }
 

@@ -12,7 +12,7 @@ use crate::platform::error::{Error, Result};
 use crate::platform::http::{Json, PathParam, Query};
 use crate::providers::email::mailbox_store::Kept;
 
-/// The frame with a mail in it inherits this: no script runs in it either, and pictures are loaded as mail programs do.
+/// Content Security Policy of the pages. The frame that shows a mail inherits it: no scripts, but images load as in mail clients.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; img-src https: http: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
@@ -45,7 +45,7 @@ pub async fn one(State(app): State<App>, PathParam(id): PathParam, Query(shown):
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 fn page(html: String) -> Response {
-    // Nobody outside learns from where its picture was loaded.
+    // Hides the mailbox URL from servers of remote images.
     let referrer = HeaderValue::from_static("no-referrer");
     ([(CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, NO_STORE), (REFERRER_POLICY, referrer)], Html(html)).into_response()
 }

@@ -1,4 +1,4 @@
-//! The pages themselves, from templates that escape every value.
+//! HTML pages of the mailbox, from templates that escape every value.
 
 use minijinja::value::Serde;
 use minijinja::{Environment, context};
@@ -12,7 +12,7 @@ const TEMPLATES: [(&str, &str); 3] = [
     ("mail.html", include_str!("templates/mail.html")),
 ];
 
-/// Links of a mail open beside the mailbox: most pages refuse to be shown inside of another one.
+/// Opens links of a mail in a new tab, because most pages refuse to be framed.
 const BASE: &str = r#"<base target="_blank">"#;
 
 pub fn list(app_name: &str, to: Option<&str>, mails: &Mails) -> anyhow::Result<String> {

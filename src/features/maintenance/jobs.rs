@@ -7,10 +7,10 @@ use crate::app::App;
 use crate::app::feature::{Removed, When};
 use crate::app::jobs::{Fail, Job, Run};
 
-/// Rounds of one clean-up in one run, each of which removes a bounded number; the rest waits for the next run.
+/// Maximum rounds of one hook per run. Each round removes a bounded number of records; the next run continues.
 const ROUNDS: u32 = 10_000;
 
-/// Removes records that were kept long enough, and expired ones.
+/// Removes expired records and records past their retention period.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct CleanupOldData {}
 
@@ -24,7 +24,7 @@ impl Job<App> for CleanupOldData {
         Ok(json!({
             "executed_at": app.clock.now(),
             "deleted_records": removed.records,
-            // Nothing is moved elsewhere: what is old is deleted.
+            // Always 0: old records are deleted, not archived.
             "archived_records": 0,
             "freed_storage_mb": freed,
         }))
@@ -44,7 +44,7 @@ impl Job<App> for SweepExpired {
     }
 }
 
-/// A clean-up that fails does not stop the others; the attempt fails all the same.
+/// Runs every hook. A failing hook does not stop the others, but the attempt fails.
 async fn clean(app: &App, when: &[When]) -> Result<Removed, Fail> {
     let mut total = Removed::default();
     let mut failed = None;

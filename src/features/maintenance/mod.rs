@@ -1,5 +1,5 @@
-//! Clean-up: expired records are removed every hour, records kept on purpose every week. Which ones, each feature says in its
-//! `cleanup` hook. No tables, no routes. Functions `cleanup_old_data` and `sweep_expired`.
+//! Clean-up: expired records are removed hourly, records past their retention period weekly. Each feature selects its records in
+//! its `cleanup` hook. No tables, no routes. Functions `cleanup_old_data` and `sweep_expired`.
 
 mod jobs;
 
@@ -29,7 +29,7 @@ impl Feature<App> for Maintenance {
         schedules.add::<jobs::SweepExpired>("0 * * * *");
     }
 
-    /// Records that belong to no feature: finished jobs, and answers kept for repeated requests.
+    /// Removes records without a feature: finished jobs, and responses stored for idempotency keys.
     async fn cleanup(&self, app: &App, when: When) -> Result<Removed> {
         match when {
             When::Expired => {

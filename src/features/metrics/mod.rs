@@ -11,8 +11,7 @@ use routes::PageState;
 
 pub struct Metrics;
 
-/// Names that dashboards may ask for before the feature that records them is installed; such a feature takes its lines out of
-/// here.
+/// Metrics declared in advance for dashboards. A feature that records one of them removes its line here.
 const RESERVED: [(&str, &str, &str); 4] = [
     ("llm_requests_total", "counter", "Requests to language models"),
     ("llm_tokens_total", "counter", "Tokens used by language models"),

@@ -17,10 +17,10 @@ use crate::platform::error::{Error, Result};
 use crate::platform::http::Json;
 use crate::platform::telemetry::metrics::{CONTENT_TYPE, Metrics};
 
-/// Time limit of the counts in the database; after it the gauges keep their last values.
+/// Time limit of the counts in the database; on timeout the gauges keep their last values.
 const REFRESH: Duration = Duration::from_secs(2);
 
-/// The gauges that are read when the page is rendered.
+/// Gauges that are updated when the page is rendered.
 #[derive(Clone)]
 pub struct PageState {
     db_connections: IntGaugeVec,
@@ -39,7 +39,7 @@ impl PageState {
         let (idle, active) = app.db.connections();
         self.db_connections.with_label_values(&["idle"]).set(idle.into());
         self.db_connections.with_label_values(&["active"]).set(active.into());
-        // The pool's size is a limit: it never overflows.
+        // Always 0: the pool never exceeds its size.
         self.db_connections.with_label_values(&["overflow"]).set(0);
         self.redis_connections.set(app.redis.as_ref().map_or(0, |redis| i64::try_from(redis.connections()).unwrap_or(i64::MAX)));
     }
@@ -59,7 +59,7 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Respo
     }
     app.metrics.app_info.with_label_values(&[app.config.core.project_name.as_str(), app.config.core.environment.name()]).set(1);
     app.state::<PageState>().refresh(&app);
-    // The page is most needed when the database is down: it does not wait for any of this.
+    // Limited in time, because the page must also work while the database is down.
     let refreshed = tokio::time::timeout(REFRESH, refresh(&app)).await;
     if let Ok(Err(error)) = refreshed {
         tracing::debug!(cause = %error, "gauges that are counted in the database are not refreshed");

@@ -1,5 +1,5 @@
-//! Data rights: an export of all of a user's data (GDPR article 20), and its erasure (article 17). Each feature says in its
-//! `export` and `erase` hooks what it keeps.
+//! Data rights: export of a user's data (GDPR article 20) and erasure (article 17). Each feature provides its data in its
+//! `export` and `erase` hooks.
 //!
 //! No tables. Routes `/app/users/me/export…`, function `export_user_data`, command `omnistack users erase`.
 

@@ -11,10 +11,10 @@ use crate::platform::error::{Error, Result};
 use crate::platform::http::idempotency;
 use crate::platform::id::UserId;
 
-/// Starts an export; while one is in progress, returns that one.
+/// Enqueues an export; returns the id of the pending export if there is one.
 pub async fn request_export(app: &App, user: &CurrentUser) -> Result<JobId> {
     let dedupe_key = format!("export:{}", user.id);
-    // Twice, because the export in progress may end between the two questions.
+    // Tried twice, because the pending export may end between the two queries.
     for _ in 0..2 {
         let new = New { dedupe_key: Some(dedupe_key.clone()), owner_id: Some(user.id.clone()), ..New::default() };
         if let Some(job) = app.jobs.enqueue(&app.db, &ExportUserData { user_id: user.id.clone() }, new).await? {
@@ -27,7 +27,7 @@ pub async fn request_export(app: &App, user: &CurrentUser) -> Result<JobId> {
     Err(Error::Contended)
 }
 
-/// Returns the finished document of the caller's own export.
+/// Returns the document of the caller's own export. 404 for another user's export, 409 until it is complete.
 pub async fn export(app: &App, user: &CurrentUser, job_id: &str) -> Result<Value> {
     let not_found = || Error::not_found("Export", job_id);
     let id = JobId::parse(job_id).ok_or_else(not_found)?;
@@ -41,7 +41,7 @@ pub async fn export(app: &App, user: &CurrentUser, job_id: &str) -> Result<Value
     }
 }
 
-/// Removes everything that is kept of a user, in one transaction; returns the number of rows.
+/// Removes all data of a user in one transaction; returns the number of rows.
 pub async fn erase(app: &App, actor: &Actor, user: &UserId) -> Result<u64> {
     let rows = crate::transaction!(app.db, |tx| {
         let mut rows = 0;

@@ -1,7 +1,7 @@
-//! Projects: the example resource. A user's own rows: searched, paged, softly deleted.
+//! Projects: the example resource. Rows owned by a user, with search, pagination and soft delete.
 //!
-//! Table `projects`. Routes `/app/projects…`. To write your own resource, copy this folder. To remove it:
-//! `make without c=projects` shows what goes.
+//! Table `projects`. Routes `/app/projects…`. To write your own resource, copy this folder. `make without c=projects` lists what
+//! to remove with it.
 
 pub mod model;
 mod routes;

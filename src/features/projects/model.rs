@@ -1,4 +1,4 @@
-//! The project: its row, what clients see of it, and the bodies that make and change it.
+//! The project: its row, its API view, and the request bodies that create and change it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::platform::id::{Id, Resource, UserId};
 
 pub type ProjectId = Id<Project>;
 
-/// A row of `projects`. Never sent as it is: a new column must not reach clients by accident.
+/// A row of `projects`. Never serialized directly, so that a new column does not reach clients by accident.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Project {
     pub id: ProjectId,
@@ -35,7 +35,7 @@ impl Listed for Project {
     }
 }
 
-/// A row with the folded name by which a search orders it.
+/// A row with its folded name, the sort key of a search.
 #[derive(Debug, sqlx::FromRow)]
 pub struct ProjectWithSortKey {
     #[sqlx(flatten)]

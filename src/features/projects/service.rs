@@ -1,4 +1,4 @@
-//! Rules about projects.
+//! Business rules of projects.
 
 use chrono::TimeDelta;
 use serde_json::{Map, Value};
@@ -14,9 +14,9 @@ use crate::platform::http::list::List;
 use crate::platform::id::{PathId, UserId};
 use crate::platform::text::{fold, like_contains};
 
-/// Time for which a deleted project can be restored.
+/// Time a deleted project is kept before it is removed.
 const KEEP_DELETED: TimeDelta = TimeDelta::days(30);
-/// Projects read at once for an export.
+/// Page size of the export.
 const EXPORT_PAGE: i64 = 500;
 
 /// Creates a project; `on` is the transaction of the request's idempotency key, if it has one.
@@ -54,7 +54,7 @@ pub fn list(owner: &UserId) -> List<Project> {
     store::list(owner)
 }
 
-/// The owner's projects whose name contains the text, by name.
+/// The owner's projects whose name contains the text, ordered by name.
 pub fn search(owner: &UserId, text: &str) -> List<ProjectWithSortKey> {
     store::search(owner, like_contains(&fold(text)))
 }
@@ -67,7 +67,7 @@ pub async fn export(app: &App, owner: &UserId) -> Result<Map<String, Value>> {
     Ok([("projects".to_owned(), projects)].into_iter().collect())
 }
 
-/// Creates a few projects for a user who has none.
+/// Creates example projects for a user who has none.
 pub async fn seed(app: &App, user: &CurrentUser) -> Result<Option<String>> {
     const EXAMPLES: [(&str, Option<&str>); 4] = [
         ("Apollo", Some("To the moon and back")),
@@ -85,7 +85,7 @@ pub async fn seed(app: &App, user: &CurrentUser) -> Result<Option<String>> {
     Ok(Some(format!("{} projects", EXAMPLES.len())))
 }
 
-/// Removes projects that were deleted long enough ago, a bounded number at a time.
+/// Removes a bounded number of projects that were deleted more than `KEEP_DELETED` ago.
 pub async fn purge_deleted(app: &App) -> Result<Removed> {
     Ok(Removed::records(store::purge_deleted(&app.db, app.clock.now() - KEEP_DELETED).await?))
 }

@@ -1,4 +1,4 @@
-//! SQL of `projects`. The owner is in every WHERE: another user's row is simply not found.
+//! SQL of `projects`. Every WHERE includes the owner, so another user's row is not found.
 
 use chrono::{DateTime, Utc};
 
@@ -11,9 +11,9 @@ use crate::sql;
 
 /// The columns of a [`Project`].
 const PROJECT: &str = "id, name, description, owner_id, created_at, updated_at";
-/// The rows of an owner that exist for them.
+/// Condition: the owner's rows that are not deleted.
 const OWN: &str = "owner_id = $1 AND deleted_at IS NULL";
-/// Those among them whose folded name matches.
+/// Condition: `OWN` rows whose folded name matches the pattern.
 const FOUND: &str = r"owner_id = $1 AND deleted_at IS NULL AND name_folded LIKE $2 ESCAPE '\'";
 
 pub async fn insert(on: impl Into<Executor<'_>>, project: &Project) -> sqlx::Result<()> {
@@ -56,7 +56,7 @@ pub async fn update(
     update.bind(now).fetch_optional().await
 }
 
-/// Marks the project as deleted; returns whether there was one.
+/// Marks the project as deleted; returns whether it existed.
 pub async fn delete(on: impl Into<Executor<'_>>, owner: &UserId, id: ProjectId, now: DateTime<Utc>) -> sqlx::Result<bool> {
     let delete = query(on, sql!("UPDATE projects SET deleted_at = $3, updated_at = $3 WHERE ", OWN, " AND id = $2"));
     Ok(delete.bind(owner).bind(id).bind(now).execute().await? == 1)
@@ -88,7 +88,7 @@ pub fn list(owner: &UserId) -> List<Project> {
     List::newest_first("projects", sql).filter(owner.into())
 }
 
-/// The owner's projects whose folded name is like the pattern, by name.
+/// The owner's projects whose folded name matches the LIKE pattern, ordered by name.
 pub fn search(owner: &UserId, pattern: String) -> List<ProjectWithSortKey> {
     let sql = ListSql {
         page: sql!(
@@ -114,8 +114,8 @@ pub fn search(owner: &UserId, pattern: String) -> List<ProjectWithSortKey> {
     List::by_text("projects", sql).filter(owner.into()).filter(Filter::Text(pattern))
 }
 
-/// Returns id and name of some projects whose folded name another service left empty. A partial index holds only those rows.
-/// In order, so that two instances that fill them in at once cannot deadlock.
+/// Returns id and name of up to 500 projects without a folded name (written by another service). Uses a partial index. Ordered by
+/// id, so that concurrent instances cannot deadlock.
 pub async fn unfolded(on: impl Into<Executor<'_>>) -> sqlx::Result<Vec<(String, String)>> {
     query(on, sql!("SELECT id, name FROM projects WHERE name_folded = '' AND name <> '' ORDER BY id LIMIT 500")).fetch_all().await
 }

@@ -1,4 +1,4 @@
-//! The daily report: numbers of users. No tables, no routes. Function `generate_daily_report`, at 09:00 UTC.
+//! Daily report of user counts. No tables, no routes. Function `generate_daily_report`, at 09:00 UTC.
 
 mod jobs;
 

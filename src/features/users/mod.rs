@@ -1,7 +1,7 @@
-//! The user record: made when a verified token is first seen, shown and changed by its owner, managed by administrators.
+//! The user record: created at the first request with a verified token, read and changed by its owner, managed by administrators.
 //!
-//! Table `users`. Routes `/app/users/me` and `/admin/users…`. Nearly every feature stands on this one, so it cannot be removed;
-//! own profile fields go into `model.rs` and a migration.
+//! Table `users`. Routes `/app/users/me` and `/admin/users…`. Nearly every feature depends on this one, so it cannot be removed.
+//! Add your own profile fields to `model.rs` and a migration.
 
 pub mod model;
 mod presence;

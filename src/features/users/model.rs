@@ -1,4 +1,4 @@
-//! The user row, the two views of it, and the bodies that change it.
+//! The user row, its two views (user and administrator), and the request bodies that change it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct User {
     pub avatar_url: Option<String>,
     pub role: Role,
     pub is_active: bool,
-    /// The vendors' ids and the plan are a copy: the features that sell plans write them, in the transaction of their own rows.
+    /// Vendor ids and plan are copies: the billing features write them in the same transaction as their own rows.
     pub stripe_customer_id: Option<String>,
     pub subscription_status: Option<String>,
     pub subscription_plan: Option<String>,
@@ -71,7 +71,7 @@ pub struct UserRead {
     pub created_at: DateTime<Utc>,
 }
 
-/// The caller's row, if it was read while the request was authenticated: then the request need not read it again.
+/// The caller's row, if authentication read it: handlers can use it instead of another query.
 #[derive(Debug, Clone)]
 pub struct LoadedUser(pub UserRead);
 

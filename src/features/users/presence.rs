@@ -10,10 +10,10 @@ use crate::platform::id::UserId;
 
 /// Seconds after which a user without a request is no longer counted.
 const AWAY: i64 = 900;
-/// Users remembered at most, 16 bytes each.
+/// Maximum number of users tracked, 16 bytes each.
 const CAPACITY: usize = 500_000;
 
-/// The last request of each user to this process, by a hash of their id.
+/// Time of each user's last request to this process, by a hash of the user id.
 #[derive(Default)]
 pub struct Presence {
     hasher: RandomState,
@@ -29,7 +29,7 @@ impl Presence {
         }
     }
 
-    /// Returns the number of users present, and forgets the others.
+    /// Returns the number of users present and removes the others.
     pub fn count(&self, now: DateTime<Utc>) -> i64 {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|_, at| now.timestamp() - *at < AWAY);

@@ -1,4 +1,4 @@
-//! What the feature keeps in memory: cached identities, presence, and its metrics.
+//! In-memory state: cached identities, presence and metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,9 +13,9 @@ use crate::platform::cache::Cache;
 
 /// TTL of cached identities.
 const IDENTITY_TTL: TimeDelta = TimeDelta::seconds(5);
-/// Bytes of cached identities.
+/// Capacity of the identity cache in bytes.
 const IDENTITY_BYTES: u64 = 2 << 20;
-/// Gauges that are counted in the database are refreshed at most this often, in seconds.
+/// Minimum interval between two counts in the database for the gauges, in seconds.
 const REFRESH: i64 = 60;
 
 #[derive(Clone)]
@@ -55,7 +55,7 @@ impl State {
         }))
     }
 
-    /// Whether it is time to count in the database again; of several callers at once one is told so. Unix seconds.
+    /// Returns `true` if the gauges are due for a refresh, to only one of several concurrent callers. `now` is in Unix seconds.
     pub fn take_refresh(&self, now: i64) -> bool {
         let last = self.refreshed.load(Ordering::SeqCst);
         now - last >= REFRESH && self.refreshed.compare_exchange(last, now, Ordering::SeqCst, Ordering::SeqCst).is_ok()

@@ -15,7 +15,7 @@ const USER: &str = "id, email, full_name, avatar_url, role, is_active, stripe_cu
 /// The columns of a [`UserRead`].
 const USER_READ: &str = "id, email, full_name, avatar_url, role, is_active, subscription_plan, subscription_status, created_at";
 
-/// A user about to be inserted.
+/// A user to be inserted.
 #[derive(Debug, Clone)]
 pub struct NewUser {
     pub id: UserId,
@@ -27,7 +27,7 @@ pub struct NewUser {
     pub login_count: i32,
 }
 
-/// Inserts the user unless id or e-mail address are taken; returns whether it did.
+/// Inserts the user; returns `false` if the id or e-mail address is taken.
 pub async fn insert(on: impl Into<Executor<'_>>, user: &NewUser, now: DateTime<Utc>) -> sqlx::Result<bool> {
     let made = query(
         on,
@@ -40,12 +40,12 @@ pub async fn insert(on: impl Into<Executor<'_>>, user: &NewUser, now: DateTime<U
     Ok(made.bind(user.last_login_at).bind(user.login_count).bind(now).execute().await? == 1)
 }
 
-/// Whether there is such a user, and what authorization needs to know of them.
+/// Returns the authorization state of a user, if the user exists.
 pub async fn identity(on: impl Into<Executor<'_>>, id: &UserId) -> sqlx::Result<Option<Identity>> {
     query(on, sql!("SELECT role, is_active, last_login_at FROM users WHERE id = $1")).bind(id).fetch_optional().await
 }
 
-/// A user's own view together with their last login: one statement for authentication and answer.
+/// A user's own view and last login, read in one statement for authentication and response.
 #[derive(sqlx::FromRow)]
 pub struct OwnRow {
     #[sqlx(flatten)]
@@ -53,7 +53,7 @@ pub struct OwnRow {
     pub last_login_at: Option<DateTime<Utc>>,
 }
 
-/// Reads the row that authenticates a user and answers `GET /app/users/me`.
+/// Reads the row used to authenticate a user and to answer `GET /app/users/me`.
 pub async fn own_row(on: impl Into<Executor<'_>>, id: &UserId) -> sqlx::Result<Option<OwnRow>> {
     query(on, sql!("SELECT ", USER_READ, ", last_login_at FROM users WHERE id = $1")).bind(id).fetch_optional().await
 }
@@ -73,7 +73,7 @@ pub async fn own_view(on: impl Into<Executor<'_>>, id: &UserId) -> sqlx::Result<
 
 /// Locks the row until the transaction ends.
 pub async fn lock(db: &Db, tx: &mut Tx, id: &UserId) -> sqlx::Result<Option<Identity>> {
-    // SQLite's writing transaction has the whole file to itself, and knows no FOR UPDATE.
+    // SQLite has no FOR UPDATE: a write transaction locks the whole database.
     let text = db.pick(
         sql!(pg: "SELECT role, is_active, last_login_at FROM users WHERE id = $1 FOR UPDATE"),
         sql!(lite: "SELECT role, is_active, last_login_at FROM users WHERE id = $1"),
@@ -86,7 +86,7 @@ pub async fn id_of_email(on: impl Into<Executor<'_>>, email: &str) -> sqlx::Resu
     Ok(row.map(|(id,)| id))
 }
 
-/// Counts a login, unless another request has counted it meanwhile.
+/// Counts a login unless another request has already counted it.
 pub async fn count_login(
     on: impl Into<Executor<'_>>,
     id: &UserId,
@@ -176,7 +176,7 @@ pub async fn count_by_plan(on: impl Into<Executor<'_>>) -> sqlx::Result<Vec<(Str
     .await
 }
 
-/// Whether there is any user.
+/// Returns whether any user exists.
 pub async fn any(on: impl Into<Executor<'_>>) -> sqlx::Result<bool> {
     Ok(query(on, sql!("SELECT id FROM users LIMIT 1")).fetch_optional::<(UserId,)>().await?.is_some())
 }

@@ -1,4 +1,4 @@
-//! What a verified token says, and how much of it is believed.
+//! Claims of a verified token, reduced to those that the service trusts.
 //!
 //! A claim of an unexpected type counts as absent. Roles are read only from claims that the issuer's
 //! users cannot write themselves.
@@ -35,7 +35,7 @@ impl Role {
     }
 }
 
-/// The believed part of a verified token.
+/// The trusted claims of a verified token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
     pub subject: UserId,
@@ -45,7 +45,7 @@ pub struct Claims {
     pub avatar_url: Option<String>,
     /// The highest role that the issuer's trusted claims give.
     pub role: Role,
-    /// The session that one of our own tokens belongs to; `None` for other issuers'.
+    /// The session of a token that the service itself issued; `None` for other issuers.
     pub session: Option<Arc<str>>,
     /// Unix seconds.
     pub issued_at: Option<i64>,
@@ -81,7 +81,7 @@ impl Claims {
 #[expect(clippy::cast_possible_truncation, reason = "a float beyond the range saturates, which is far enough")]
 pub(super) fn seconds(payload: &Map<String, Value>, name: &str) -> Option<i64> {
     let value = payload.get(name)?;
-    // Kept within what arithmetic with the present time cannot overflow.
+    // Clamped so that arithmetic with the current time cannot overflow.
     value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64)).map(|seconds| seconds.clamp(0, i64::MAX / 4))
 }
 
@@ -96,7 +96,7 @@ fn trusted_role(payload: &Map<String, Value>, provider: Provider) -> Role {
     let paths: &[&[&str]] = match provider {
         // Our own tokens carry no role: the users row has it.
         Provider::Local => &[],
-        // The top-level `role` of Supabase is that of the database.
+        // Supabase's top-level `role` is the Postgres role, not the user's.
         Provider::Supabase => &[&["app_metadata", "role"], &["user_role"]],
         Provider::Clerk => &[&["public_metadata", "role"], &["user_role"], &["role"]],
         Provider::Custom => &[&["role"], &["user_role"], &["app_metadata", "role"]],

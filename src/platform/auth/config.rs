@@ -1,4 +1,4 @@
-//! Whose tokens are trusted, and by which keys.
+//! The trusted issuer and its verification keys.
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -26,13 +26,13 @@ impl Choice for Provider {
 /// Where verification keys come from.
 #[derive(Debug, Clone)]
 pub enum KeySource {
-    /// A shared secret; then HS256 is the only algorithm.
+    /// A shared secret; allows HS256 only.
     Hs256(SecretString),
-    /// A JSON Web Key Set (RFC 7517); then RS256 and ES256 are.
+    /// A JSON Web Key Set (RFC 7517); allows RS256 and ES256 only.
     Jwks(Url),
 }
 
-/// Everything needed to verify tokens, but for the service's own key.
+/// Settings for token verification, except the service's own key.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub provider: Provider,
@@ -41,12 +41,12 @@ pub struct Config {
     pub issuer: Option<String>,
     pub audience: Option<String>,
     pub jwks_cache: std::time::Duration,
-    /// Life of the service's own access tokens.
+    /// TTL of the service's own access tokens.
     pub access_ttl: std::time::Duration,
     pub passwords: passwords::Config,
 }
 
-/// Variables that belong to one provider; any of them chooses it where `AUTH_PROVIDER` is unset.
+/// Variables that belong to one provider. If `AUTH_PROVIDER` is unset, any of them selects the provider.
 const OF_PROVIDER: [(Provider, &[&str]); 3] = [
     (Provider::Supabase, &["SUPABASE_PROJECT_URL", "SUPABASE_JWT_SECRET", "SUPABASE_WEBHOOK_SECRET"]),
     (Provider::Clerk, &["CLERK_ISSUER_URL", "CLERK_SECRET_KEY", "CLERK_WEBHOOK_SECRET"]),
@@ -123,7 +123,7 @@ impl Config {
                 }
             }
             Some(KeySource::Hs256(secret)) if production && secret.expose_secret().chars().count() < 32 => {
-                // OAUTH_JWT_SECRET was measured when it was read.
+                // The length of `OAUTH_JWT_SECRET` was checked when it was read.
                 if self.provider == Provider::Supabase {
                     env.problem(
                         "SUPABASE_JWT_SECRET",

@@ -1,5 +1,5 @@
-//! The issuer's published keys (RFC 7517): fetched once, kept, fetched again when they age or when a token
-//! names one that is not among them. One fetch at a time; a failing issuer is not hammered.
+//! JWKS cache (RFC 7517): the issuer's published keys, fetched on first use and again when they expire or a token names an
+//! unknown `kid`. At most one fetch runs at a time; after a failure, fetches back off.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,9 +18,9 @@ use crate::platform::outgoing::{Limits, Service};
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_DOCUMENT: usize = 1024 * 1024;
 const MAX_KEYS: usize = 100;
-/// An unknown `kid` leads to one fetch per this time at most.
+/// Minimum interval between two fetches caused by an unknown `kid`.
 const UNKNOWN_KID: TimeDelta = TimeDelta::seconds(30);
-/// Keys are used for this long after their cache time when the issuer cannot be reached.
+/// Expired keys are used for this much longer if the issuer cannot be reached.
 const STALE: TimeDelta = TimeDelta::days(1);
 /// The longest pause between two failing fetches.
 const MAX_BACKOFF: TimeDelta = TimeDelta::seconds(30);
@@ -42,7 +42,7 @@ struct State {
     failed_at: Option<DateTime<Utc>>,
 }
 
-/// The published keys, and those among them that have names.
+/// The published keys, and those among them that have a `kid`.
 #[derive(Default)]
 struct Keys {
     all: Vec<(Algorithm, DecodingKey)>,
@@ -55,7 +55,7 @@ impl KeySet {
         Self { url, life, http, state: RwLock::default(), fetching: Mutex::new(()) }
     }
 
-    /// The key that a token names, if its type fits the algorithm.
+    /// Returns the key with this `kid` if its type fits the algorithm. Fetches the keys again if the `kid` is unknown.
     pub async fn find(&self, kid: Option<&str>, algorithm: Algorithm, now: DateTime<Utc>) -> Result<DecodingKey, Refusal> {
         let keys = self.current(now).await?;
         if let Some(key) = pick(&keys, kid, algorithm)? {
@@ -65,13 +65,13 @@ impl KeySet {
         pick(&keys, kid, algorithm)?.ok_or(Refusal::Invalid("unknown key id"))
     }
 
-    /// The keys to use now: fresh ones, else fetched ones, else old ones for a day.
+    /// Returns cached keys if they are fresh, else fetched ones, else expired ones for up to [`STALE`].
     async fn current(&self, now: DateTime<Utc>) -> Result<Arc<Keys>, Refusal> {
         let known = self.read(|state| state.keys.clone());
         match known {
             Some((fetched, keys)) if now - fetched < self.life => Ok(keys),
             Some((fetched, keys)) if now - fetched < self.life + STALE => {
-                // Whoever comes while a fetch is under way goes on with the old ones.
+                // While another task fetches, the expired keys are used.
                 let Ok(_turn) = self.fetching.try_lock() else { return Ok(keys) };
                 Ok(self.fetch_unless_failing(now).await.unwrap_or(keys))
             }
@@ -85,7 +85,7 @@ impl KeySet {
         }
     }
 
-    /// One more fetch for a key that is not among the known ones, if it is time for one.
+    /// Fetches the keys because of an unknown `kid`, at most once per [`UNKNOWN_KID`]; returns the newest known keys.
     async fn after_unknown_kid(&self, now: DateTime<Utc>) -> Option<Arc<Keys>> {
         let seen = self.read(|state| state.keys.as_ref().map(|(fetched, _)| *fetched));
         let _turn = self.fetching.lock().await;
@@ -93,7 +93,7 @@ impl KeySet {
         if let Some((fetched, keys)) = &latest
             && Some(*fetched) != seen
         {
-            // Somebody fetched while we waited.
+            // Another task fetched the keys while this one waited.
             return Some(keys.clone());
         }
         if asked.is_some_and(|asked| now - asked < UNKNOWN_KID) {
@@ -103,7 +103,7 @@ impl KeySet {
         self.fetch_unless_failing(now).await.or(latest.map(|(_, keys)| keys))
     }
 
-    /// Fetches, unless the last attempts failed too recently. To be called by the holder of the turn.
+    /// Fetches the keys; `None` on failure or during the back-off after one. The caller must hold `fetching`.
     async fn fetch_unless_failing(&self, now: DateTime<Utc>) -> Option<Arc<Keys>> {
         let wait = self.read(|state| state.failed_at.map(|at| at + MAX_BACKOFF.min(TimeDelta::seconds(1 << state.failures.min(6)) / 2)));
         if wait.is_some_and(|until| now < until) {
@@ -133,7 +133,7 @@ impl KeySet {
         anyhow::ensure!(answer.status.is_success(), "the key document is answered with {}", answer.status.as_u16());
         let document: serde_json::Value = serde_json::from_slice(&answer.body).context("the key document is not JSON")?;
         let keys = document.get("keys").and_then(|keys| keys.as_array()).context("the key document has no keys")?;
-        // A key of a kind that we do not know is no reason to lose the others.
+        // An unsupported key must not make the other keys unusable.
         let usable = keys.iter().take(MAX_KEYS).filter_map(|key| usable(serde_json::from_value(key.clone()).ok()?));
         let mut keys = Keys::default();
         for (id, key) in usable {
@@ -175,7 +175,7 @@ fn usable(jwk: Jwk) -> Option<(Option<String>, (Algorithm, DecodingKey))> {
     Some((jwk.common.key_id, (algorithm, key)))
 }
 
-/// The named key; a token that names none is taken to mean the only one that fits.
+/// Returns the key with this `kid`; without a `kid`, the only key that fits the algorithm.
 fn pick(keys: &Keys, kid: Option<&str>, algorithm: Algorithm) -> Result<Option<DecodingKey>, Refusal> {
     if let Some(kid) = kid {
         return match keys.by_id.get(kid).map(|index| &keys.all[*index]) {

@@ -1,7 +1,7 @@
-//! Who is calling: verification of bearer tokens, and hashes of passwords.
+//! Authentication: verification of bearer tokens, and password hashing.
 //!
-//! Which algorithms are allowed comes from the configuration, never from the token. Users, their roles in the database and
-//! what they may do belong to a feature.
+//! The allowed algorithms come from the configuration, never from the token. Users, their roles in the database and their
+//! permissions belong to a feature.
 
 mod claims;
 mod config;

@@ -15,7 +15,7 @@ use crate::platform::id::UserId;
 
 pub const ISSUER: &str = "omnistack";
 pub const AUDIENCE: &str = "omnistack";
-/// Header `typ`, so that no other kind of token of ours can be taken for an access token.
+/// Header `typ`. Prevents other tokens signed by the service from being accepted as access tokens.
 pub const TYPE: &str = "at+jwt";
 
 const PURPOSE: &str = "access-token";
@@ -24,7 +24,7 @@ pub(super) fn verification_key(keys: &Keys) -> DecodingKey {
     DecodingKey::from_secret(&keys.derive(PURPOSE))
 }
 
-/// An access token of the service's own accounts: of an existing user, in one of their sessions.
+/// Signs an access token of the service's own accounts, for an existing user in one of their sessions.
 pub fn mint(keys: &Keys, subject: &UserId, email: &str, session: &str, now: DateTime<Utc>, life: Duration) -> anyhow::Result<String> {
     let header = Header { typ: Some(TYPE.to_owned()), ..Header::new(Algorithm::HS256) };
     let claims = json!({
@@ -34,12 +34,12 @@ pub fn mint(keys: &Keys, subject: &UserId, email: &str, session: &str, now: Date
     Ok(encode(&header, &claims, &EncodingKey::from_secret(&keys.derive(PURPOSE)))?)
 }
 
-/// Whether the issuer's signing secret is ours too.
+/// Returns whether the issuer's signing secret is configured (HS256).
 pub fn can_mint_for_issuer(config: &Config) -> bool {
     matches!(config.keys, Some(KeySource::Hs256(_)))
 }
 
-/// A token as the configured issuer would sign it, for development: only where its secret is configured.
+/// Signs a token as the configured issuer would, for development. Fails unless the issuer's secret is configured.
 pub fn mint_for_issuer(config: &Config, subject: &UserId, email: &str, now: DateTime<Utc>) -> anyhow::Result<String> {
     let Some(KeySource::Hs256(secret)) = &config.keys else {
         anyhow::bail!("tokens come from the issuer ({}); only it holds the signing key", config.provider.name());

@@ -1,7 +1,8 @@
-//! Password hashes: argon2id (RFC 9106) as PHC strings, made on threads of their own.
+//! Password hashes: argon2id (RFC 9106) as PHC strings, computed on dedicated threads.
 //!
-//! A hash takes tens of milliseconds and some 19 MiB on purpose. The threads are fewer than the cores and their queue is
-//! short, so a flood of log-ins costs a fixed amount of memory, is refused when it grows, and leaves requests a core.
+//! A hash deliberately takes tens of milliseconds and about 19 MiB. The threads are one fewer than the cores (at least one)
+//! and their queue is bounded, so a flood of log-ins costs a fixed amount of memory, is refused with 503 beyond that, and
+//! leaves a core for other requests.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -19,12 +20,12 @@ use crate::platform::config::{Env, Section};
 use crate::platform::crypto;
 use crate::platform::error::{Error, Result};
 
-/// Hashes that wait for each thread at most: the last of them is made within some two seconds.
+/// Maximum number of queued hashes per thread: about two seconds of work.
 const QUEUE: usize = 64;
-/// What a client that was refused for a full queue is told to wait, in seconds.
+/// `Retry-After` in seconds when the queue is full.
 const RETRY_AFTER: u64 = 2;
 
-/// What a hash costs; the defaults are OWASP's for argon2id with the least memory.
+/// Cost of a hash. The defaults are OWASP's argon2id parameters with the least memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
     pub memory_kib: u32,
@@ -50,7 +51,7 @@ impl Section for Config {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     Wrong,
-    /// With a new hash where the present one was made at another cost.
+    /// `renewed` is a new hash if the stored one was made at another cost.
     Right {
         renewed: Option<String>,
     },
@@ -62,12 +63,13 @@ type Task = Box<dyn FnOnce() + Send>;
 pub struct Passwords {
     queue: SyncSender<Task>,
     params: Params,
-    /// A hash of no password at all, so that a user who is not there takes as long as one who is.
+    /// PHC string that no password matches. It is checked for unknown users, so that response times do not reveal which users
+    /// exist.
     nobody: String,
 }
 
 impl Passwords {
-    /// Starts the threads; they end with the value.
+    /// Starts the threads; they end when the value is dropped.
     pub fn new(config: Config) -> anyhow::Result<Self> {
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() - 1).max(1);
         Self::with(config, threads, QUEUE * threads)
@@ -86,13 +88,13 @@ impl Passwords {
         Ok(Self { queue, params, nobody })
     }
 
-    /// The PHC string of a password, with a salt of its own.
+    /// Hashes a password with a fresh salt; returns a PHC string.
     pub async fn hash(&self, password: String) -> Result<String> {
         let argon2 = self.argon2();
         self.run(move || hash(&argon2, &password)).await
     }
 
-    /// Compares a password with a PHC string; `None` takes as long and is always wrong.
+    /// Compares a password with a PHC string. `None` takes as long as a real hash and is always [`Verdict::Wrong`].
     pub async fn verify(&self, password: String, hash_of: Option<String>) -> Result<Verdict> {
         let (argon2, params) = (self.argon2(), self.params.clone());
         let phc = hash_of.unwrap_or_else(|| self.nobody.clone());
@@ -112,12 +114,13 @@ impl Passwords {
         Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone())
     }
 
-    /// Runs `work` on one of the threads; 503 where too many wait. Work that nobody waits for any more is left out.
+    /// Runs `work` on one of the threads; fails with 503 if the queue is full. Skips `work` if the caller has gone before it
+    /// starts.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         let task: Task = Box::new(move || {
             if !answer.is_closed() {
-                // Fails only for a request that has ended meanwhile.
+                // Fails only if the request has ended meanwhile.
                 let _ = answer.send(work());
             }
         });
@@ -136,7 +139,7 @@ fn run(tasks: &Mutex<Receiver<Task>>) {
     loop {
         let next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(task) = next else { return };
-        // The task's own end tells its request; the thread is there for the next one.
+        // A panic drops the task's sender, which fails its request; the thread continues with the next task.
         let _ = catch_unwind(AssertUnwindSafe(task));
     }
 }
@@ -201,7 +204,7 @@ mod tests {
         drop(waiting);
         release.send(()).unwrap();
         busy.await.unwrap();
-        // The work that nobody waits for is dropped with its sender once it leaves the queue; only then is there room again.
+        // An abandoned task drops its sender when it leaves the queue; only then is there room again.
         assert!(has_ended.recv().is_err(), "it was left out");
         let failed = passwords.run::<()>(|| panic!("kaboom")).await.unwrap_err();
         assert_eq!(failed.status().as_u16(), 500);

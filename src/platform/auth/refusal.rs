@@ -1,22 +1,22 @@
-//! Why a token is not accepted.
+//! Reasons for rejecting a token.
 
 use crate::platform::error::Error;
 
-/// Why a token is not accepted.
+/// The reason for rejecting a token.
 #[derive(Debug)]
 pub enum Refusal {
     Missing,
     Expired,
-    /// The detail is for the log alone.
+    /// The detail is for the log only.
     Invalid(&'static str),
-    /// The issuer's keys cannot be had just now.
+    /// The issuer's keys cannot be fetched at the moment.
     NoKeys,
-    /// No issuer is configured, which trying again does not cure.
+    /// No issuer is configured; a retry does not help.
     NotConfigured,
 }
 
 impl Refusal {
-    /// The `reason` of `auth_failures_total`.
+    /// Value of the label `reason` of `auth_failures_total`.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Missing => "missing_token",

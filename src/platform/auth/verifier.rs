@@ -18,13 +18,13 @@ use crate::platform::crypto::{self, Keys};
 use crate::platform::outgoing::Outgoing;
 use crate::platform::telemetry::metrics::Metrics;
 
-/// Longer tokens are refused unread.
+/// Maximum length of a token in bytes; longer tokens are rejected before they are parsed.
 const MAX_TOKEN: usize = 8 * 1024;
-/// Clocks of issuer and service may differ by this many seconds.
+/// Allowed clock difference between issuer and service, in seconds.
 const LEEWAY: i64 = 10;
-/// A verified token is not verified again for this long, and never past its `exp`.
+/// TTL of a cached verified token, in seconds. A token is never cached past its `exp`.
 const REMEMBER_SECONDS: i64 = 60;
-/// Bytes of verified tokens that are remembered.
+/// Size of the cache of verified tokens, in bytes.
 const REMEMBERED_BYTES: u64 = 2 << 20;
 
 /// Verifies bearer tokens of the configured issuer.
@@ -38,7 +38,7 @@ pub struct Verifier {
     remembered: quick_cache::sync::Cache<[u8; 32], (DateTime<Utc>, Arc<Claims>), ClaimsWeight>,
 }
 
-/// Weighs a verified token in bytes.
+/// Computes the size of a cached token in bytes.
 #[derive(Clone)]
 struct ClaimsWeight;
 
@@ -57,7 +57,7 @@ enum Trust {
     Nobody,
 }
 
-/// The header of a compact JWS. Unknown members are fine, except that `crit` makes them binding.
+/// The header of a compact JWS. Unknown members are ignored; a token with `crit` is rejected.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -82,7 +82,7 @@ impl Verifier {
         Self { trust, provider: config.provider, issuer, audience, clock, metrics, remembered }
     }
 
-    /// Verifies what stands after `Bearer` in the `Authorization` header, or says why not.
+    /// Verifies the token after `Bearer` in the `Authorization` header, or returns why it is rejected.
     pub async fn verify_header(&self, header: Option<&http::HeaderValue>) -> Result<Arc<Claims>, Refusal> {
         let text = header.ok_or(Refusal::Missing)?.to_str().map_err(|_| Refusal::Invalid("header is not ASCII"))?;
         let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));

@@ -1,8 +1,8 @@
-//! Environment variables. Every component reads its section through [`Env`], which notes each variable it was asked for and
-//! collects *all* problems before the start fails.
+//! Environment variables. Every component reads its section through [`Env`], which records each variable that is read and
+//! reports *all* problems at once before the start fails.
 //!
-//! From the notes come `.env.example`, `docs/configuration.md`, `omnistack config` and `omnistack doctor`,
-//! so none of them can name a variable that the code does not read.
+//! `.env.example`, `docs/configuration.md`, `omnistack config` and `omnistack doctor` are made from these records, so none of
+//! them can name a variable that the code does not read.
 
 mod notes;
 mod values;
@@ -20,7 +20,7 @@ pub trait Section: Sized {
     fn read(env: &mut Env) -> Self;
 }
 
-/// Something wrong with one variable. Never holds the variable's value.
+/// A problem with one variable. Never contains the variable's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub variable: String,
@@ -34,7 +34,7 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// Reads variables by name and remembers what it was asked.
+/// Reads variables by name and records each of them.
 pub struct Env {
     vars: HashMap<String, String>,
     section: &'static str,
@@ -45,7 +45,7 @@ pub struct Env {
 }
 
 impl Env {
-    /// The process environment; a `.env` file in the working directory fills in what it lacks.
+    /// Reads the process environment; missing variables come from a `.env` file in the working directory.
     pub fn from_process() -> Self {
         let mut broken = None;
         let mut vars = HashMap::new();
@@ -85,7 +85,7 @@ impl Env {
         self.section = title;
     }
 
-    /// Where this process runs; known to every section, since it is read first.
+    /// The environment that the process runs in. It is read first, so every section can use it.
     pub fn environment(&self) -> Environment {
         self.environment
     }
@@ -101,8 +101,8 @@ impl Env {
         self.vars.contains_key(name)
     }
 
-    /// Records a problem unless the variable is set, because the choice made by `chooser` needs it. Set but broken, it is a
-    /// problem already.
+    /// Records a problem if the variable is unset although the choice made by `chooser` needs it. A variable that is set but
+    /// invalid is reported when it is read.
     pub fn require(&mut self, variable: &str, chooser: &str, choice: &str) {
         if !self.is_set(variable) {
             let reason = format!("is required with {chooser}={choice}");
@@ -115,12 +115,12 @@ impl Env {
         Var { env: self, name, help, shown_default: None }
     }
 
-    /// Records what stops the start.
+    /// Records a problem that stops the start.
     pub fn problem(&mut self, variable: &str, reason: impl Into<String>, remedy: impl Into<String>) {
         self.problems.push(Problem { variable: variable.to_owned(), reason: reason.into(), remedy: remedy.into() });
     }
 
-    /// Records what an operator should know, but which stops nothing.
+    /// Records a warning; it does not stop the start.
     pub fn warning(&mut self, variable: &str, reason: impl Into<String>, remedy: impl Into<String>) {
         self.warnings.push(Problem { variable: variable.to_owned(), reason: reason.into(), remedy: remedy.into() });
     }
@@ -131,7 +131,7 @@ impl Env {
     }
 }
 
-/// Everything that reading the configuration found.
+/// The result of reading the configuration.
 pub struct Findings {
     pub notes: Vec<Note>,
     pub problems: Vec<Problem>,
@@ -158,7 +158,7 @@ impl Var<'_> {
         self.checked(default, |_| true, "")
     }
 
-    /// As [`Var::or`], with a rule that the value must keep; `wants` completes "must be …".
+    /// As [`Var::or`], with a rule that the value must satisfy; `wants` completes "must be …".
     pub fn checked<T: Value>(self, default: T, rule: impl Fn(&T) -> bool, wants: &str) -> T {
         let shown = self.shown_default.map_or_else(|| default.show(), str::to_owned);
         self.take(shown, rule, wants).unwrap_or(default)
@@ -221,7 +221,7 @@ impl Var<'_> {
     }
 }
 
-/// The path of the running binary, as a person can start it again.
+/// Returns the path of the running binary, to show in commands that a user can copy.
 pub fn program() -> String {
     std::env::current_exe().map_or_else(|_| "omnistack".to_owned(), |path| path.display().to_string())
 }

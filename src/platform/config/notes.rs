@@ -1,4 +1,4 @@
-//! What was noted about each variable, and the three texts made from it.
+//! Records of the variables that were read, and the three texts made from them.
 
 use std::fmt::Write as _;
 
@@ -8,9 +8,9 @@ pub struct Note {
     pub section: &'static str,
     pub name: &'static str,
     pub help: &'static str,
-    /// As documentation shows it; empty where there is none.
+    /// As the documentation shows it; empty if there is no default.
     pub default: String,
-    /// The value in force as it may be shown; `None` where the variable is unset.
+    /// The effective value in printable form; `None` if the variable is unset.
     pub value: Option<String>,
     pub secret: bool,
 }
@@ -64,7 +64,7 @@ pub fn markdown(notes: &[Note]) -> String {
     out
 }
 
-/// The values in force, for `omnistack config`; secrets are masked.
+/// The effective values, for `omnistack config`; secrets are masked.
 pub fn values_table(notes: &[Note]) -> String {
     let width = notes.iter().map(|note| note.name.len()).max().unwrap_or(0);
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! How a variable's text becomes a value, and how that value is shown again.
+//! Parsing of variables, and display of their values.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub trait Value: Sized {
     /// Reads the trimmed text; the error completes "must be …" and never repeats the text.
     fn parse(text: &str) -> Result<Self, String>;
 
-    /// The value as a person would write it, without what is secret in it.
+    /// Returns the value for display, without secrets.
     fn show(&self) -> String;
 }
 
@@ -171,7 +171,7 @@ impl Value for Origin {
     }
 }
 
-/// Where the process runs, which decides what it insists on.
+/// The environment that the process runs in; production has stricter requirements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
     Local,

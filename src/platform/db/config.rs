@@ -1,4 +1,4 @@
-//! Where the database is and how its connections are kept.
+//! Database settings: URL, pool and limits.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,9 +11,9 @@ pub struct Config {
     /// `None` only after a problem was reported: unset in production.
     pub url: Option<DatabaseUrl>,
     pub pool_size: u32,
-    /// The longest life of a connection.
+    /// Maximum lifetime of a connection.
     pub recycle: Duration,
-    /// Keep no connection between requests, as serverless platforms want it.
+    /// Keeps no connection between requests, for serverless platforms.
     pub null_pool: bool,
     pub run_migrations: bool,
     /// Postgres ends a statement that runs longer (SQLSTATE 57014, answered 503).
@@ -110,7 +110,7 @@ impl Value for DatabaseUrl {
                     .map(|(name, value)| (if name == "ssl" { "sslmode".into() } else { name.into_owned() }, value.into_owned()))
                     .collect();
                 url.set_query(None);
-                // Encrypting a connection that never leaves the host costs each start some 90 ms and protects nothing.
+                // TLS to the same host costs about 90 ms per start and protects nothing.
                 let stays_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
                 if stays_here && !pairs.iter().any(|(name, _)| name == "sslmode" || name == "ssl-mode") {
                     pairs.push(("sslmode".to_owned(), "disable".to_owned()));
@@ -143,7 +143,7 @@ impl Value for DatabaseUrl {
                     // Fails only for URLs that cannot have a password.
                     let _ = shown.set_password(Some("***"));
                 }
-                // libpq reads one from here as well.
+                // libpq also accepts a password as a query parameter.
                 let hidden = |name: &str, value: String| if name.contains("password") { "***".to_owned() } else { value };
                 let pairs: Vec<(String, String)> =
                     shown.query_pairs().map(|(name, value)| (name.to_string(), hidden(&name, value.into_owned()))).collect();

@@ -1,11 +1,11 @@
-//! What a query runs on: the database, or an open transaction.
+//! Executor of a query: the database, or an open transaction.
 
 use super::pool::Db;
 
 /// An action that runs once a change is durable.
 pub(super) type Hook = Box<dyn FnOnce() + Send>;
 
-/// What a query runs on. Functions of a store take `impl Into<Executor<'_>>`: `&app.db` or `&mut tx`.
+/// Executor of a query. Store functions take `impl Into<Executor<'_>>`: `&app.db` or `&mut tx`.
 pub struct Executor<'c> {
     pub(super) target: Target<'c>,
     pub(super) hooks: Option<&'c mut Vec<Hook>>,
@@ -32,7 +32,7 @@ impl AfterCommit<'_> {
 }
 
 impl<'c> Executor<'c> {
-    /// For a store whose change must be followed by an action; to be run after its query succeeded.
+    /// Returns the runner for an action that must follow a store's change. Run the action after the query has succeeded.
     pub fn after_commit(&mut self) -> AfterCommit<'c> {
         AfterCommit(self.hooks.take())
     }

@@ -1,4 +1,4 @@
-//! What a database error means for the caller: worth another try, a lost race, or a fault.
+//! Classification of database errors: temporary, contended or permanent.
 
 /// Returns whether trying again later may help: no connection, a broken or closed one, a server that is starting,
 /// stopping or full, a statement over its time limit, a busy SQLite file, or a lost race ([`is_contended`]).

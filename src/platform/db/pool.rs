@@ -1,4 +1,4 @@
-//! The database: its pools, how they are opened and closed, and what is known of their connections.
+//! Connection pools of the database: opening, closing and connection counts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 #[cfg(feature = "sqlite")]
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
-/// How long a request waits for a connection before it is answered 503.
+/// Maximum time that a request waits for a connection; then it fails with 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Claims, endings and leases at once, and one to spare.
+/// For claims, completions and leases at the same time, plus one spare.
 #[cfg(feature = "postgres")]
 const QUEUE_CONNECTIONS: u32 = 4;
 
@@ -57,9 +57,9 @@ impl Db {
         Ok(Self { pools, stats: Arc::new(Stats::new(metrics)) })
     }
 
-    /// The same database for code that uses a table as a queue. On Postgres over a few connections of its own, for two
-    /// reasons: requests that use up the others cannot keep it from its leases; and its queries always use an index,
-    /// because the planner's statistics of a table that is filled and emptied within minutes are never right.
+    /// Returns the same database for code that uses a table as a queue. On Postgres it has a small pool of its own, for two
+    /// reasons: requests that exhaust the main pool cannot block lease renewals; and its queries always use an index, because
+    /// the planner's statistics are never current for a table that fills and empties within minutes.
     pub fn for_queue(&self) -> Self {
         match &self.pools {
             #[cfg(feature = "postgres")]
@@ -74,7 +74,7 @@ impl Db {
         }
     }
 
-    /// The text for this engine, where one text cannot serve both; say why beside it.
+    /// Returns the statement for this engine, if one text cannot serve both. State the reason where it is called.
     pub fn pick(&self, postgres: &'static Sql, sqlite: &'static Sql) -> &'static Sql {
         if self.is_postgres() { postgres } else { sqlite }
     }
@@ -110,7 +110,7 @@ impl Db {
             #[cfg(feature = "sqlite")]
             Pools::Sqlite { read, write } => {
                 read.close().await;
-                // Last, so that it checkpoints and removes the WAL.
+                // Closed last, so that it checkpoints and removes the WAL.
                 write.close().await;
             }
         }
@@ -125,7 +125,7 @@ fn connect_postgres(config: &Config, url: &str) -> anyhow::Result<Pools> {
         .application_name("omnistack")
         .options([("statement_timeout", config.statement_timeout.as_millis().to_string())]);
     let pool = postgres_pool(config.pool_size)
-        // A few warm ones: opening a connection costs several round trips on somebody's request.
+        // Kept open, because a new connection costs a request several round trips.
         .min_connections(if config.null_pool { 0 } else { config.pool_size.min(2) })
         .max_lifetime(if config.null_pool { Duration::ZERO } else { config.recycle });
     Ok(Pools::Postgres(pool.connect_lazy_with(options)))
@@ -155,7 +155,7 @@ async fn connect_sqlite(config: &Config, url: &SqliteUrl) -> anyhow::Result<Pool
 
     let base = SqliteConnectOptions::new().foreign_keys(true).busy_timeout(ACQUIRE_TIMEOUT);
     let SqliteUrl::File(path) = url else {
-        // One connection *is* the database, so it is never closed.
+        // The in-memory database lives in this connection, so it is never closed.
         let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).acquire_timeout(ACQUIRE_TIMEOUT);
         let pool = pool.test_before_acquire(false).connect_with(base.in_memory(true)).await?;
         return Ok(Pools::Sqlite { read: pool.clone(), write: pool });

@@ -1,4 +1,4 @@
-//! Questions about the database itself: whether it answers, and what time it has.
+//! Health checks of the database: connectivity and clock skew.
 
 use super::pool::Db;
 use super::query::query;
@@ -12,9 +12,9 @@ impl Db {
         if alive.is_empty() { Err(sqlx::Error::RowNotFound) } else { Ok(()) }
     }
 
-    /// The milliseconds by which our clock is ahead of the database's.
+    /// Returns the milliseconds by which the service's clock is ahead of the database's.
     pub async fn clock_skew(&self, clock: &Clock) -> sqlx::Result<i64> {
-        // SQLite has no clock of its own: it asks the same system as we do.
+        // SQLite has no clock of its own: it reads the same system clock.
         let text = self.pick(
             sql!(pg: "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"),
             sql!(lite: "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"),

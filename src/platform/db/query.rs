@@ -1,4 +1,4 @@
-//! One query: a registered text, its arguments, where it runs, and how its rows come back.
+//! One query: its registered text, arguments, executor and decoded rows.
 
 use std::time::Instant;
 
@@ -93,8 +93,8 @@ pub fn query<'c>(on: impl Into<Executor<'c>>, sql: &'static Sql) -> Query<'c> {
     Query { target, sql, args, error: None }
 }
 
-/// Sends the query to its engine. A statement that starts with SELECT goes to SQLite's readers, all others to its writer.
-/// A single statement that lost against another transaction is run once more.
+/// Sends the query to its engine. A statement that starts with SELECT goes to SQLite's readers, all others to its writer. A
+/// single statement that loses to another transaction is retried once.
 macro_rules! run {
     ($q:ident, $query:path, $method:ident, $map:expr) => {{
         if let Some(error) = $q.error {

@@ -32,7 +32,7 @@ impl Sql {
         self.text.starts_with("SELECT")
     }
 
-    /// A number below [`count`], the same for the life of the process.
+    /// Returns the index of the text: below [`count`], constant for the life of the process.
     pub(super) fn index(&self) -> usize {
         *self.index.get_or_init(|| NEXT_INDEX.fetch_add(1, Ordering::Relaxed))
     }

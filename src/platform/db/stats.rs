@@ -1,4 +1,4 @@
-//! What is measured of every query: count, duration, errors, and a log line for slow ones.
+//! Query metrics: count, duration, errors, and a log line for slow queries.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::sql::{self, Sql};
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::telemetry::millis;
 
-/// Longer queries are logged.
+/// Queries that take longer are logged.
 const SLOW: Duration = Duration::from_millis(500);
 
 const BUCKETS: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
@@ -40,7 +40,7 @@ impl Stats {
         }
     }
 
-    /// Records one query that has ended. The place for a query's trace span, too.
+    /// Records one finished query. Trace spans of queries belong here, too.
     pub fn observe(&self, sql: &'static Sql, took: Duration, error: Option<&sqlx::Error>) {
         let Some(handles) = self.handles.get(sql.index()) else { return };
         let handles = handles.get_or_init(|| {

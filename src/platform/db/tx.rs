@@ -18,7 +18,7 @@ enum Connection {
 }
 
 impl Db {
-    /// Opens a transaction that may write. For work that cannot run twice; all other code uses
+    /// Opens a write transaction. Only for work that cannot be retried; all other code uses
     /// [`transaction!`](crate::transaction).
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         let connection = match &self.pools {
@@ -65,8 +65,8 @@ impl<'c> From<&'c mut Tx> for Executor<'c> {
 
 /// Runs a block in a transaction that may write: commits on `Ok`, rolls back on `Err`, and evaluates to the block's `Result`.
 ///
-/// A transaction that lost against another one is run once more, so the block must have no effect outside of the transaction;
-/// [`Tx::after_commit`] is for those. `return` and `?` leave the block only.
+/// A transaction that loses to another one is retried once, so the block must have no effects outside of the transaction; use
+/// [`Tx::after_commit`] for those. `return` and `?` leave the block only.
 ///
 /// ```ignore
 /// let user = transaction!(app.db, |tx| {

@@ -1,5 +1,5 @@
-//! What is known of a request while it is being answered. It lives until the last byte of the answer is written, or until a
-//! socket is closed; then the request is counted, timed and logged, and its place is free again.
+//! Request context. It lives until the last byte of the response is written or the socket is closed; then the request is
+//! counted, timed and logged, and its place in the pool is released.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -14,17 +14,18 @@ use super::recorder::MethodRecorder;
 use crate::platform::id::UserId;
 use crate::platform::telemetry::millis;
 
-/// A request being answered. In the request's extensions and, while the handler runs, in a task-local: a tracing span below
-/// the log level would be switched off with its fields, and the warnings inside it would name no request.
+/// Context of a request in progress, stored in the request's extensions and, while the handler runs, in a task-local. It is
+/// not a tracing span: a span below the log level is disabled with its fields, so warnings inside it would lack the request
+/// id.
 pub struct RequestContext {
     pub request_id: String,
     /// The address that the request came from, as far as it can be trusted.
     pub client_ip: IpAddr,
     pub route: Option<Arc<Route>>,
-    /// Bytes that the body may have.
+    /// Maximum size of the request body in bytes.
     pub body_limit: usize,
     pub(crate) user_id: OnceLock<UserId>,
-    /// Set where the request appears in logs and metrics.
+    /// Set if the request appears in logs and metrics.
     pub(crate) observation: Option<Observation>,
     /// The request's place in its pool.
     pub(crate) place: Option<OwnedSemaphorePermit>,
@@ -40,7 +41,7 @@ impl RequestContext {
         self.user_id.get()
     }
 
-    /// Sets the verified caller; the first one stays.
+    /// Sets the verified caller. Only the first call has an effect.
     pub fn set_user_id(&self, id: &UserId) {
         // A second call changes nothing: a request has one caller.
         let _ = self.user_id.set(id.clone());
@@ -56,7 +57,7 @@ impl RequestContext {
         CURRENT.try_with(Arc::clone).ok()
     }
 
-    /// Whether anything waits for the end of the answer.
+    /// Returns whether the end of the response matters: for logs and metrics, or to release a place.
     pub(crate) fn is_tracked(&self) -> bool {
         self.observation.is_some() || self.place.is_some()
     }
@@ -84,19 +85,19 @@ impl Drop for RequestContext {
     }
 }
 
-/// What is recorded of a request.
+/// The data recorded of a request.
 pub(crate) struct Observation {
     recorder: Arc<MethodRecorder>,
     started: Instant,
-    /// 0 until the head of the answer is known. A client that left before is not counted.
+    /// 0 until the response head is known. A client that disconnects earlier is not counted.
     status: AtomicU16,
     line: Option<Line>,
 }
 
-/// The members of the log line that come from the request's head.
+/// The fields of the log line that come from the request's head.
 pub(crate) struct Line {
     pub method: Method,
-    /// As it may be shown: the template where a parameter is private.
+    /// The path for logs: the template if a parameter is private.
     pub path: ShownPath,
     pub user_agent: Option<HeaderValue>,
 }

@@ -1,4 +1,5 @@
-//! Cursors: opaque positions in a list. The sort key of the last row seen, signed for exactly this list, caller and filter.
+//! Pagination cursors: opaque and signed. A cursor holds the sort key of the last row and is valid only for the same list,
+//! caller and filters.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +16,7 @@ pub struct Position {
     pub id: String,
 }
 
-/// Makes and reads cursors.
+/// Encodes and verifies cursors.
 #[derive(Clone)]
 pub struct Cursors(Key);
 

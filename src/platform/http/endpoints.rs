@@ -15,7 +15,7 @@ pub struct Endpoints<S>(Vec<Endpoint<S>>);
 pub struct Endpoint<S> {
     pub policy: Policy,
     pub handlers: Handlers<S>,
-    /// Otherwise the path is 404 and not in the OpenAPI document.
+    /// If it returns false, the path is 404 and not in the OpenAPI document.
     pub available: fn(&S) -> bool,
 }
 
@@ -36,7 +36,7 @@ impl<S> Endpoints<S> {
         self.add_when(|_| true, policy, handlers)
     }
 
-    /// As [`Endpoints::add`], for handlers that are there with some configurations only.
+    /// As [`Endpoints::add`], for handlers that only some configurations enable.
     pub fn add_when(mut self, available: fn(&S) -> bool, policy: Policy, handlers: UtoipaMethodRouter<S>) -> Self {
         self.0.push(Endpoint { policy, handlers: Handlers::Documented(handlers), available });
         self
@@ -47,7 +47,7 @@ impl<S> Endpoints<S> {
         self.page_when(|_| true, policy, path, methods, router)
     }
 
-    /// As [`Endpoints::page`], for pages that are there with some configurations only.
+    /// As [`Endpoints::page`], for pages that only some configurations enable.
     pub fn page_when(
         mut self,
         available: fn(&S) -> bool,

@@ -1,8 +1,8 @@
-//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a repeated request gets the first answer again, and
-//! nothing is done twice.
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a repeated request gets the stored response and has no
+//! second effect.
 //!
-//! For requests that change nothing but the database: key, answer and change are one transaction, and a parallel twin waits
-//! for it. Only successful answers are kept. A handler wraps its work in [`idempotent`].
+//! Only for requests whose sole effect is on the database: key, response and change are one transaction, and a concurrent
+//! request with the same key waits for it. Only successful responses are stored. Handlers wrap their work in [`idempotent`].
 
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,7 +16,7 @@ use crate::platform::error::{Error, Result};
 use crate::platform::id::UserId;
 use crate::sql;
 
-/// How long an answer is kept.
+/// TTL of a stored response.
 const TTL: TimeDelta = TimeDelta::hours(24);
 const PURPOSE: &str = "idempotency-answer";
 
@@ -42,7 +42,7 @@ impl Key {
     }
 }
 
-/// What answers of repeated requests need: where they are kept, and how they are encrypted.
+/// Dependencies of [`idempotent`]: the database that stores responses, and the keys that encrypt them.
 #[derive(Clone, Copy)]
 pub struct Store<'a> {
     pub db: &'a Db,
@@ -50,17 +50,18 @@ pub struct Store<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// The answer of a request that created something.
+/// The response to a request that created a record.
 pub struct Created<T> {
     pub body: T,
-    /// The path of what was created.
+    /// The path of the created record.
     pub location: Option<String>,
 }
 
-/// Runs `work` once for each key of a user and answers 201, or answers again what the first request with this key got.
+/// Runs `work` once per user and key and returns 201; a repeated request gets the stored response. Fails if the key was used
+/// for another request.
 ///
-/// With a key, `work` runs in a transaction together with the key and its answer; without one it runs on the database itself,
-/// so that a single statement needs no transaction.
+/// With a key, `work` runs in a transaction together with the key and its response; without a key it runs on the database
+/// itself, because a single statement needs no transaction.
 pub async fn idempotent<T: Serialize>(
     store: Store<'_>,
     user: &UserId,
@@ -87,7 +88,7 @@ enum Claim {
     Free(Tx),
 }
 
-/// Looks the key up. A parallel twin waits here until the first request has committed or given up.
+/// Claims the key. A concurrent request with the same key waits here until the first one commits or rolls back.
 async fn claim(store: Store<'_>, user: &UserId, key: &Key) -> Result<Claim> {
     let mut tx = store.db.begin().await?;
     let claim = query(
@@ -116,7 +117,7 @@ async fn claim(store: Store<'_>, user: &UserId, key: &Key) -> Result<Claim> {
             let plain = crypto::open(&store.keys.derive(PURPOSE), context(user, key).as_bytes(), &sealed)?;
             Ok(Claim::Answered(serde_json::from_slice(&plain).map_err(anyhow::Error::from)?))
         }
-        // The key expired or was given back between the two statements; the client's next try finds it free.
+        // The key expired or was released between the two statements; a retry finds it free.
         _ => Err(Error::Contended),
     }
 }

@@ -22,7 +22,7 @@ use super::shape::Shape;
 use crate::platform::error::{Error, Result};
 use crate::platform::id::PathId;
 
-/// A JSON request body, or a JSON answer.
+/// A JSON request body, or a JSON response.
 pub struct Json<T>(pub T);
 
 /// A JSON request body together with the request's `Idempotency-Key`, for requests that create.
@@ -31,8 +31,8 @@ pub struct KeyedJson<T> {
     pub key: Option<idempotency::Key>,
 }
 
-/// A JSON request body for the record that the path names. The body is judged first: what is wrong with it is 422, even
-/// where the id is none.
+/// Extractor for the id in the path and a JSON request body. The body is validated first: an invalid body is 422 even if the
+/// path holds no valid id.
 pub struct JsonAt<I, T>(pub I, pub T);
 
 /// The exact bytes of a request's body.
@@ -122,11 +122,11 @@ fn parse<T: DeserializeOwned + ToSchema + 'static>(bytes: &[u8]) -> Result<T> {
     if !problems.is_empty() {
         return Err(Error::Invalid(problems));
     }
-    // The schema covers everything that serde asks for; should they differ, the client still gets a 422.
+    // The schema should cover all that serde requires; if they differ, the client still gets a 422.
     serde_json::from_value(value).map_err(|_| Error::invalid("body", "type", "The body does not match the schema"))
 }
 
-/// For members of a PATCH body that may be cleared: absent is `None`, `null` is `Some(None)`.
+/// Deserializes a member of a PATCH body that may be cleared: absent is `None`, `null` is `Some(None)`.
 /// Use with `#[serde(default, deserialize_with = "present")]`.
 pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)

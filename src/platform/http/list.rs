@@ -1,8 +1,8 @@
 //! Lists: pages by `skip` with an exact total, or by `cursor` at a cost that does not grow with depth.
 //!
-//! A store describes a list once, as a [`List`]: three statements and its filters. Paging, cursors, totals and the loop of an
-//! export follow from that. The filters are the statements' arguments and the cursor's scope at once, so that no cursor fits
-//! a list with other filters.
+//! A store describes a list once, as a [`List`]: three statements and its filters. Paging, cursors, totals and exports are
+//! derived from it. The filters are both the statements' arguments and the cursor's scope, so a cursor is valid only for the
+//! same filters.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -58,14 +58,14 @@ pub struct ListSql {
     pub after: &'static Sql,
 }
 
-/// A row of a list, and where it stands in the list's order.
+/// A row of a list, with its position in the list's order.
 pub trait Listed: Row {
     /// By time, newest first, or by text.
     fn sort_key(&self) -> SortKey;
     fn id(&self) -> String;
 }
 
-/// The value that a list is ordered by; ties go by the id.
+/// The value that a list is ordered by; ties are ordered by id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SortKey {
     Time(DateTime<Utc>),
@@ -114,7 +114,7 @@ pub struct List<R> {
     rows: std::marker::PhantomData<fn() -> R>,
 }
 
-/// A row together with the total of all that match, read by one statement.
+/// A row and the number of all matching rows, read by one statement.
 #[derive(sqlx::FromRow)]
 pub struct Counted<T> {
     #[sqlx(flatten)]
@@ -126,17 +126,17 @@ impl<R: Listed> List<R>
 where
     Counted<R>: Row,
 {
-    /// A list in the order of time, newest first. `name` is part of every cursor.
+    /// Returns a list ordered by time, newest first. `name` is part of every cursor.
     pub fn newest_first(name: &'static str, sql: ListSql) -> Self {
         Self { name, sql, filters: Vec::new(), first: SortKey::Time(end_of_time()), rows: std::marker::PhantomData }
     }
 
-    /// A list in the order of a text.
+    /// Returns a list ordered by text.
     pub fn by_text(name: &'static str, sql: ListSql) -> Self {
         Self { name, sql, filters: Vec::new(), first: SortKey::Text(String::new()), rows: std::marker::PhantomData }
     }
 
-    /// Adds the next argument of the statements: whose the rows are, what they must match.
+    /// Adds a filter, e.g. the owner of the rows; its value is the next argument of the statements.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filters.push(filter);
@@ -164,7 +164,7 @@ where
                 (self.first.parse(position.key)?, position.id)
             }
         };
-        // The extra row only tells that there is more.
+        // The extra row only shows whether there is a next page.
         let mut rows = self.after(db, &key, &id, limit + 1).await?;
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = rows.len() > wanted;
@@ -217,7 +217,7 @@ impl SortKey {
         }
     }
 
-    /// Reads a key of the same kind.
+    /// Parses a sort key of the same kind.
     fn parse(&self, text: String) -> Result<Self> {
         match self {
             Self::Time(_) => {
@@ -229,7 +229,7 @@ impl SortKey {
     }
 }
 
-/// Runs a page statement with a `total` column; `count` is asked only for a page past the end.
+/// Runs a page statement with a `total` column; `count` runs only for a page past the end.
 pub async fn page_with_total<'c, R: Row>(page: DbQuery<'_>, count: impl FnOnce() -> DbQuery<'c>, skip: i64) -> sqlx::Result<(Vec<R>, i64)>
 where
     Counted<R>: Row,
@@ -243,7 +243,7 @@ where
     Ok((rows.into_iter().map(|counted| counted.row).collect(), total))
 }
 
-/// Later than every row, within what both engines can hold.
+/// A time later than every row's, within the range of both engines.
 fn end_of_time() -> DateTime<Utc> {
     DateTime::from_timestamp(253_402_300_799, 0).unwrap_or_default()
 }

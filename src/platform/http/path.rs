@@ -1,4 +1,4 @@
-//! Path parameters. A parameter is never invalid: text that is no id names no record, so it is a 404.
+//! Path parameters. Text that is not a valid id cannot name a record, so the response is 404 instead of 422.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
@@ -9,7 +9,7 @@ use crate::platform::id::PathId;
 /// The first parameter of the route's template, percent-decoded.
 pub struct PathParam(pub String);
 
-/// The first parameter of the route's template as an id; 404 for text that is none.
+/// The first parameter of the route's template as an id; 404 if the text is not a valid id.
 pub struct Path<T>(pub T);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathParam {

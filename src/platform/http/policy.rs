@@ -1,5 +1,5 @@
-//! Endpoint policy: everything that the server must know about a route besides its handler. Middleware, the OpenAPI
-//! document, `omnistack routes`, rate limits, logs and the tests read it; nothing inspects a path.
+//! Endpoint policy: everything that the server must know about a route besides its handler. Middleware, the OpenAPI document,
+//! `omnistack routes`, rate limits, logs and the tests read the policy; no code matches on paths.
 
 use std::time::Duration;
 
@@ -31,17 +31,17 @@ pub enum Version {
     V2,
 }
 
-/// The prefix of the path after the version. It says nothing about who may call.
+/// The prefix of the path after the version. It does not decide who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Area {
     Public,
     App,
     Admin,
-    /// Outside of the API, at the path itself: pages for browsers.
+    /// Pages for browsers, without an API prefix.
     Site,
 }
 
-/// Who may call.
+/// Access level: who may call the route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Access {
     /// Anyone.
@@ -50,45 +50,45 @@ pub enum Access {
     User,
     /// An active user whose role is admin or superadmin.
     Admin,
-    /// The handler proves the caller itself: signed webhooks, signed links, sockets that must upgrade before they refuse.
+    /// The handler verifies the caller: signed webhooks, signed links, sockets that upgrade before they reject a caller.
     SelfVerifying,
 }
 
-/// Where the access token is.
+/// Location of the access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credentials {
     /// `Authorization: Bearer <token>`.
     Bearer,
     /// A cookie of this name. Unsafe methods are refused (403) unless the request comes from the same origin.
     Cookie(&'static str),
-    /// The query (`?token=`, `?ticket=`), which the handler reads: for sockets, because browsers set no header on them.
+    /// The query (`?token=`, `?ticket=`), read by the handler. For sockets, because browsers cannot set headers on them.
     Query,
 }
 
-/// What the body of a request may be.
+/// Kind and maximum size of the request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestBody {
-    /// JSON, or no body. `None` is `MAX_BODY_BYTES`.
+    /// JSON, or no body. `None` means `MAX_BODY_BYTES`.
     Json(Option<usize>),
-    /// The exact bytes, at most so many: for signatures over them.
+    /// The exact bytes, for signature checks; at most this many.
     Raw(usize),
-    /// A stream that the handler reads piece by piece, at most so many bytes.
+    /// A stream that the handler reads in pieces; at most this many bytes.
     Stream(usize),
 }
 
-/// How long an answer may take.
+/// Time limit of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime {
-    /// From the request's head to the last byte of the answer. `None` is `REQUEST_TIMEOUT_SECONDS`.
+    /// From the request's head to the last byte of the response. `None` means `REQUEST_TIMEOUT_SECONDS`.
     Deadline(Option<Duration>),
-    /// The head of the answer within `REQUEST_TIMEOUT_SECONDS`, then a body without an end, as long as it sends a piece
-    /// within this time.
+    /// The response head within `REQUEST_TIMEOUT_SECONDS`, then a body without a total limit; it fails after `idle` without
+    /// data.
     Stream { idle: Duration },
-    /// An upgraded connection, whose handler bounds it. The upgrade itself has `REQUEST_TIMEOUT_SECONDS`.
+    /// An upgraded connection; its handler limits the duration. The upgrade itself has `REQUEST_TIMEOUT_SECONDS`.
     Socket,
 }
 
-/// The bounded pool of places that requests of a kind share, so that no kind can starve another one.
+/// The admission-control pool of a kind of request. Separate pools keep one kind from starving another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pool {
     Requests,
@@ -100,13 +100,13 @@ pub enum Pool {
     Unbounded,
 }
 
-/// What `Cache-Control` says where the handler sets none.
+/// `Cache-Control` if the handler sets none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caching {
     NoStore,
-    /// Kept only if it is checked before each use: `no-cache`, as event streams are sent.
+    /// `no-cache`: stored responses must be revalidated before each use. For event streams.
     NoCache,
-    /// Seconds for which everyone may keep the answer.
+    /// Any cache may keep the response for this many seconds.
     Public(u32),
     /// No header.
     Unspecified,
@@ -169,7 +169,7 @@ impl Policy {
         Self::new(Area::Admin, Access::Admin, Caching::NoStore)
     }
 
-    /// For what must answer whatever happens: probes and metrics. Neither limited, counted nor refused for load.
+    /// For endpoints that must respond under any load: probes and metrics. Not rate-limited, not counted, never refused.
     pub const fn probe() -> Self {
         let mut policy = Self::public();
         policy.budget = None;
@@ -200,7 +200,7 @@ impl Policy {
         policy
     }
 
-    /// A WebSocket under `/api/v1/app`: the handler upgrades first and then closes with 1008 who may not be there.
+    /// A WebSocket under `/api/v1/app`: the handler upgrades first, then closes unauthorized connections with code 1008.
     pub const fn socket() -> Self {
         let mut policy = Self::new(Area::App, Access::SelfVerifying, Caching::NoStore);
         policy.credentials = Credentials::Query;
@@ -209,7 +209,7 @@ impl Policy {
         policy
     }
 
-    /// A page for users who are logged in by a cookie of this name, with a same-origin check on unsafe methods.
+    /// A page for users authenticated by this cookie, with a same-origin check on unsafe methods.
     pub const fn console(access: Access, cookie: &'static str) -> Self {
         let mut policy = Self::new(Area::Site, access, Caching::NoStore);
         policy.credentials = Credentials::Cookie(cookie);
@@ -241,7 +241,7 @@ impl Policy {
         self
     }
 
-    /// An answer that goes on: server-sent events. It ends when it sends nothing for `idle`.
+    /// A response without a fixed end: server-sent events. It fails when nothing is sent for `idle`.
     #[must_use]
     pub const fn stream(mut self, idle: Duration) -> Self {
         self.lifetime = Lifetime::Stream { idle };
@@ -279,7 +279,7 @@ impl Policy {
         matches!(self.lifetime, Lifetime::Deadline(_)) && self.pool != Pool::Transfers
     }
 
-    /// Bytes that the body may have.
+    /// Maximum size of the request body in bytes.
     pub fn body_limit(&self, max_body_bytes: usize) -> usize {
         match self.body {
             RequestBody::Json(limit) => limit.unwrap_or(max_body_bytes),
@@ -287,7 +287,7 @@ impl Policy {
         }
     }
 
-    /// Time until the head of the answer.
+    /// Time limit for the response head.
     pub fn head_deadline(&self, request_timeout: Duration) -> Duration {
         match self.lifetime {
             Lifetime::Deadline(Some(deadline)) => deadline,

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::shape::Shape;
 use crate::platform::error::{Error, Result};
 
-/// The query parameters that `T` names; others are ignored, and of a repeated one the last counts.
+/// The query parameters that `T` declares. Others are ignored; the last value of a repeated parameter counts.
 pub struct Query<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned + IntoParams + 'static> FromRequestParts<S> for Query<T> {

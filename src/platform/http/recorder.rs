@@ -76,7 +76,7 @@ pub struct MethodRecorder {
 }
 
 impl MethodRecorder {
-    /// Records an answer whose last byte was written.
+    /// Records a response after its last byte was written.
     pub fn record(&self, status: StatusCode, seconds: f64) {
         self.duration.observe(seconds);
         {

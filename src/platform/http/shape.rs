@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::platform::error::FieldError;
 use crate::platform::text::{fold_email, is_email, is_web_url};
 
-/// What a JSON value must look like.
+/// Validation rules for a JSON value.
 #[derive(Debug, Clone)]
 pub enum Shape {
     Any,
@@ -34,7 +34,7 @@ pub enum Shape {
 
 static SHAPES: LazyLock<RwLock<HashMap<TypeId, Arc<Shape>>>> = LazyLock::new(RwLock::default);
 
-/// Made once for each type.
+/// Returns the cached shape of `T`; builds it on first use.
 fn cached<T: 'static>(make: impl FnOnce() -> Result<Shape, String>) -> Result<Arc<Shape>, String> {
     let id = TypeId::of::<T>();
     if let Some(shape) = SHAPES.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
@@ -46,7 +46,7 @@ fn cached<T: 'static>(make: impl FnOnce() -> Result<Shape, String>) -> Result<Ar
 }
 
 impl Shape {
-    /// The shape of a body type. Fails for a schema with something that is not understood.
+    /// Returns the shape of a body type. Fails if the schema uses an unsupported keyword.
     pub fn of_body<T: ToSchema + 'static>() -> Result<Arc<Self>, String> {
         cached::<T>(|| {
             let mut named = Vec::new();
@@ -57,7 +57,7 @@ impl Shape {
         })
     }
 
-    /// The shape of query parameters, whose values all come as text.
+    /// Returns the shape of query parameters, whose values are all text.
     pub fn of_query<T: IntoParams + 'static>() -> Result<Arc<Self>, String> {
         cached::<T>(|| {
             let members = T::into_params(|| Some(ParameterIn::Query)).into_iter().map(|parameter| {
@@ -68,7 +68,7 @@ impl Shape {
         })
     }
 
-    /// Every way in which the value differs from the shape; `field` is the path to it.
+    /// Appends every mismatch between the value and the shape to `problems`; `field` is the path of the value.
     pub fn check(&self, value: &Value, field: &str, problems: &mut Vec<FieldError>) {
         let mut problem =
             |kind, message: String| problems.push(FieldError::new(if field.is_empty() { "body" } else { field }, kind, message));
@@ -113,7 +113,7 @@ impl Shape {
             (Self::OneOf(names), Value::String(text)) if names.contains(text) => {}
             (Self::OneOf(names), _) => problem("enum", format!("Must be one of {}", names.join(", "))),
             (Self::Integer { min, max }, Value::Number(number)) if number.is_i64() || number.is_u64() => {
-                // What does not fit an i64 is beyond every maximum.
+                // A number that does not fit an `i64` counts as above every maximum.
                 let number = number.as_i64().unwrap_or(i64::MAX);
                 if number < *min {
                     problem("too_small", format!("Must be at least {min}"));
@@ -144,7 +144,7 @@ impl Shape {
         }
     }
 
-    /// A query value turned into what the shape wants, as far as the text allows.
+    /// Converts the text of a query parameter to the JSON type that the shape expects, if possible.
     pub fn from_text(&self, text: &str) -> Value {
         match self {
             Self::Nullable(inner) => inner.from_text(text),
@@ -224,7 +224,7 @@ fn read(schema: &Value, named: &HashMap<String, Value>) -> Result<Shape, String>
     }
 }
 
-/// utoipa writes bounds as floats.
+/// Converts a bound to an integer, because utoipa writes bounds as floats.
 #[expect(clippy::cast_possible_truncation, reason = "only values that an i64 holds exactly are taken")]
 fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)

@@ -1,4 +1,4 @@
-//! The body of an answer with the request's context in it: place, gauge and duration last until its last byte is written.
+//! Response body that owns the request's context: place, gauge and duration last until its last byte is written.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::platform::http::RequestContext;
 
-/// When a body that makes no progress is given up.
+/// Timeout of a body that makes no progress.
 #[derive(Debug, Clone, Copy)]
 pub enum Patience {
-    /// At this moment, whatever was sent.
+    /// At this time, whatever was sent before.
     Until(Instant),
-    /// After this time without a piece.
+    /// After this time without data.
     Idle(Duration),
-    /// Never: bounded elsewhere.
+    /// Never: the limit is set elsewhere.
     Endless,
 }
 
-/// A body that keeps its request's context until it ends or is dropped, and ends when its patience does.
+/// Body that holds its request's context until it ends or is dropped. Fails with [`Stalled`] at its timeout.
 pub struct TrackedBody {
     inner: Body,
     patience: Patience,
-    /// Set while the handler's body has nothing to send. A body in memory never needs it.
+    /// Set while the inner body is pending. A body in memory never needs it.
     timer: Option<Pin<Box<Sleep>>>,
     context: Arc<RequestContext>,
 }
@@ -38,7 +38,7 @@ impl TrackedBody {
     }
 }
 
-/// The handler's body stalled: the connection is cut, because the answer cannot be completed.
+/// The handler's body stalled. The connection is closed, because the response cannot be completed.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer took too long")]
 pub struct Stalled;

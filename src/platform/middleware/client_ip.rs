@@ -1,4 +1,4 @@
-//! The address that a request came from, as far as it can be trusted.
+//! Client address. Forwarding headers count only from trusted proxies.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Returns the peer; behind trusted proxies the right-most forwarded address that is not one of them.
+/// Returns the peer's address; behind trusted proxies, the right-most forwarded address that is not a trusted proxy.
 pub fn client_ip<B>(request: &Request<B>, trusted_proxies: &[IpNet]) -> IpAddr {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip().to_canonical());
     let trusted = |address: &IpAddr| trusted_proxies.iter().any(|network| network.contains(address));
@@ -22,7 +22,7 @@ pub fn client_ip<B>(request: &Request<B>, trusted_proxies: &[IpNet]) -> IpAddr {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .collect();
-    // Something unreadable ends the walk: everything left of it could have been written by anyone.
+    // Stops at the first unreadable address: everything to the left of it may be forged.
     let addresses = forwarded.iter().rev().map_while(|text| address(text.trim()));
     let mut nearest = peer;
     for address in addresses {

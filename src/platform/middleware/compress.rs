@@ -1,4 +1,4 @@
-//! Compression of answers: those above some size, on routes that allow it, for clients that accept it.
+//! Response compression: above a minimum size, on routes that allow it, for clients that accept it.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -10,13 +10,12 @@ use tower::ServiceExt;
 use tower_http::compression::Compression;
 use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
 
-/// Below this many bytes compression costs more than it saves.
+/// Minimum size in bytes. Below it, compression costs more than it saves.
 const SMALLEST: u64 = 1024;
 
 /// Compresses the answer if it is large enough and the client accepts it.
 ///
-/// tower-http's service does the work, around an answer that is there already: so small answers, which are most, pay nothing
-/// for it.
+/// Wraps the finished response in tower-http's service, so that small responses, which are most, skip the service.
 pub async fn compress(accept_encoding: Option<HeaderValue>, response: Response) -> Response {
     if response.body().size_hint().exact().is_some_and(|size| size < SMALLEST) {
         return response;

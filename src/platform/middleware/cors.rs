@@ -1,7 +1,7 @@
 //! Cross-origin requests (the Fetch standard's CORS protocol) from the configured origins.
 //!
-//! Our own code, because the stock layer answers every OPTIONS request as a preflight, where ours must be a 405 with `Allow`,
-//! and sends the credentials header to other origins as well.
+//! tower-http's layer does not fit: it answers every OPTIONS request as a preflight, but other OPTIONS requests must be a 405
+//! with `Allow`; and it sends the credentials header to other origins as well.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -16,7 +16,7 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 const VARY: HeaderValue = HeaderValue::from_static("Origin");
 
-/// The origins whose pages may call us, with credentials.
+/// The origins whose pages may send requests with credentials.
 #[derive(Clone)]
 pub struct Cors(std::sync::Arc<[Origin]>);
 
@@ -32,7 +32,7 @@ impl Cors {
     }
 }
 
-/// Returns whether a browser asks if it may send another request.
+/// Returns whether the request is a CORS preflight.
 pub fn is_preflight<B>(request: &Request<B>) -> bool {
     request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ORIGIN)
@@ -56,7 +56,7 @@ pub fn preflight(request_headers: &HeaderMap, allowed: Option<&HeaderValue>) -> 
     response
 }
 
-/// Lets the browser show an answer, errors too, to an allowed origin.
+/// Lets pages of an allowed origin read the response, also an error; always adds `Vary`.
 pub fn set_headers(headers: &mut HeaderMap, allowed: Option<&HeaderValue>) {
     headers.append(header::VARY, VARY);
     if let Some(origin) = allowed {

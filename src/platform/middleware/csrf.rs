@@ -1,12 +1,12 @@
-//! Cross-site request forgery: a browser sends cookies with requests that another site's page makes. Routes that take their
-//! token from a cookie refuse unsafe requests that do not come from the same origin.
+//! CSRF protection: browsers send cookies also with requests from other sites' pages. Routes that take their token from a
+//! cookie refuse unsafe requests that do not come from the same origin.
 
 use http::{HeaderMap, Method, Uri, header};
 
 /// Returns whether the request is safe (RFC 9110 §9.2.1) or comes from a page of the same origin.
 ///
-/// Browsers say so in `Sec-Fetch-Site` (<https://www.w3.org/TR/fetch-metadata/>), older ones in `Origin`. A client that sends
-/// neither is no browser: it has no cookies that another site could use.
+/// Browsers report the origin in `Sec-Fetch-Site` (<https://www.w3.org/TR/fetch-metadata/>), older ones in `Origin`. A client
+/// that sends neither is not a browser, so it has no cookies that another site could use.
 pub fn is_same_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
     if method.is_safe() {
         return true;

@@ -1,4 +1,4 @@
-//! The one place that writes an error's body, whatever raised it: a handler, the router, the gate, a panic.
+//! Writes the body of every error response: from a handler, the router, the gate (admission control) or a panic.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::platform::error::Error;
 use crate::platform::http::RequestContext;
 use crate::platform::telemetry::metrics::Metrics;
 
-/// Marks an answer of 400 or above that has a body of its own on purpose (readiness).
+/// Marks a response of 400 or above that keeps its own body (readiness).
 #[derive(Debug, Clone, Copy)]
 pub struct OwnBody;
 
 /// Writes error bodies, and counts and logs the errors.
 pub struct Errors {
     count: IntCounterVec,
-    /// Reported where a bare framework error speaks of a too large body.
+    /// The limit in bytes, reported if the framework rejects a body as too large.
     max_body: usize,
 }
 
@@ -74,7 +74,7 @@ impl<'e> Content<'e> {
     }
 }
 
-/// Logs the cause of a 5xx, which no client is told.
+/// Logs the cause of a 5xx, which is never sent to clients.
 fn log(error: &Error) {
     match error {
         Error::Internal(cause) => {

@@ -1,4 +1,4 @@
-//! The headers that every answer carries.
+//! Headers of every response.
 
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -28,7 +28,7 @@ const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// Sets the security headers, except those that the handler has set, and `Cache-Control` by the route's policy.
 pub fn set_security_headers(headers: &mut HeaderMap, production: bool, caching: Caching) {
-    // In one step, instead of growing and hashing anew twice.
+    // Reserved once, instead of growing and rehashing twice.
     headers.reserve(16);
     for (name, value) in ALWAYS {
         headers.entry(name).or_insert(value);

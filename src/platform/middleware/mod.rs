@@ -1,4 +1,4 @@
-//! The parts of the middleware stack that know nothing of users. `boot::pipeline` puts them in order.
+//! Middleware that does not depend on users. `boot::pipeline` sets the order.
 
 pub mod body;
 pub mod client_ip;

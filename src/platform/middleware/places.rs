@@ -1,5 +1,5 @@
-//! Admission control: the bounded places that requests of a kind share. More requests than places are refused at once, so
-//! that the ones inside stay fast; and because each kind has places of its own, slow uploads cannot keep out API calls.
+//! Admission control: a bounded pool of places for each kind of request. Requests beyond the bound are refused at once, so
+//! that admitted requests stay fast. Separate pools keep slow uploads from blocking API calls.
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::platform::http::policy::Pool;
 
-/// Requests in flight at most.
+/// Maximum number of concurrent requests.
 const REQUESTS: usize = 1024;
-/// Uploads and downloads at most.
+/// Maximum number of concurrent uploads and downloads.
 const TRANSFERS: usize = 512;
-/// Streams of events at most.
+/// Maximum number of concurrent event streams.
 const STREAMS: usize = 2048;
-/// Sockets at most.
+/// Maximum number of concurrent sockets.
 const SOCKETS: usize = 4096;
 
-/// The places of one server.
+/// The admission-control pools of one server.
 pub struct Places {
     requests: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
@@ -35,7 +35,7 @@ impl Default for Places {
 }
 
 impl Places {
-    /// Takes a place until the permit is dropped. `Ok(None)` for requests that are never refused.
+    /// Takes a place and holds it until the permit is dropped. `Ok(None)` for requests that are never refused.
     pub fn take(&self, pool: Pool) -> Result<Option<OwnedSemaphorePermit>, Full> {
         let pool = match pool {
             Pool::Requests => &self.requests,

@@ -1,4 +1,4 @@
-//! What a vendor answered: a whole body within a limit, or a stream of pieces.
+//! Vendor responses: a whole body within a limit, or a stream of pieces.
 
 use std::time::Duration;
 
@@ -11,15 +11,16 @@ use tokio::time::timeout;
 use super::error::CallError;
 use crate::platform::clock::Clock;
 
-/// The longest pause that a vendor can ask for.
+/// Upper bound on a vendor's `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// A whole answer, of any status.
+/// A complete response, of any status.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// Empty if it broke off or was larger than the limit: a request that was accepted stays accepted.
+    /// Empty if the body was incomplete or over the limit. This is no error, because the status shows that the vendor
+    /// received the request.
     pub body: Bytes,
 }
 
@@ -40,7 +41,7 @@ impl Answer {
     }
 }
 
-/// An answer whose body is read piece by piece. Dropping it ends the call.
+/// A response whose body is read in pieces. Dropping it cancels the call.
 pub struct Streaming {
     pub(super) service: &'static str,
     pub(super) response: reqwest::Response,

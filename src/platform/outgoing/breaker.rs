@@ -1,5 +1,5 @@
-//! Circuit breaker: a service that keeps failing is not called for a while, so that its callers fail at once instead of
-//! waiting for time-outs, and it can recover.
+//! Circuit breaker: a service that keeps failing is not called for a while. Its callers fail at once instead of waiting for
+//! time-outs, and the service can recover.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
-/// Failures in a row that open it.
+/// Consecutive failures that open the breaker.
 const FAILURES: u32 = 5;
-/// Time for which it stays open; then single calls try.
+/// Time in the open state; then single calls test the service.
 const OPEN: Duration = Duration::from_secs(30);
-/// Successes in a row that close it again.
+/// Consecutive successes that close the breaker.
 const SUCCESSES: u32 = 2;
 
 /// The breaker of one service.
@@ -29,15 +29,15 @@ enum State {
     Open {
         since: Instant,
     },
-    /// One call at a time tries whether the service works again.
+    /// One call at a time tests whether the service works again.
     HalfOpen {
         successes: u32,
         trying: bool,
     },
 }
 
-/// A call that was let through. Dropped without [`Attempt::note`] it counts neither as a success nor as a failure: its caller
-/// has left.
+/// An admitted call. If it is dropped without [`Attempt::note`], because its caller has gone, it counts neither as a success
+/// nor as a failure.
 pub struct Attempt<'b> {
     breaker: &'b Breaker,
     noted: bool,
@@ -49,7 +49,7 @@ impl Breaker {
         Self { state: Mutex::new(State::Closed { failures: 0 }), gauge }
     }
 
-    /// Lets a call through, or returns the time after which one may try.
+    /// Admits a call, or returns the time until the next call may be admitted.
     pub fn admit(&self) -> Result<Attempt<'_>, Duration> {
         let mut state = self.lock();
         match *state {
@@ -93,7 +93,7 @@ impl Attempt<'_> {
             }
             (State::Closed { .. } | State::HalfOpen { .. }, true) => State::Closed { failures: 0 },
             (State::Closed { .. } | State::HalfOpen { .. }, false) => State::Open { since: Instant::now() },
-            // A call that began before it opened.
+            // The call began before the breaker opened.
             (State::Open { since }, _) => State::Open { since },
         };
         self.breaker.set(&mut state, next);

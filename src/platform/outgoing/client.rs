@@ -1,4 +1,4 @@
-//! The HTTP client that all vendors share, and a vendor's part of it.
+//! The HTTP client shared by all vendors, and [`Service`], one vendor's handle to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::platform::telemetry::metrics::Metrics;
 
 /// Retries of a call that may be repeated, besides the first attempt.
 const RETRIES: usize = 2;
-/// A longer pause is left to the caller: a request does not wait for it.
+/// Longest pause before a retry. A longer `Retry-After` is left to the caller.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Makes vendor clients. Cheap to clone.
@@ -27,7 +27,7 @@ pub struct Outgoing {
     breakers: IntGaugeVec,
 }
 
-/// What a call may take.
+/// Time and size limits of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Until the head of the answer.
@@ -50,7 +50,7 @@ impl Outgoing {
     pub fn new(metrics: &Metrics) -> anyhow::Result<Self> {
         let client = Client::builder()
             .connect_timeout(Duration::from_secs(5))
-            // An API that redirects would get our credentials at another address.
+            // A redirect would send our credentials to another address.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("omnistack/", env!("CARGO_PKG_VERSION")))
             .build()?;
@@ -58,13 +58,13 @@ impl Outgoing {
         Ok(Self { client, metrics: metrics.clone(), breakers })
     }
 
-    /// A vendor's part: its calls are counted under this name.
+    /// Returns the handle of one vendor; `name` is its label in metrics.
     pub fn service(&self, name: &'static str) -> Service {
         Service { name, client: self.client.clone(), metrics: Some(self.metrics.clone()), breaker: None }
     }
 
-    /// As [`Outgoing::service`], with a circuit breaker: for callers that have something better to do than to wait, such as
-    /// another vendor or a later attempt.
+    /// As [`Outgoing::service`], with a circuit breaker. For callers that have an alternative to waiting, such as another
+    /// vendor or a later attempt.
     pub fn service_with_breaker(&self, name: &'static str) -> Service {
         let breaker = Breaker::new(self.breakers.with_label_values(&[name]));
         Service { breaker: Some(Arc::new(breaker)), ..self.service(name) }
@@ -86,14 +86,14 @@ impl Service {
         self.name
     }
 
-    /// The same service, whose calls are counted by its caller: one operation may be several calls.
+    /// Turns off the metrics per HTTP call, for callers that count operations of several calls.
     #[must_use]
     pub fn counted_by_caller(mut self) -> Self {
         self.metrics = None;
         self
     }
 
-    /// Starts a request, for one of the other functions.
+    /// Returns the HTTP client, to build a request for the other methods.
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -140,8 +140,8 @@ impl Service {
         self.through_breaker(self.measured(operation, head, Streaming::status), Streaming::status).await
     }
 
-    /// Runs a request, with its retries, if the breaker lets it through. Time-outs, failing connections and 5xx count as
-    /// failures of the service; 4xx, limits of ours and callers that leave do not.
+    /// Runs a request, with its retries, if the breaker admits it. Time-outs, failing connections and 5xx count as failures
+    /// of the service; 4xx, our own limits and cancelled calls do not.
     async fn through_breaker<T>(
         &self,
         call: impl Future<Output = Result<T, CallError>>,
@@ -157,7 +157,7 @@ impl Service {
         outcome
     }
 
-    /// Counts and times one call. The place for its trace span, too.
+    /// Counts and times one call. Its trace span belongs here, too.
     async fn measured<T>(
         &self,
         operation: &str,
@@ -190,14 +190,14 @@ impl Service {
             Ok::<_, CallError>(())
         };
         if !matches!(timeout_at(by, whole).await, Ok(Ok(()))) {
-            // The status was received: what the vendor did is done.
+            // Not an error: the status was received, so the vendor has handled the request.
             body.clear();
         }
         Ok(Answer { status, headers, body: body.freeze() })
     }
 }
 
-/// An attempt that may be repeated.
+/// A failed attempt, with the response or the error.
 enum Failed {
     Answer(Answer),
     Call(CallError),

@@ -40,7 +40,7 @@ impl CallError {
         !matches!(self, Self::Invalid(_) | Self::TooLarge(_))
     }
 
-    /// The time before which another call makes no sense.
+    /// Minimum time until another call may succeed.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Open { retry_after, .. } => Some(*retry_after),

@@ -23,7 +23,7 @@ pub struct Budget {
     pub keyed_by: KeyedBy,
 }
 
-/// Whom a budget counts.
+/// The key of a budget's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyedBy {
     /// The verified user, else the client's address.
@@ -41,7 +41,7 @@ pub static DEFAULT: Budget = Budget {
     keyed_by: KeyedBy::Caller,
 };
 
-/// A budget with the rate in force.
+/// A budget with its effective rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     pub name: &'static str,
@@ -49,7 +49,7 @@ pub struct Limit {
     pub keyed_by: KeyedBy,
 }
 
-/// Whose counter it is.
+/// The key of one counter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Caller {
     User(UserId),

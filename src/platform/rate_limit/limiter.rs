@@ -1,4 +1,4 @@
-//! The limiter: counts in Redis where there is one, else in memory.
+//! Rate limiter: counts in Redis if it is configured, else in memory.
 
 use chrono::{DateTime, Utc};
 
@@ -30,7 +30,7 @@ impl Config {
         Self { enabled, rates }
     }
 
-    /// The budget with the rate in force; `None` where limits are off.
+    /// Returns the budget with its effective rate; `None` if limits are off.
     pub fn limit(&self, budget: &Budget) -> Option<Limit> {
         let rate = self.rates.iter().find(|(name, _)| *name == budget.name).map_or(budget.default, |(_, rate)| *rate);
         self.enabled.then_some(Limit { name: budget.name, rate, keyed_by: budget.keyed_by })
@@ -64,7 +64,7 @@ impl Limiter {
         self.count(limit, caller, 0, now).await
     }
 
-    /// Gives the whole budget back.
+    /// Resets the counter, which restores the whole budget.
     pub async fn forget(&self, limit: &Limit, caller: &Caller) {
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.shared {
@@ -76,7 +76,7 @@ impl Limiter {
     async fn count(&self, limit: &Limit, caller: &Caller, by: u32, now: DateTime<Utc>) -> Decision {
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.shared
-            // Boxed: a server without Redis would carry its size through every request.
+            // Boxed, because its size would otherwise be part of every request's future, even without Redis.
             && let Some(decision) = Box::pin(shared.count(limit, caller, by, now)).await
         {
             return decision;

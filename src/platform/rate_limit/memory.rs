@@ -67,7 +67,7 @@ impl Counters {
 }
 
 impl Shard {
-    /// Drops idle callers, at most once a second; else any one, so that the bound holds.
+    /// Drops idle callers, at most once a second; if the shard is still full, drops an arbitrary caller.
     fn make_room(&mut self, now: i64) {
         if self.swept != now {
             self.swept = now;

@@ -7,8 +7,8 @@ use super::budget::{Caller, Decision, Limit, SLOTS};
 use crate::platform::crypto;
 use crate::platform::redis::Redis;
 
-/// Fields of the hash are sub-window numbers. Those that left the window are removed on the way, so the
-/// hash never holds more than 60 and a few. The time comes from the service: hosts must agree on it.
+/// Fields of the hash are sub-window numbers. The script removes those that left the window, so the hash never holds many
+/// more than 60. The time comes from the service, so the clocks of hosts must agree.
 const SCRIPT: &str = r"
 local index, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local slots = redis.call('HGETALL', KEYS[1])

@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{Config, Health};
 
-/// Time-out of one call. Without an answer by then the work is done in memory.
+/// Time-out of one call; after it the caller works in memory.
 const CALL_TIMEOUT: Duration = Duration::from_millis(500);
-/// Interval at which a lost Redis is tried again.
+/// Interval between attempts to reach a Redis that is down.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A configured Redis, up or down. Cheap to clone (`Arc`).
@@ -25,16 +25,16 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Redis(Arc<Inner>);
 
 struct Inner {
-    /// Opens connections; none stays in it.
+    /// Only opens connections; holds none.
     pool: Pool,
     client: Client,
     prefix: String,
     up: AtomicBool,
-    /// One connection serves all requests: what they send at the same time leaves in one write, and no call waits for a
-    /// check-out or a ping.
+    /// One multiplexed connection for all requests: concurrent commands leave in one write, and no call waits for a check-out
+    /// or a ping.
     shared: RwLock<Option<MultiplexedConnection>>,
     connecting: Mutex<()>,
-    /// Messages on their way.
+    /// Messages that are being published.
     sending: TaskTracker,
 }
 
@@ -97,7 +97,7 @@ impl Redis {
         match call(&mut connection).await {
             Ok(value) => Ok(value),
             Err(error) => {
-                // It may be half dead: the next call opens another one.
+                // The connection may be broken: the next call opens a new one.
                 *self.0.shared.write().unwrap_or_else(PoisonError::into_inner) = None;
                 Err(error.into())
             }
@@ -108,7 +108,7 @@ impl Redis {
         self.0.shared.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Opens the shared connection; of several callers at once one does.
+    /// Opens the shared connection; concurrent callers open it only once.
     async fn open(&self) -> anyhow::Result<MultiplexedConnection> {
         let _turn = self.0.connecting.lock().await;
         if let Some(connection) = self.shared() {
@@ -156,7 +156,7 @@ impl Redis {
         }
     }
 
-    /// Sends a message to every instance that listens on the channel, this one too, while the caller goes on.
+    /// Publishes a message to every instance that listens on the channel, including this one. Does not block the caller.
     pub fn publish(&self, channel: &str, message: String) {
         let (redis, channel) = (self.clone(), self.key(channel));
         self.0.sending.spawn(async move {
@@ -164,14 +164,14 @@ impl Redis {
         });
     }
 
-    /// Waits until every message is sent. For a process that is about to end.
+    /// Waits until every message is sent. Called before the process ends.
     pub async fn flush(&self) {
         self.0.sending.close();
         self.0.sending.wait().await;
     }
 
-    /// Listens on a channel for as long as the process lives. `connected` runs at each (re)connection, because messages sent
-    /// before it may have been missed.
+    /// Listens on a channel for the life of the process. `connected` runs at each (re)connection, because earlier messages
+    /// may have been missed.
     pub fn listen(&self, channel: &str, connected: impl Fn() + Send + Sync + 'static, received: impl Fn(String) + Send + Sync + 'static) {
         let (client, channel) = (self.0.client.clone(), self.key(channel));
         tokio::spawn(async move {

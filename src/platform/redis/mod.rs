@@ -1,7 +1,7 @@
-//! Redis as a convenience that may be missing: shared rate limits and cache drops across instances.
+//! Optional Redis: shared rate limits and cache invalidation across instances.
 //!
-//! No request fails because Redis does. A call that fails marks Redis as down; until a background ping
-//! succeeds again, callers are told at once and do their work in memory.
+//! No request fails because of Redis. A failed call marks Redis as down; until a background ping succeeds, callers work in
+//! memory without a call.
 
 use secrecy::SecretString;
 
@@ -17,7 +17,7 @@ pub use live::Redis;
 #[cfg(not(feature = "redis"))]
 pub use none::Redis;
 
-/// Where Redis is, if anywhere.
+/// Redis settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub url: Option<SecretString>,
@@ -56,7 +56,7 @@ fn is_redis_url(url: &SecretString) -> bool {
     url::Url::parse(url.expose_secret()).is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss"))
 }
 
-/// What readiness says of Redis.
+/// The state of Redis as readiness reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     Healthy,

@@ -1,6 +1,6 @@
-//! The job that the present task runs, so that each log line can name it, whatever its level.
+//! Context of the running job, so that each log line can name the job at any level.
 
-/// What a log line says of a job.
+/// The job's fields in log lines.
 #[derive(Debug, Clone)]
 pub struct JobContext {
     pub job_id: String,

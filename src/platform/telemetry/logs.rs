@@ -1,7 +1,7 @@
 //! One line per entry on standard output: JSON in production, readable elsewhere.
 //!
-//! Values are escaped, so that a client cannot forge a line; lines are written by a thread of their own,
-//! so that a slow reader of the log never holds up a request.
+//! Values are escaped, so that a client cannot forge a line. A dedicated thread writes the lines, so that a slow reader of
+//! the log never blocks a request.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ use super::context::JobContext;
 use crate::platform::clock::Clock;
 use crate::platform::http::RequestContext;
 
-/// What every line says about the process.
+/// The fields about the process in every line.
 #[derive(Debug, Clone)]
 pub struct Service {
     pub name: String,
@@ -41,7 +41,7 @@ pub fn init(service: Service, level: Level, debug: bool) -> WorkerGuard {
         Level::Warning => tracing::Level::WARN,
         Level::Error => tracing::Level::ERROR,
     };
-    // Libraries speak from WARN on: their lower levels may hold what we never log.
+    // Libraries log from WARN on: their lower levels may contain data that must not be logged.
     let filter = Targets::new().with_default(level.min(tracing::Level::WARN)).with_target("omnistack", level);
     // The filter belongs to this layer alone: another one, such as an exporter of spans, filters by rules of its own.
     let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer).event_format(Lines { service }).with_filter(filter);
@@ -80,7 +80,7 @@ where
     }
 }
 
-/// `WARNING` and `CRITICAL`-free names, as the log's readers know them.
+/// Level names in log lines: `WARN` is written `WARNING`, `TRACE` is written `DEBUG`.
 fn level_name(level: tracing::Level) -> &'static str {
     match level {
         tracing::Level::ERROR => "ERROR",
@@ -134,18 +134,18 @@ fn readable(event: &Event<'_>, fields: &Fields) -> String {
     line
 }
 
-/// Control characters, and the two of Unicode that some viewers of logs take for the end of a line.
+/// Control characters, and U+2028 and U+2029, which some log viewers treat as line ends.
 fn breaks_lines(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Line breaks and other control characters made visible.
+/// Escapes line breaks and other control characters.
 fn escaped(text: &str) -> String {
     text.chars().flat_map(|c| if breaks_lines(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
-/// JSON has to escape only what is below U+0020; the others stand within its strings as well, where their escape means
-/// the same.
+/// Escapes the line-breaking characters that JSON allows unescaped: those above U+001F. They occur only within strings, where
+/// the escape means the same.
 fn escaped_json(json: String) -> String {
     if !json.contains(breaks_lines) {
         return json;

@@ -20,7 +20,7 @@ const EXTERNAL_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
-/// The registry, and the families that several components record to. A family with one owner is kept by its owner.
+/// The registry, and the families that several components record to. A component keeps a family that only it uses.
 pub struct Inner {
     families: Families,
     pub app_info: IntGaugeVec,
@@ -116,7 +116,7 @@ impl Deref for Metrics {
 }
 
 impl Inner {
-    /// Registers a counter. A name that is registered already panics, at the start.
+    /// Registers a counter. Panics at start if the name is already registered.
     pub fn counter(&self, name: &'static str, help: &'static str, labels: &[&str]) -> IntCounterVec {
         self.families.counter(name, help, labels)
     }
@@ -136,18 +136,18 @@ impl Inner {
         self.families.histogram(name, help, labels, buckets)
     }
 
-    /// Announces a name that dashboards may ask for before the code that records it is installed.
+    /// Declares a metric for dashboards before the code that records it is installed.
     pub fn declare(&self, name: &'static str, kind: &'static str, help: &'static str) {
         self.families.declare(name, kind, help);
     }
 
-    /// Counts one call to an outside service.
+    /// Records one call to an external service.
     pub fn external(&self, service: &str, operation: &str, ok: bool, seconds: f64) {
         self.external_requests.with_label_values(&[service, operation, if ok { "success" } else { "error" }]).inc();
         self.external_duration.with_label_values(&[service, operation]).observe(seconds);
     }
 
-    /// Renders the whole page.
+    /// Renders all metrics as text.
     pub fn render(&self) -> anyhow::Result<String> {
         let families = self.families.registry.gather();
         let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! What operators see: log lines, metrics, and the request that each of them belongs to.
+//! Observability: log lines, metrics, and the request that each log line belongs to.
 
 pub mod context;
 pub mod logs;
@@ -10,11 +10,11 @@ use secrecy::SecretString;
 
 use crate::platform::config::{Choice, Env, Section};
 
-/// What is logged and who may read the metrics.
+/// Telemetry settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub level: Level,
-    /// Echoes SQL (never its values) and other detail, in logs only.
+    /// Logs SQL (without values) and other detail.
     pub debug: bool,
     pub metrics_token: Option<SecretString>,
 }
@@ -32,7 +32,7 @@ impl Section for Config {
     }
 }
 
-/// The least important line that is written.
+/// The minimum level of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     Debug,

@@ -1,15 +1,15 @@
-//! Addresses, names and subjects as they may stand in a header: nothing that comes from outside can begin another one.
+//! Validation of addresses, names and subjects; prevents header injection.
 
 use crate::platform::text::{cut, has_control, mask_email};
 use crate::providers::ProviderError;
 use crate::providers::email::message::Sender;
 
-/// Characters of a vendor's own words that are told.
+/// Maximum length of a quoted vendor message, in characters.
 const MAX_WORDS: usize = 200;
 /// The longest address that can be delivered to (RFC 5321, 4.5.3.1).
 const LONGEST: usize = 254;
 
-/// Whether the text is one address and nothing else. The refusal does not repeat it: it goes to logs.
+/// Checks that the text is exactly one address. The error does not repeat it, because errors are logged.
 pub fn check(whose: &str, address: &str) -> Result<(), ProviderError> {
     let plain = |part: &str| !part.is_empty() && !part.contains(['@', ',', ';', ':', '<', '>', '(', ')', '[', ']', '\\', '"']);
     let is_one = address.split_once('@').is_some_and(|(local, host)| plain(local) && plain(host));
@@ -25,7 +25,7 @@ pub fn one_line(text: &str) -> String {
     text.split(breaks).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// A vendor's own words as they may stand in an error, which goes to logs: short, on one line, and with every address masked.
+/// Returns a vendor's message for logs: truncated, on one line, with every address masked.
 pub fn told(words: &str) -> String {
     let ends = |c: char| c.is_whitespace() || "<>()[],;:\"`".contains(c);
     let mut told = String::new();
@@ -41,7 +41,7 @@ pub fn told(words: &str) -> String {
     cut(&told, MAX_WORDS).to_owned()
 }
 
-/// `Name <address>`, the name quoted where it holds what has a meaning in a header.
+/// `Name <address>`; the name is quoted if it contains special characters.
 pub fn shown(sender: &Sender) -> String {
     let Sender { name, address } = sender;
     let name = one_line(name);
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(told("550 <ada@example.com>: no such user (eve@b.example)."), "550 <a***@example.com>: no such user (e***@b.example).");
         assert_eq!(told("to:ada@example.com,bob@example.com"), "to:a***@example.com,b***@example.com");
         assert_eq!(told(&"é".repeat(900)).chars().count(), 200);
-        // Masked before it is cut: half an address is one too.
+        // Masked before truncation, because part of an address is personal data too.
         assert!(!told(&format!("{} ada.lovelace@example.com", "x".repeat(190))).contains("ada"));
     }
 

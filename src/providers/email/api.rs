@@ -1,4 +1,4 @@
-//! What mail vendors with an HTTP API have in common: a key, an address, and the meaning of their answers.
+//! Common part of mail vendors with an HTTP API: API key, URL, and handling of answers.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub struct Api {
     pub name: &'static str,
     pub key: (&'static str, &'static str),
     pub base_url: (&'static str, &'static str),
-    /// The address unless the variable changes it.
+    /// Default base URL.
     pub home: &'static str,
     /// The path that mails are posted to.
     pub path: &'static str,
@@ -57,7 +57,7 @@ impl VendorSettings<dyn EmailProvider> for Settings {
     }
 }
 
-/// The address of a vendor that mails are posted to.
+/// URL that mails are posted to.
 pub struct Endpoint {
     url: String,
     key: SecretString,
@@ -69,8 +69,7 @@ impl Endpoint {
         self.service.name()
     }
 
-    /// Posts a mail once; any status but 2xx is an error. `busy` recognises the vendor's own errors after which another try may
-    /// succeed.
+    /// Posts a mail once; any status but 2xx is an error. `busy` recognises vendor-specific errors that may be retried.
     pub async fn post(&self, body: &Value, idempotency_key: Option<&str>, busy: fn(&Answer) -> bool) -> Result<Answer, ProviderError> {
         let mut request = self.service.client().post(&self.url).bearer_auth(self.key.expose_secret()).json(body);
         if let Some(key) = idempotency_key {
@@ -85,7 +84,7 @@ impl Endpoint {
     }
 }
 
-/// The vendor's own words, where it has some.
+/// Returns the vendor's error message, if there is one.
 fn words(body: &Value) -> String {
     let message = body["message"].as_str().or_else(|| body["errors"][0]["message"].as_str()).unwrap_or_default();
     super::address::told(message)

@@ -1,4 +1,4 @@
-//! For development: no mail is delivered. On a laptop it is printed; elsewhere only the log mentions it.
+//! Development provider: delivers no mail. Locally it prints each mail; elsewhere it only writes a log line.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl EmailProvider for Console {
     }
 }
 
-/// In one piece, so that two mails at a time are not mixed. A closed standard output is ignored.
+/// Written in one call, so that concurrent mails do not mix. A closed standard output is ignored.
 fn print(mail: &Email) {
     use std::io::Write as _;
     let _ = std::io::stdout().lock().write_all(page(mail).as_bytes());
@@ -61,7 +61,7 @@ fn print(mail: &Email) {
 
 fn page(mail: &Email) -> String {
     let (from, text) = (address::shown(&mail.from), cut(&mail.text, SHOWN));
-    // Control characters could make the terminal show something else than what is there.
+    // Control characters could falsify what the terminal shows.
     let text: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
     format!("--- e-mail ---\nFrom: {from}\nTo: {}\nSubject: {}\n\n{text}\n--------------\n", mail.to, mail.subject)
 }

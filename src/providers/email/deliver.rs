@@ -1,4 +1,4 @@
-//! Handing a mail to the vendor, with a time limit and metrics.
+//! Delivery of a mail to the vendor, with a time limit and metrics.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use super::provider::{EmailProvider, TIMEOUT};
 use crate::platform::telemetry::metrics::Metrics;
 use crate::providers::ProviderError;
 
-/// Hands a mail over. Refused here where an address could smuggle in a header.
+/// Sends a mail to the vendor. Rejects addresses that could inject headers.
 pub(super) async fn deliver(provider: &dyn EmailProvider, mail: &Email, metrics: &Metrics) -> Result<Sent, ProviderError> {
     within(TIMEOUT, provider, mail, metrics).await
 }

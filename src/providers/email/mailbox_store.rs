@@ -1,5 +1,5 @@
-//! The mailbox of a developer: every mail that the service sends, as a file in a folder. Several processes may share it.
-//! Whatever goes wrong here is a warning and no reason not to send.
+//! Developer mailbox: a copy of every sent mail, as a file in a folder. Several processes may share it. Errors are logged as
+//! warnings and never prevent sending.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -15,14 +15,14 @@ use crate::platform::crypto;
 use crate::providers::ProviderError;
 use crate::providers::email::address;
 
-/// Mails that are kept; older ones go.
+/// Maximum number of mails; the oldest are removed.
 const KEPT: usize = 200;
-/// Bytes of a file that are read.
+/// Maximum number of bytes read from a file.
 const LARGEST: u64 = 8 << 20;
-/// A file half written for so long is nobody's any more.
+/// Age after which an incomplete file is considered abandoned.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// A mail as it was handed over, or was to be.
+/// A copy of a mail, with the result of sending it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Kept {
     pub id: String,
@@ -34,7 +34,7 @@ pub struct Kept {
     pub text: String,
     pub template: Option<String>,
     pub provider: String,
-    /// What the vendor calls it. With neither this nor an error, the mail is on its way, or whoever sent it has died.
+    /// The vendor's message id. If this and `error` are both `None`, the mail is being sent or its sender has crashed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
     /// Why it was not sent.
@@ -43,13 +43,13 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Whether nobody has said yet what became of it.
+    /// Whether the result is still unknown.
     pub fn is_open(&self) -> bool {
         self.message_id.is_none() && self.error.is_none()
     }
 }
 
-/// The folder; a clone is a path.
+/// The mailbox folder. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Mailbox(PathBuf);
 
@@ -58,7 +58,7 @@ impl Mailbox {
         Self(folder)
     }
 
-    /// Keeps a copy of a mail that is about to be sent; [`Self::note`] completes it. One under the same key is replaced.
+    /// Stores a copy of a mail before it is sent; [`Self::note`] adds the result. Replaces a copy with the same key.
     pub async fn keep(&self, mail: &Email, at: DateTime<Utc>, provider: &str) -> Option<Kept> {
         let unique = match &mail.key {
             Some(key) => Ok(crypto::hash(&[b"mailbox", key.as_bytes(), mail.to.as_bytes()])[..8].to_vec()),
@@ -82,7 +82,7 @@ impl Mailbox {
         Some(kept)
     }
 
-    /// Says in the copy what became of the mail.
+    /// Adds the result of sending to the copy.
     pub async fn note(&self, mut kept: Kept, sent: &Result<Sent, ProviderError>) {
         match sent {
             Ok(sent) => kept.message_id = Some(sent.message_id.clone()),
@@ -99,7 +99,7 @@ impl Mailbox {
         }
     }
 
-    /// All of them, newest first. A file that cannot be read is left out.
+    /// Returns all mails, newest first. Skips files that cannot be read.
     pub async fn list(&self) -> Vec<Kept> {
         let folder = self.0.clone();
         let all = move || ids(&folder).iter().rev().take(KEPT).filter_map(|id| read(&folder, id)).collect();
@@ -115,7 +115,7 @@ impl Mailbox {
     }
 }
 
-/// Time, then what is unique: `20260102T030405123456-0123456789abcdef`.
+/// Time and a unique suffix: `20260102T030405123456-0123456789abcdef`.
 fn is_id(id: &str) -> bool {
     let digits = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
     let Some((day, rest)) = id.split_once('T') else { return false };
@@ -124,7 +124,7 @@ fn is_id(id: &str) -> bool {
     digits(day, 8) && digits(time, 12) && unique.len() == 16 && hex
 }
 
-/// The ids of all files, oldest first. A folder that is not there holds none.
+/// Returns the ids of all files, oldest first; none if the folder does not exist.
 fn ids(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut ids: Vec<String> = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).filter(|id| is_id(id)).collect();
@@ -144,7 +144,7 @@ fn read(folder: &Path, id: &str) -> Option<Kept> {
 
 fn write(folder: &Path, kept: &Kept) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // Nobody ever reads half a mail: it gets its name when it is whole.
+    // Renamed only when complete, so that readers never see a partial mail.
     let draft = folder.join(format!(".{}.{}.draft", kept.id, uuid::Uuid::now_v7()));
     let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(|mut file| {
         file.write_all(&serde_json::to_vec(kept)?)?;
@@ -157,7 +157,7 @@ fn write(folder: &Path, kept: &Kept) -> io::Result<()> {
     written
 }
 
-/// Removes earlier copies of the mail, and what is too old. Another process may have been faster.
+/// Removes earlier copies of the mail, mails above the limit and abandoned drafts. Another process may have removed them first.
 fn tidy(folder: &Path, id: &str) {
     let unique = id.split_once('-').map_or("", |(_, unique)| unique);
     let (earlier, others): (Vec<_>, Vec<_>) = ids(folder).into_iter().partition(|other| other != id && other.ends_with(unique));

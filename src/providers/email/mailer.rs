@@ -19,7 +19,7 @@ use crate::platform::telemetry::metrics::Metrics;
 use crate::providers::ProviderError;
 use crate::providers::vendor::Outside;
 
-/// Mails of one bulk that are on their way at a time.
+/// Maximum number of concurrent mails of one bulk.
 const IN_FLIGHT: usize = 4;
 
 /// Sends mail through the configured vendor. Cheap to clone (`Arc`).
@@ -34,7 +34,7 @@ struct Inner {
     metrics: Metrics,
 }
 
-/// A mail to be made and sent.
+/// A mail to compose and send.
 pub struct Outgoing {
     pub to: String,
     pub subject: String,
@@ -45,17 +45,17 @@ pub struct Outgoing {
     pub key: Option<String>,
 }
 
-/// What a mail says.
+/// Content of a mail.
 pub enum Content {
     /// A template by name, with the values of its variables (an object).
     Template { name: String, data: Value },
-    /// A page of the caller's own, sent as it is.
+    /// The caller's HTML, sent unchanged.
     Html(String),
-    /// A text, of which a page is made.
+    /// Plain text, rendered to HTML.
     Text(String),
 }
 
-/// One mail to many, each with values of their own.
+/// One template for many recipients, each with its own values.
 pub struct Bulk {
     pub subject: String,
     pub template: String,
@@ -86,7 +86,7 @@ impl Mailer {
         })))
     }
 
-    /// How the service calls itself in mails.
+    /// The service's name in mails.
     pub fn app_name(&self) -> &str {
         &self.0.app_name
     }
@@ -96,12 +96,12 @@ impl Mailer {
         self.0.mailbox.as_ref()
     }
 
-    /// Another vendor from now on, in all clones: for tests.
+    /// Replaces the vendor in all clones, for tests.
     pub fn replace_provider(&self, provider: Arc<dyn EmailProvider>) {
         *self.0.provider.write().unwrap_or_else(PoisonError::into_inner) = provider;
     }
 
-    /// Sends one mail, in one attempt. The copy is kept first: whatever happens to the vendor or to us, it can be looked at.
+    /// Sends one mail in a single attempt. A copy is stored first, so that it exists even after a crash.
     pub async fn send(&self, mail: Outgoing, now: DateTime<Utc>) -> Result<Sent, ProviderError> {
         let mail = self.compose(mail, now)?;
         let provider = self.0.provider.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -114,13 +114,13 @@ impl Mailer {
         sent
     }
 
-    /// Sends one template to many; the results are in the recipients' order, and one that fails stops no other.
+    /// Sends one template to many recipients; results are in the recipients' order. A failure does not stop the others.
     pub async fn send_bulk(&self, bulk: Bulk, now: DateTime<Utc>) -> Vec<Result<Sent, ProviderError>> {
         let Bulk { subject, template, data, recipients, from, key } = bulk;
         let mut seen: HashMap<String, u64> = HashMap::new();
         let mails = recipients.into_iter().map(|recipient| {
             let to = recipient.to.ok_or_else(|| ProviderError::Rejected("the recipient has no e-mail address".to_owned()))?;
-            // By the address and not by the place in the list, which may be another one the next time.
+            // Derived from the address, because the position in the list may change between attempts.
             let nth = seen.entry(to.clone()).and_modify(|n| *n += 1).or_default();
             let own = crypto::hash(&[to.as_bytes(), &nth.to_be_bytes()]);
             Ok(Outgoing {
@@ -135,7 +135,7 @@ impl Mailer {
         stream::iter(mails).map(|mail| async move { self.send(mail?, now).await }).buffered(IN_FLIGHT).collect().await
     }
 
-    /// Both parts of the mail, and headers that hold nothing but what they should.
+    /// Composes both parts of the mail, with validated headers.
     fn compose(&self, mail: Outgoing, now: DateTime<Utc>) -> Result<Email, ProviderError> {
         let Outgoing { to, subject, content, from, key } = mail;
         let subject = address::one_line(&subject);

@@ -1,4 +1,4 @@
-//! What a mail vendor can do.
+//! The mail vendor trait.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::message::{Email, Sent};
 use crate::providers::ProviderError;
 
-/// The time for handing over one mail.
+/// Time limit for sending one mail to the vendor.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A vendor that delivers mail.
@@ -15,6 +15,6 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 pub trait EmailProvider: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
-    /// Hands one mail over, once: further attempts are the caller's.
+    /// Sends one mail in a single attempt; retries are up to the caller.
     async fn send(&self, mail: &Email) -> Result<Sent, ProviderError>;
 }

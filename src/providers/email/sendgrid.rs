@@ -34,7 +34,7 @@ impl EmailProvider for Sendgrid {
     async fn send(&self, mail: &Email) -> Result<Sent, ProviderError> {
         let mut recipient = json!({"to": [{"email": mail.to}]});
         if let Some(key) = &mail.key {
-            // It knows no idempotency key; with this a second copy can at least be recognised in its events.
+            // The API has no idempotency key; this value identifies duplicates in its events.
             recipient["custom_args"] = json!({"key": key});
         }
         let mut from = json!({"email": mail.from.address});
@@ -46,7 +46,7 @@ impl EmailProvider for Sendgrid {
             "personalizations": [recipient],
             "from": from,
             "subject": mail.subject,
-            // Its order is fixed: plain text first.
+            // The API requires this order: plain text first.
             "content": [{"type": "text/plain", "value": mail.text}, {"type": "text/html", "value": mail.html}],
         });
         let answer = self.0.post(&body, None, |_| false).await?;

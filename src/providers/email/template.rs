@@ -1,5 +1,4 @@
-//! Mails from templates. They are in the binary; debug builds read them from the disk at each use, so that a change is
-//! seen at once.
+//! Mail templates, embedded in the binary. Debug builds read them from disk at each use, so that changes apply at once.
 
 use chrono::{DateTime, Datelike, Utc};
 use minijinja::value::Serde;
@@ -16,18 +15,18 @@ use crate::providers::ProviderError;
 #[folder = "src/providers/email/templates/"]
 struct Files;
 
-/// Parts of other templates, and what stands for a mail without one.
+/// Internal templates: the frame, and the one for plain text.
 const OWN: [&str; 2] = ["frame", PLAIN];
 const PLAIN: &str = "plain";
 
-/// What every template knows.
+/// Variables of every template.
 pub struct Common<'c> {
     pub app_name: &'c str,
     pub subject: &'c str,
     pub now: DateTime<Utc>,
 }
 
-/// The HTML of a named template. What `data` lacks shows empty; it may overrule what every template knows.
+/// Renders a named template to HTML. Missing variables are empty; `data` overrides the common variables.
 pub fn render(name: &str, data: Map<String, serde_json::Value>, common: &Common) -> Result<String, ProviderError> {
     let unknown = || ProviderError::Rejected(format!("there is no template of this name; those there are: {}", names().join(", ")));
     if !names().iter().any(|known| known == name) {
@@ -36,7 +35,7 @@ pub fn render(name: &str, data: Map<String, serde_json::Value>, common: &Common)
     rendered(name, data, common)
 }
 
-/// The HTML of a text: its lines and paragraphs in the frame.
+/// Renders plain text to HTML: its lines and paragraphs in the frame.
 pub fn render_plain(text: &str, common: &Common) -> Result<String, ProviderError> {
     let text = text.replace("\r\n", "\n");
     let paragraphs: Vec<Vec<&str>> = text
@@ -48,7 +47,7 @@ pub fn render_plain(text: &str, common: &Common) -> Result<String, ProviderError
     rendered(PLAIN, Map::from_iter([("paragraphs".to_owned(), json!(paragraphs))]), common)
 }
 
-/// Templates that a mail can have.
+/// Names of the templates that a mail can use.
 pub fn names() -> Vec<String> {
     let mut names: Vec<String> = Files::iter().filter_map(|file| file.strip_suffix(".html").map(str::to_owned)).collect();
     names.retain(|name| !OWN.contains(&name.as_str()));
@@ -64,7 +63,7 @@ fn rendered(name: &str, data: Map<String, serde_json::Value>, common: &Common) -
         ("unsubscribe_url".to_owned(), json!("#")),
         ("privacy_url".to_owned(), json!("#")),
     ]);
-    // Null is as good as absent.
+    // Null counts as absent.
     variables.extend(data.into_iter().filter(|(_, value)| !value.is_null()));
     let mut environment = Environment::new();
     environment.set_loader(|file| match Files::get(file) {
@@ -73,12 +72,12 @@ fn rendered(name: &str, data: Map<String, serde_json::Value>, common: &Common) -
     });
     environment.add_filter("link", |value: &Value| link(value.as_str().unwrap_or_default()));
     let html = environment.get_template(&format!("{name}.html")).and_then(|template| template.render(Serde(&variables)));
-    // Its words could repeat the data.
+    // The error's message could repeat the data.
     html.map_err(|error| ProviderError::Rejected(format!("the template {name} cannot be filled in: {}", error.kind())))
 }
 
-/// The address if it is one that a mail may lead to, else `#`. Browsers drop control characters inside of addresses,
-/// so that none may be there at all.
+/// Returns the URL if its scheme is allowed in mails, otherwise `#`. Rejects control characters, because browsers drop them
+/// from URLs.
 fn link(address: &str) -> String {
     let address = address.trim_matches(' ');
     let leads_there = |url: &Url| matches!(url.scheme(), "http" | "https" | "mailto");

@@ -1,9 +1,9 @@
-//! HTML as plain text, for those whose mail program shows no HTML. One pass from left to right, whatever the HTML.
+//! Converts HTML to plain text, for mail programs that show no HTML. One pass, linear in time for any input.
 
-/// Elements whose content is not for reading.
+/// Elements whose content is not shown.
 const UNREAD: [&str; 4] = ["style", "script", "title", "head"];
 
-/// The text that a person would read in the HTML.
+/// Returns the visible text of the HTML.
 pub fn of_html(html: &str) -> String {
     let mut reader = Reader { rest: html, quotes: true, out: Out::default(), link: None };
     while !reader.rest.is_empty() {
@@ -13,7 +13,7 @@ pub fn of_html(html: &str) -> String {
     reader.out.text
 }
 
-/// A link whose end has not come yet: its address, and where its text begins.
+/// An open link: its URL, and the start of its text.
 struct Link {
     address: String,
     start: usize,
@@ -101,7 +101,7 @@ impl Reader<'_> {
         inside.find('>').unwrap_or(inside.len())
     }
 
-    /// Goes on after the end tag of an element that is not read; without one, there is nothing more to read.
+    /// Skips to the end tag of a hidden element; without one, to the end of the input.
     fn skip(&mut self, name: &str) {
         let is_end = |rest: &str| {
             let after = rest.get(2..2 + name.len()).filter(|found| found.eq_ignore_ascii_case(name)).and(rest.get(2 + name.len()..));
@@ -111,7 +111,7 @@ impl Reader<'_> {
         self.rest = end.and_then(|at| self.rest[at..].split_once('>')).map_or("", |(_, rest)| rest);
     }
 
-    /// Tells where a link leads, unless its text says so.
+    /// Appends the link's target unless its text equals it.
     fn end_link(&mut self) {
         let Some(link) = self.link.take() else { return };
         let text = self.out.text.get(link.start..).unwrap_or_default().trim();
@@ -123,11 +123,11 @@ impl Reader<'_> {
     }
 }
 
-/// The address of a link, if it leads anywhere outside of the page.
+/// The URL of a link, if it leads outside the page.
 fn href(attributes: &str) -> Option<String> {
     let lower = attributes.to_ascii_lowercase();
     let found = lower.match_indices("href").find_map(|(at, _)| {
-        // First of all: to look for the end of what is no value takes time, for each of many in one tag.
+        // Checked first: searching the end of every false match would take quadratic time.
         if !attributes[..at].ends_with(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '/')) {
             return None;
         }
@@ -150,9 +150,9 @@ fn href(attributes: &str) -> Option<String> {
     ["http://", "https://", "mailto:"].iter().any(|scheme| address.to_ascii_lowercase().starts_with(scheme)).then_some(address)
 }
 
-/// What an entity at the start of the text stands for, and its length. What is none is an ampersand.
+/// Decodes an entity at the start of the text; also returns its length. An unknown one is an ampersand.
 fn entity(text: &str) -> (char, usize) {
-    // None that we know is longer.
+    // No known entity is longer.
     let end = text.bytes().take(12).position(|b| b == b';');
     let decoded = end.and_then(|end| text.get(1..end)).and_then(|name| match name.strip_prefix('#') {
         Some(number) => {
@@ -160,7 +160,7 @@ fn entity(text: &str) -> (char, usize) {
                 Some(hex) => u32::from_str_radix(hex, 16),
                 None => number.parse(),
             };
-            // What is no character, and what would control a terminal, is shown as unreadable.
+            // Invalid and control characters become U+FFFD.
             let readable = |c: &char| !c.is_control() || c.is_whitespace();
             code.ok().map(|code| char::from_u32(code).filter(readable).unwrap_or('\u{fffd}'))
         }

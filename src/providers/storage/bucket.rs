@@ -1,4 +1,4 @@
-//! A bucket behind the S3 API, reached through the AWS SDK: what S3 and R2 have in common. They differ in how clients upload.
+//! A bucket behind the S3 API, through the AWS SDK: the common part of S3 and R2. They differ in how clients upload.
 
 use std::marker::PhantomData;
 use std::time::{Duration, SystemTime};
@@ -18,13 +18,13 @@ use super::object::{NewObject, PRESIGN_TTL, SigningContext, StoredObject, Upload
 use super::provider::StorageProvider;
 use crate::providers::ProviderError;
 
-/// Where a bucket is, and who may use it.
+/// Location and credentials of a bucket.
 #[derive(Debug, Clone)]
 pub struct Place {
     pub vendor: &'static str,
     pub bucket: String,
     pub region: String,
-    /// Another server than AWS: then the bucket stands in the path.
+    /// Endpoint of a server other than AWS; implies path-style URLs.
     pub endpoint: Option<Url>,
     pub access_key: String,
     pub secret_key: SecretString,
@@ -51,7 +51,7 @@ impl<U: Uploads> Bucket<U> {
             .region(Region::new(place.region.clone()))
             .credentials_provider(credentials)
             .timeout_config(timeouts)
-            // Other servers than AWS refuse the trailers that the SDK would add to every request.
+            // Servers other than AWS reject the checksum trailers that the SDK adds by default.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         if let Some(endpoint) = &place.endpoint {
@@ -74,7 +74,7 @@ impl<U: Uploads> Bucket<U> {
         ProviderError::Transient { message: format!("{}: {what}", self.place.vendor), retry_after: None }
     }
 
-    /// The vendor's code is told, its words are not: they may name keys.
+    /// Reports the vendor's error code but not its message, which may contain keys.
     pub fn failed<E: ProvideErrorMetadata>(&self, doing: &str, error: &SdkError<E>) -> ProviderError {
         let SdkError::ServiceError(service) = error else {
             let why = match error {
@@ -121,7 +121,7 @@ impl<U: Uploads> StorageProvider for Bucket<U> {
         let got = self.client.get_object().bucket(&self.place.bucket).key(key).range(range).send().await;
         let mut body = got.map_err(|error| self.failed("read an object", &error))?.body;
         let mut start = Vec::new();
-        // A server that knows no ranges sends everything: no more of it is read than was asked for.
+        // A server without range support sends the whole object: read no more than requested.
         while start.len() < bytes {
             match body.next().await {
                 Some(Ok(chunk)) => start.extend_from_slice(&chunk),

@@ -1,8 +1,8 @@
 //! Cloudinary, by its upload and admin APIs (<https://cloudinary.com/documentation/image_upload_api_reference>,
 //! <https://cloudinary.com/documentation/admin_api>).
 //!
-//! It sorts what comes by its content into pictures (PDF too), videos (sound too) and anything else, and keeps one resource
-//! of each kind under a name. Its signature bounds neither size nor type of an upload, and its links do not expire.
+//! Cloudinary sorts uploads by content into images (including PDF), videos (including audio) and raw files, and keeps one
+//! resource of each kind per name. Its signature limits neither size nor type of an upload, and its links do not expire.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,19 +94,19 @@ struct Cloudinary {
     service: Service,
 }
 
-/// A resource, as the admin API tells of it.
+/// A resource as returned by the admin API.
 struct Resource {
     kind: &'static str,
     bytes: u64,
-    /// Changes when it is uploaded again, so that no cache gives what was there before.
+    /// Changes with each upload, so that caches do not return an older version.
     version: Option<u64>,
-    /// What it is delivered as: the ending of its address. Other files than pictures and videos have none.
+    /// File extension of the delivery URL; images and videos only.
     format: Option<String>,
 }
 
 impl Cloudinary {
-    /// The parameters with their time, key and signature: SHA-1 of the sorted parameters and the secret
-    /// (<https://cloudinary.com/documentation/authentication_signatures>). It holds for an hour.
+    /// Adds timestamp, key and signature to the parameters: SHA-1 of the sorted parameters and the secret
+    /// (<https://cloudinary.com/documentation/authentication_signatures>). The signature is valid for an hour.
     fn signed<const N: usize>(&self, parameters: [(&str, &str); N], now: DateTime<Utc>) -> BTreeMap<String, String> {
         let mut fields: BTreeMap<_, _> = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         fields.insert("timestamp".to_owned(), now.timestamp().to_string());
@@ -124,7 +124,7 @@ impl Cloudinary {
         request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
     }
 
-    /// The resource of this key; of several kinds, the likeliest for its name.
+    /// Returns the resource of this key; tries the likeliest kind for its name first.
     async fn find(&self, key: &str) -> Result<Option<Resource>, ProviderError> {
         for kind in kinds(key) {
             let request = |client: &Client| {
@@ -136,7 +136,7 @@ impl Cloudinary {
                 continue;
             }
             let body = taken(&answer)?;
-            // What is left of a deleted resource that had a backup.
+            // Placeholder of a deleted resource that had a backup.
             if body["placeholder"] == true {
                 continue;
             }
@@ -147,12 +147,12 @@ impl Cloudinary {
         Ok(None)
     }
 
-    /// The resource of an object that was seen before.
+    /// Returns the resource of this key; an error if there is none.
     async fn existing(&self, key: &str) -> Result<Resource, ProviderError> {
         self.find(key).await?.ok_or_else(|| ProviderError::Rejected(format!("{NAME}: the object is gone")))
     }
 
-    /// Where a resource is fetched from; `flags` are a part of the path with a slash at its end.
+    /// Returns the delivery URL of a resource; `flags` is a path segment with a trailing slash, or empty.
     fn address(&self, key: &str, resource: &Resource, flags: &str) -> String {
         let version = resource.version.map(|version| format!("v{version}/")).unwrap_or_default();
         let ending = resource.format.as_ref().map(|format| format!(".{format}")).unwrap_or_default();
@@ -164,13 +164,13 @@ fn harmless(part: &str) -> bool {
     !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// A good answer; of a bad one no words are told, for they may name keys.
+/// Returns the JSON of a successful answer. Errors omit the vendor's message, which may contain keys.
 fn taken(answer: &Answer) -> Result<Value, ProviderError> {
-    // 420 is its own form of 429.
+    // Cloudinary uses 420 for rate limits, like 429.
     if answer.status.is_success() { Ok(answer.json()) } else { Err(ProviderError::of_answer(NAME, answer, "", answer.status == 420)) }
 }
 
-/// The kinds of a resource, the likeliest one for this name first: each is a question of its own.
+/// Resource kinds, the likeliest for this name first, because each one costs a request.
 fn kinds(key: &str) -> [&'static str; 3] {
     match key.rsplit('.').next().unwrap_or_default().to_ascii_lowercase().as_str() {
         "avif" | "bmp" | "gif" | "heic" | "heif" | "ico" | "jpeg" | "jpg" | "jxl" | "pdf" | "png" | "svg" | "tif" | "tiff" | "webp" => {
@@ -181,8 +181,8 @@ fn kinds(key: &str) -> [&'static str; 3] {
     }
 }
 
-/// The flag for a download. Pictures and videos may be named, without an ending and of harmless characters alone; other files
-/// go by the last part of their key.
+/// Returns the download flag. Images and videos accept a file name without extension, of safe characters only; raw files use
+/// the last part of their key.
 fn attachment(resource: &Resource, filename: &str) -> String {
     let stem = filename.rsplit_once('.').map_or(filename, |(stem, _)| stem);
     let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' }).collect();
@@ -213,7 +213,7 @@ impl StorageProvider for Cloudinary {
         let resource = self.existing(key).await?;
         let request = self.service.client().get(self.address(key, &resource, ""));
         let request = request.header(header::RANGE, format!("bytes=0-{}", bytes.saturating_sub(1)));
-        // A cache that knows no ranges sends everything: no more of it is read than was asked for.
+        // A cache without range support sends the whole object: read no more than requested.
         let limits = Limits { bytes: usize::MAX, ..Limits::default() };
         let mut answer = self.service.stream("read", limits, request).await?;
         if !answer.status().is_success() {
@@ -238,7 +238,7 @@ impl StorageProvider for Cloudinary {
     }
 
     async fn delete(&self, key: &str) -> Result<(), ProviderError> {
-        // Whatever came under this name, of any kind; caches forget it too.
+        // Deletes resources of every kind under this name, and invalidates caches.
         for kind in kinds(key) {
             let fields = self.signed([("invalidate", "true"), ("public_id", key)], Clock::System.now());
             let request = |client: &Client| self.post(client, &format!("{kind}/destroy"), &fields);

@@ -7,10 +7,10 @@ use super::provider::StorageProvider;
 use crate::platform::config::{Env, List, Section, Value};
 use crate::providers::vendor::{self, VendorSettings};
 
-/// The largest file that any vendor is asked to take, in bytes.
+/// Largest upload size that may be configured, in bytes.
 const LARGEST: u64 = 100 << 20;
 
-/// A media type, or all of one kind: `image/*`.
+/// A media type, or a whole type: `image/*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypePattern(String);
 

@@ -1,9 +1,9 @@
-//! How a download names itself.
+//! The `Content-Disposition` header of downloads.
 
 use crate::platform::crypto;
 use crate::platform::text::cut;
 
-/// `attachment` with the name in both forms (RFC 6266, RFC 8187): an old client reads the plain one.
+/// `attachment` with the file name in both forms (RFC 6266, RFC 8187); old clients read the ASCII form.
 pub fn attachment(filename: &str) -> String {
     let plain: String = cut(filename, 255)
         .chars()

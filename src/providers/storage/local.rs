@@ -1,4 +1,4 @@
-//! A folder of this machine as a store. The server signs the requests itself, and receives and sends the bytes.
+//! Storage in a local folder. The server signs the requests itself, and receives and sends the bytes.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
-//! The local folder itself: files, and the signed tokens that permit to write or read them.
+//! Files in a local folder, and the signed tokens that permit uploads and downloads.
 //!
-//! A file is written under a temporary name, made durable and then renamed, so that no partial file ever has the name of a
-//! complete one, whatever happens to the process.
+//! A file is written under a temporary name, synced and then renamed, so that no partial file ever has a final name, even
+//! after a crash.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -21,12 +21,12 @@ use crate::providers::ProviderError;
 
 /// Files being received, below the folder.
 const TEMPORARY: &str = ".uploads";
-/// Bytes gathered before they are written. More at once would hold up other requests for longer.
+/// Write buffer in bytes. A larger one would delay other requests for longer.
 const BUFFER: usize = 64 * 1024;
-/// A client that sends nothing for this long has gone.
+/// Idle time-out of an upload.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// What a signed token permits to its bearer.
+/// Claims of a signed token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permission {
     #[serde(rename = "m")]
@@ -35,18 +35,18 @@ pub struct Permission {
     pub key: String,
     #[serde(rename = "t")]
     pub content_type: String,
-    /// Bytes at most, of an upload.
+    /// Maximum size of an upload, in bytes.
     #[serde(rename = "s", default)]
     pub size: u64,
-    /// The name that a download has.
+    /// File name of a download.
     #[serde(rename = "n", default)]
     pub filename: String,
-    /// Unix seconds.
+    /// Expiry in Unix seconds.
     #[serde(rename = "e")]
     pub expires: i64,
 }
 
-/// What a permission is for; one for the other use opens nothing.
+/// Operation that a token permits; it is invalid for the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Use {
     #[serde(rename = "PUT")]
@@ -55,19 +55,19 @@ pub enum Use {
     Download,
 }
 
-/// Why bytes were not taken.
+/// Why an upload was refused.
 #[derive(Debug)]
 pub enum Refused {
-    /// More than was declared.
+    /// More bytes than declared.
     TooLarge,
-    /// None at all.
+    /// No bytes.
     Empty,
-    /// The client broke off, or fell silent.
+    /// The client disconnected or was idle for too long.
     BrokenOff,
     Store(ProviderError),
 }
 
-/// The folder.
+/// The local folder and its signing key.
 pub struct Local {
     folder: PathBuf,
     key: Key,
@@ -89,7 +89,7 @@ impl Local {
         Ok(format!("{}.{}", URL_SAFE_NO_PAD.encode(payload), URL_SAFE_NO_PAD.encode(mac)))
     }
 
-    /// What the token permits, if we signed it for this use and its time is not up.
+    /// Returns the token's claims if its signature is valid, it permits this operation and it has not expired.
     pub fn read_token(&self, token: &str, wanted: Use, now: DateTime<Utc>) -> Option<Permission> {
         let (payload, mac) = token.split_once('.')?;
         let (payload, mac) = (URL_SAFE_NO_PAD.decode(payload).ok()?, URL_SAFE_NO_PAD.decode(mac).ok()?);
@@ -100,7 +100,7 @@ impl Local {
         (permission.method == wanted && permission.expires > now.timestamp()).then_some(permission)
     }
 
-    /// Where an object lies. Keys are of our own making; one that leaves the folder is refused all the same.
+    /// Returns the path of an object. Rejects keys that would leave the folder, although the server generates all keys.
     pub fn path(&self, key: &str) -> Result<PathBuf, ProviderError> {
         let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0']);
         if !key.split('/').all(plain) {
@@ -109,7 +109,7 @@ impl Local {
         Ok(self.folder.join(key))
     }
 
-    /// Takes the bytes of an upload, durably, but not yet under their name: see [`Received::keep`].
+    /// Writes and syncs an upload under a temporary name; [`Received::keep`] renames it.
     pub async fn receive<E>(
         &self,
         permission: &Permission,
@@ -146,7 +146,7 @@ impl Local {
         Ok(Received { draft, target })
     }
 
-    /// Removes what uploads that were broken off by a crash have left, if it is older than a day; says how many files.
+    /// Removes temporary files older than a day, left by interrupted uploads; returns how many.
     pub async fn sweep(&self) -> Result<u64, ProviderError> {
         let old = |at: SystemTime| at.elapsed().is_ok_and(|age| age > Duration::from_secs(86_400));
         let mut entries = match fs::read_dir(self.folder.join(TEMPORARY)).await {
@@ -165,7 +165,7 @@ impl Local {
     }
 }
 
-/// A file under a temporary name; gone when it is dropped, unless it was kept.
+/// A file under a temporary name; removed on drop unless it was renamed.
 struct Draft {
     path: PathBuf,
     file: Arc<std::fs::File>,
@@ -179,7 +179,7 @@ impl Draft {
         Ok(Self { path, file: Arc::new(file.into_std().await) })
     }
 
-    /// Tokio's own file would copy the bytes, and hold a buffer for as long as it is open.
+    /// Does not use `tokio::fs::File`, which copies the bytes and holds a buffer while it is open.
     async fn write(&self, bytes: Bytes) -> std::io::Result<()> {
         let file = self.file.clone();
         tokio::task::spawn_blocking(move || file.as_ref().write_all(&bytes)).await?
@@ -193,19 +193,19 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Fails where it was renamed. Quick enough for any thread: one name is taken out of a folder.
+        // Fails if the file was renamed. Blocks only for a short time: it unlinks one name.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Bytes that were taken whole.
+/// A complete upload, still under a temporary name.
 pub struct Received {
     draft: Draft,
     target: PathBuf,
 }
 
 impl Received {
-    /// Gives them their name, in place of what had it before. It may be lost with the machine until [`Named::settle`].
+    /// Renames the file, replacing an earlier one. A crash may lose the new name until [`Named::settle`] has run.
     pub async fn keep(self) -> Result<Named, ProviderError> {
         let failed = |error: std::io::Error| failed("write", &error);
         let folder = self.target.parent().unwrap_or(Path::new(".")).to_owned();
@@ -215,14 +215,14 @@ impl Received {
     }
 }
 
-/// Bytes under their name.
+/// A file under its final name.
 #[must_use]
 pub struct Named {
     folder: PathBuf,
 }
 
 impl Named {
-    /// Makes the name durable, which it is only with its folder.
+    /// Syncs the folder, which makes the new name durable.
     pub async fn settle(self) -> Result<(), ProviderError> {
         let failed = |error: std::io::Error| failed("write", &error);
         let folder = fs::File::open(&self.folder).await.map_err(failed)?;

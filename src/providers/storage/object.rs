@@ -1,4 +1,4 @@
-//! Objects in a store, and the requests that clients send or fetch their bytes with.
+//! Stored objects, and the presigned requests that upload or download them.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub const PRESIGN_TTL: TimeDelta = TimeDelta::hours(1);
 pub struct NewObject {
     pub key: String,
     pub content_type: String,
-    /// The largest number of bytes.
+    /// Maximum size in bytes.
     pub size: u64,
 }
 
@@ -24,7 +24,7 @@ pub struct StoredObject {
     pub filename: String,
 }
 
-/// When a request is signed, and where clients reach the links of a store that has no server of its own.
+/// Time of signing, and base URLs of the links for a store that the server itself serves.
 #[derive(Debug, Clone, Copy)]
 pub struct SigningContext<'m> {
     pub now: DateTime<Utc>,
@@ -39,7 +39,7 @@ pub struct SigningContext<'m> {
 pub struct Upload {
     pub url: String,
     pub method: Method,
-    /// Members of the form that come before the file.
+    /// Form fields that must precede the file.
     pub fields: Option<BTreeMap<String, String>>,
 }
 

@@ -1,4 +1,4 @@
-//! What a store can do.
+//! The storage provider trait.
 
 use async_trait::async_trait;
 
@@ -6,12 +6,12 @@ use super::local_store::Local;
 use super::object::{NewObject, SigningContext, StoredObject, Upload};
 use crate::providers::ProviderError;
 
-/// A store for objects.
+/// An object store.
 #[async_trait]
 pub trait StorageProvider: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
-    /// The folder of this machine, for the store that is one: then the bytes pass through the server.
+    /// The local folder, if this store is one; then the server itself receives and sends the bytes.
     fn local(&self) -> Option<&Local> {
         None
     }
@@ -19,7 +19,7 @@ pub trait StorageProvider: Send + Sync + 'static {
     /// Signs a request that uploads exactly this object.
     async fn presign_upload(&self, object: &NewObject, context: SigningContext<'_>) -> Result<Upload, ProviderError>;
 
-    /// Signs an address that gives the object as an attachment.
+    /// Signs a URL that downloads the object as an attachment.
     async fn presign_download(&self, object: &StoredObject, context: SigningContext<'_>) -> Result<String, ProviderError>;
 
     /// Returns the object's size in bytes; `None` if there is no such object.

@@ -1,4 +1,4 @@
-//! The configured store, as the rest of the server sees it: each operation is timed, counted, and given up after a while.
+//! The configured store: each operation has a time limit and metrics.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::platform::telemetry::metrics::Metrics;
 use crate::providers::ProviderError;
 use crate::providers::vendor::Outside;
 
-/// Time limit of one operation; the bytes of clients do not pass through any.
+/// Time limit of one operation; clients' uploads and downloads are not operations.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The configured store. Cheap to clone (`Arc`).

@@ -15,16 +15,16 @@ use crate::app::jobs::registry::{Bound, Code};
 use crate::app::jobs::store;
 use crate::platform::db::Db;
 
-/// Runs jobs until it is told to stop.
+/// Runs jobs until it is stopped.
 pub struct Worker {
     state: Arc<State>,
-    /// Everything has ended: leases need no more renewal.
+    /// Cancelled when all jobs have ended: leases need no more renewal.
     over: CancellationToken,
     receivers: Mutex<Option<(Tickets, mpsc::Receiver<Finished>)>>,
 }
 
 impl Worker {
-    /// `app` is what the functions run with. The worker uses connections of its own.
+    /// `app` is passed to the jobs. The worker uses connections of its own.
     pub fn new<A: Clone + Send + Sync + 'static>(app: A, code: &Code<A>, queue: Queue, db: &Db, settings: Settings) -> Arc<Self> {
         let functions = Arc::new(Bound { app, start: code.0.clone() });
         let (state, waiting, endings) = State::new(functions, queue, db.for_queue(), settings);

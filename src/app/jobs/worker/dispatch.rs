@@ -1,5 +1,5 @@
-//! Claims rows for free places. Woken by an enqueue that was committed in this process, by a place that becomes free, and at
-//! least every `poll`. While the database is down it tries again with growing delays.
+//! Claims rows for free slots: after an enqueue committed in this process, when a slot becomes free, and at least every
+//! `poll`. While the database is down it retries with exponential backoff.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,16 +54,16 @@ pub(super) async fn dispatch(worker: Arc<State>) {
     }
 }
 
-/// Claims as many rows as there is room for; returns whether there may be more and there is still room.
+/// Claims as many rows as there are free slots; returns whether more rows and free slots may remain.
 async fn claim(worker: &Arc<State>) -> sqlx::Result<bool> {
     let free = worker.free();
     if free == 0 {
         return Ok(false);
     }
-    // Counted from before the question: the lease began no earlier.
+    // Measured before the query, because the lease begins no earlier.
     let until = Instant::now() + worker.settings.lease;
     let lock = format!("{}/{}", worker.id, worker.claims.fetch_add(1, Ordering::Relaxed));
-    // A function that is new in the next version waits for that version's worker.
+    // Only functions of this binary: a function that a newer version adds waits for that version's worker.
     let known = worker.queue.catalog().names();
     let clock = worker.queue.clock();
     let rows = worker.limited(store::claim(&worker.db, clock, &lock, worker.settings.lease, &known, free)).await?;
@@ -83,7 +83,7 @@ fn start(worker: &Arc<State>, claim: Claim, until: Instant) {
     let ticket = Ticket { id: claim.id, function: claim.function.clone(), attempt: claim.attempts, start, done };
     {
         let mut held = worker.held();
-        // Claimed again while an old run is still here, because our lease ran out meanwhile: the old run has to end.
+        // Claimed again while an earlier run is still here, because its lease ran out: the earlier run has to end.
         for (_, old) in held.iter().filter(|((id, _), _)| *id == claim.id) {
             old.end.send_replace(Some(Outcome::lease_lost()));
         }
@@ -92,6 +92,6 @@ fn start(worker: &Arc<State>, claim: Claim, until: Instant) {
     let place = Place::take(worker);
     let slot = Slot { state: worker.clone(), key };
     worker.holders.spawn(execute::hold(slot, place, claim, signal, started, report));
-    // There is room, see `free`; should the ticket be dropped all the same, the row is put back.
+    // The channel has room, see `free`. If it drops the ticket anyway, the row is put back.
     let _ = worker.tickets.try_send(ticket);
 }

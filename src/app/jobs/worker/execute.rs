@@ -13,7 +13,7 @@ use crate::app::jobs::fail::Fail;
 use crate::app::jobs::model::{Claim, Outcome, Run};
 use crate::platform::telemetry::context::JobContext;
 
-/// How long a job that was told to end may take to do so before it is reported.
+/// How long an aborted job may take to end before an error is logged.
 const ABORT: Duration = Duration::from_secs(1);
 
 pub async fn hold(
@@ -34,7 +34,7 @@ pub async fn hold(
             Err(_) => Outcome::PutBack,
         },
     };
-    // The job is over: another one may start while this one's outcome is being stored.
+    // The job is over: another job may start while this outcome is being stored.
     drop(place);
     let _ = report.send(match &end {
         Outcome::Failed(fail) => Err(fail.reason().to_owned()),
@@ -75,7 +75,7 @@ pub async fn run_claimed(worker: &State, claim: &Claim, signal: &mut watch::Rece
         () = worker.kill.cancelled() => Outcome::PutBack,
         () = sleep(limit) => Outcome::Failed(Fail::Retry(format!("time limit of {} s", limit.as_secs_f64()))),
     };
-    // The row may change only when the job has ended. Code that blocks its thread cannot be ended from outside.
+    // The row may change only after the job has ended. Code that blocks its thread cannot be aborted.
     if !task.is_finished() {
         task.abort();
         if timeout(ABORT, task).await.is_err() {

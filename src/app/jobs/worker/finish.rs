@@ -1,5 +1,5 @@
-//! Stores the outcomes of jobs: all that have arrived meanwhile in one statement, each until it is stored or its row is no
-//! longer ours. An outcome that the database refuses does not hold up the others.
+//! Stores the outcomes of jobs in batches, one statement each. An outcome is retried until it is stored or this worker no
+//! longer holds its row. An outcome that the database refuses does not delay the others.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use crate::app::jobs::store::{self, Ending};
 use crate::platform::db::is_temporary;
 use crate::platform::text::cut;
 
-/// Ends stored by one statement at most, in number and in bytes of results.
+/// Maximum batch per statement, in outcomes and in bytes of results.
 const GROUP: usize = 256;
 const GROUP_BYTES: usize = 1 << 20;
-/// The largest result that is kept.
+/// Largest result that is stored, in bytes.
 const RESULT_BYTES: usize = 32 << 20;
-/// The longest reason of a failure that is kept, in characters.
+/// Longest failure reason that is stored, in characters.
 const REASON: usize = 2000;
-/// After the grace of a stop an end is tried this often; then the lease has to run out.
+/// Attempts to store an outcome once the shutdown grace is over; then the lease has to run out.
 const LAST_TRIES: u32 = 5;
 
-/// Hands the outcome over and waits until it is stored or given up.
+/// Queues the outcome and waits until it is stored or given up.
 pub async fn store(worker: &State, claim: &Claim, end: Outcome) {
     let (ending, bytes) = ending(worker, claim, end);
     let (stored, waiting) = oneshot::channel();
-    // Both fail only where the storing task is gone; then the lease runs out.
+    // Both fail only if the storing task has ended; then the lease runs out.
     if worker.finished.send(Finished { ending, bytes, stored }).await.is_ok() {
         let _ = waiting.await;
     }
@@ -74,7 +74,7 @@ fn failed(ending: Ending, reason: &str) -> Ending {
     Ending { success: Some(false), error: Some(reason.to_owned()), ..ending }
 }
 
-/// The result as every database takes it: Postgres keeps no U+0000.
+/// Removes U+0000 from the result, because Postgres cannot store it.
 fn storable(value: Value) -> Value {
     match value {
         Value::String(text) if text.contains('\0') => Value::String(text.replace('\0', "")),
@@ -86,7 +86,7 @@ fn storable(value: Value) -> Value {
     }
 }
 
-/// Stores what arrives until all is `over`.
+/// Stores arriving outcomes until `over` is cancelled.
 pub(super) async fn store_endings(worker: Arc<State>, mut arriving: mpsc::Receiver<Finished>, over: CancellationToken) {
     let mut kept_back = None;
     loop {
@@ -103,8 +103,8 @@ pub(super) async fn store_endings(worker: Arc<State>, mut arriving: mpsc::Receiv
     }
 }
 
-/// What else has arrived, as far as it fits into one statement. A row is in a group once: the lost run of a row and its
-/// next one may end together.
+/// Collects `first` and further outcomes into one batch; also returns the outcome that did not fit. A batch holds a row at
+/// most once, because a row's lost run and its next run may end together.
 fn gather(first: Finished, arriving: &mut mpsc::Receiver<Finished>) -> (Vec<Finished>, Option<Finished>) {
     let mut ids = HashSet::from([first.ending.id]);
     let mut bytes = first.bytes;
@@ -135,7 +135,7 @@ async fn store_group(worker: &Arc<State>, group: Vec<Finished>) {
                     return;
                 }
             }
-            // One of them is what the database refuses: each is on its own now.
+            // The database refuses one of them: store each separately.
             Err(_) => break,
         }
     }
@@ -145,7 +145,7 @@ async fn store_group(worker: &Arc<State>, group: Vec<Finished>) {
     }
 }
 
-/// An end that is refused is stored without its result, if that is what is wrong with it, and else tried again.
+/// Stores one outcome. If the database refuses it, its result is dropped; other errors are retried.
 async fn store_alone(worker: &Arc<State>, mut ending: Ending, waiting: oneshot::Sender<()>) {
     for tries in 1.. {
         match attempt(worker, std::slice::from_ref(&ending)).await {
@@ -168,7 +168,7 @@ async fn attempt(worker: &State, endings: &[Ending]) -> sqlx::Result<Vec<JobId>>
     worker.limited(store::finish(&worker.db, worker.queue.clock(), endings)).await
 }
 
-/// Waits before another try; says no where there is none.
+/// Waits before the next attempt; returns `false` if there is none.
 async fn wait(worker: &State, error: &sqlx::Error, tries: u32) -> bool {
     if tries >= LAST_TRIES && worker.kill.is_cancelled() {
         tracing::error!(%error, "the end of a job is not stored; its lease will run out");
@@ -183,6 +183,6 @@ fn acknowledge(ending: &Ending, waiting: oneshot::Sender<()>, stored: &[JobId]) 
     if !stored.contains(&ending.id) {
         tracing::warn!(job_id = %ending.id, state = ending.state, "the job is no longer ours, its end is not stored");
     }
-    // Fails where the row's task was ended meanwhile.
+    // Fails if the row's task has ended meanwhile.
     let _ = waiting.send(());
 }

@@ -1,5 +1,5 @@
-//! Leases: renews those of the rows held here, ends a job whose lease is lost before another worker may start it, and takes
-//! back the rows of lost workers.
+//! Leases: renews those of held rows, ends a job before its lease expires and another worker may start it, and takes back
+//! the rows of lost workers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::state::{Key, State};
 use crate::app::jobs::model::Outcome;
 use crate::app::jobs::store::{self, Renewed};
 
-/// Leases are renewed at least this often, for with the renewal comes the news that a job was cancelled elsewhere.
+/// Maximum interval between renewals. A renewal also reports jobs that were cancelled by another process.
 const RENEWAL: Duration = Duration::from_secs(5);
 
 pub(super) async fn keep(worker: Arc<State>, over: CancellationToken) {
@@ -30,7 +30,7 @@ pub(super) async fn keep(worker: Arc<State>, over: CancellationToken) {
                     Ok(id) => worker.held().iter().filter(|((held, _), _)| *held == id).for_each(|(_, held)| {
                         held.end.send_replace(Some(Outcome::Cancelled));
                     }),
-                    // The renewal brings what was missed.
+                    // The next renewal reports the missed cancellations.
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 }
@@ -41,7 +41,7 @@ pub(super) async fn keep(worker: Arc<State>, over: CancellationToken) {
         if let Err(error) = renew(&worker).await {
             tracing::warn!(%error, "the leases of running jobs could not be renewed");
         }
-        // A lease that may run out before the next turn: its job has to end before somebody else may start it.
+        // Leases that may expire before the next turn: end their jobs before another worker may start them.
         let soon = Instant::now() + worker.settings.lease / 3;
         for held in worker.held().values().filter(|held| held.until <= soon) {
             held.end.send_replace(Some(Outcome::lease_lost()));
@@ -69,7 +69,7 @@ async fn renew(worker: &State) -> sqlx::Result<()> {
         renewed.into_iter().map(|Renewed { id, lock, cancel_requested }| ((id, lock), cancel_requested)).collect();
     let mut held = worker.held();
     for key in mine {
-        // It may have ended meanwhile.
+        // The row may have ended meanwhile.
         let Some(row) = held.get_mut(&key) else { continue };
         match renewed.get(&key) {
             Some(cancelled) => {

@@ -1,6 +1,6 @@
-//! apalis as the runner: it gets one ticket for each claimed row through a channel, bounds how many run at once,
-//! opens the trace span of each, and is started again should it end. All else is ours: of its storages, heartbeats,
-//! retries and time-outs each loses or doubles jobs when a database or a handler fails.
+//! Runner built on apalis: receives one ticket per claimed row through a channel, limits concurrency, opens trace spans, and
+//! is restarted if it ends. Storage, heartbeats, retries and time-outs are our own, because those of apalis lose or
+//! duplicate jobs when a database or a handler fails.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use tracing::{Span, info_span};
 
 use super::state::{State, Ticket};
 
-/// Hands out tickets until the worker is told to stop.
+/// Processes tickets until the worker is stopped.
 pub(super) async fn run(worker: &Arc<State>, tickets: Tickets) -> anyhow::Result<()> {
     let (id, concurrency) = (worker.id.clone(), worker.settings.concurrency);
     let monitor = Monitor::new().register(move |_| {
@@ -30,13 +30,13 @@ pub(super) async fn run(worker: &Arc<State>, tickets: Tickets) -> anyhow::Result
         tracing::error!(%error, "the runner of jobs ended and is started again");
         true
     });
-    // Without a time-out of its own for the stop: the grace is the worker's, and after it every `run_ticket` ends.
+    // No shutdown time-out here: the worker's grace applies, and after it every `run_ticket` ends.
     monitor.run_with_signal(worker.stop.cancelled().map(Ok)).await.map_err(|error| anyhow::anyhow!("the runner of jobs: {error}"))
 }
 
 async fn run_ticket(ticket: Ticket) -> Result<(), BoxDynError> {
     if ticket.start.send(Span::current()).is_err() {
-        // The row's task has given it up meanwhile.
+        // The row's task no longer waits for this ticket.
         return Ok(());
     }
     match ticket.done.await {
@@ -50,7 +50,7 @@ fn span(task: &Task<Ticket>) -> Span {
     info_span!("job", id = %task.args.id, function = task.args.function, attempt = task.args.attempt)
 }
 
-/// The receiving end of the channel as a back end of apalis; clones share it, so that a runner that was started again goes on.
+/// The channel's receiver as an apalis backend. Clones share it, so that a restarted runner continues with it.
 #[derive(Clone)]
 pub(super) struct Tickets(Arc<Mutex<mpsc::Receiver<Ticket>>>);
 

@@ -1,4 +1,4 @@
-//! What the parts of a worker share: settings, the rows it holds, its places, its channels and its signals.
+//! Shared state of a worker's parts: settings, held rows, slots, channels and signals.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,18 +18,18 @@ use crate::app::jobs::registry::Functions;
 use crate::app::jobs::store::Ending;
 use crate::platform::db::Db;
 
-/// Rows that are done but not yet stored may be held beyond those that run; a database that stores nothing stops the claims
-/// at this number.
+/// Finished but unstored rows that may be held in addition to the running ones. When the database stores nothing, claims
+/// stop at this number.
 const UNSTORED: usize = 512;
 
 /// Settings of a worker.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Jobs that run at once.
+    /// Maximum number of jobs that run at once.
     pub concurrency: usize,
-    /// How often an idle worker looks for jobs that another process has enqueued, or whose time has come.
+    /// How often an idle worker polls for jobs that another process enqueued or that became due.
     pub poll: Duration,
-    /// How long a row stays ours without renewal.
+    /// Lease of a claimed row; it expires unless renewed.
     pub lease: Duration,
     /// How long running jobs may go on after the signal to stop.
     pub grace: Duration,
@@ -41,7 +41,7 @@ impl Settings {
     }
 }
 
-/// A claimed row: until when it is ours, by the clock of this process, and the channel that tells its task to let go of it.
+/// A claimed row: the end of its lease by the clock of this process, and the channel that ends its task.
 pub struct Held {
     pub until: Instant,
     pub end: watch::Sender<Option<Outcome>>,
@@ -50,13 +50,13 @@ pub struct Held {
 /// A row and the lock of one claim on it.
 pub type Key = (JobId, String);
 
-/// What the parts of a worker share.
+/// Shared state of a worker's parts.
 pub struct State {
     pub functions: Arc<dyn Functions>,
     pub queue: Queue,
     pub db: Db,
     pub settings: Settings,
-    /// New at each start: what an earlier life still holds runs out with its lease.
+    /// Worker id, new at each start. Rows held by an earlier process are taken back when their leases expire.
     pub id: String,
     pub claims: AtomicU64,
     held: Mutex<HashMap<Key, Held>>,
@@ -72,25 +72,25 @@ pub struct State {
     pub kill: CancellationToken,
 }
 
-/// One claimed row's turn.
+/// One claimed row, queued for apalis to start.
 pub struct Ticket {
     pub id: JobId,
     pub function: String,
     pub attempt: i32,
-    /// Tells the row's task that it may start, and in which span.
+    /// Starts the row's task, in this span.
     pub start: oneshot::Sender<Span>,
-    /// Answered when the job is over.
+    /// Receives the result when the job is over.
     pub done: oneshot::Receiver<Result<(), String>>,
 }
 
-/// An outcome on its way to the database, and the task that waits until it is stored.
+/// An outcome to be stored, and the channel to the task that waits for it.
 pub struct Finished {
     pub ending: Ending,
     pub bytes: usize,
     pub stored: oneshot::Sender<()>,
 }
 
-/// Takes the row off the list of held rows however its task ends, so that no abandoned lease is renewed.
+/// Removes the row from the held rows however its task ends, so that no abandoned lease is renewed.
 pub struct Slot {
     pub state: Arc<State>,
     pub key: Key,
@@ -103,7 +103,7 @@ impl Drop for Slot {
     }
 }
 
-/// One of the `concurrency` places, while a job runs in it.
+/// One of the `concurrency` slots, occupied while a job runs.
 pub struct Place(Arc<State>);
 
 impl Place {
@@ -160,7 +160,7 @@ impl State {
         places.min(unstored).min(self.tickets.capacity())
     }
 
-    /// Runs a query under a time limit: a database that does not answer is an error too. A query may be dropped midway: see
+    /// Runs a query with a time limit of a third of the lease; a timeout is an error. A query may be dropped midway: see
     /// `store::release`.
     pub async fn limited<T>(&self, query: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
         timeout(self.settings.lease / 3, query).await.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))

@@ -1,5 +1,5 @@
 //! `/verify-email` and `/reset-password`: the targets of links in mails until a front end serves them (`AUTH_LINK_BASE_URL`).
-//! A link that is merely opened, for example by a mail filter, does nothing: a person has to press the button.
+//! Opening a link changes nothing, because mail filters open links too: the user must press the button.
 
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
@@ -22,7 +22,7 @@ pub const RESET_PASSWORD: &str = "/reset-password";
 const TEMPLATE: &str = include_str!("link.html");
 const SCRIPT: &str = include_str!("link.js");
 
-/// Whether the server has these pages itself.
+/// Returns whether this server serves the pages.
 pub fn are_served(app: &App) -> bool {
     app.config.auth.provider == Provider::Local && app.settings::<Settings>().link_base.is_none()
 }
@@ -35,7 +35,7 @@ pub async fn reset_password(State(app): State<App>) -> Result<Response> {
     Ok(page(&app, "Choose a new password", "Change the password", "api/v1/public/auth/reset-password", true)?)
 }
 
-/// The page is the same for everyone: only its script reads the secret in the address.
+/// The page is identical for every user: only its script reads the token in the URL.
 fn page(app: &App, title: &str, button: &str, path: &str, asks_password: bool) -> anyhow::Result<Response> {
     let mut environment = Environment::new();
     environment.add_template("link.html", TEMPLATE)?;

@@ -12,7 +12,7 @@ use crate::platform::error::Error;
 use crate::platform::http::RequestContext;
 use crate::platform::text::cut;
 
-/// Characters of a user agent that are kept.
+/// Maximum stored length of a user agent, in characters.
 const USER_AGENT_LENGTH: usize = 255;
 
 impl<S: Send + Sync> FromRequestParts<S> for Device {

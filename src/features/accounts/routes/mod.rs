@@ -1,4 +1,4 @@
-//! HTTP of accounts: one file for visitors, one for logged-in users.
+//! HTTP routes of accounts: `public` for visitors, `app` for logged-in users.
 
 mod app;
 mod device;
@@ -15,7 +15,7 @@ use crate::platform::http::policy::Caching;
 use crate::platform::http::{Endpoints, Policy};
 use crate::platform::rate_limit::{Budget, KeyedBy, Rate, Window};
 
-/// The budget of everything that can be guessed or sends mail.
+/// Rate-limit budget of routes that check a secret or send mail.
 static AUTH: Budget = Budget {
     name: "auth",
     variable: "RATE_LIMIT_AUTH",

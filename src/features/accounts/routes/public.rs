@@ -12,7 +12,7 @@ use crate::features::accounts::service::{self, Registered};
 use crate::platform::error::Result;
 use crate::platform::http::Json;
 
-/// The same text for every address, whether or not it has an account.
+/// Returns 202 with the same message for every address, whether or not it has an account.
 fn by_mail() -> Response {
     (StatusCode::ACCEPTED, Json(AuthMessage { message: "If that is possible, a mail is on its way" })).into_response()
 }

@@ -13,7 +13,7 @@ use crate::platform::auth::Provider;
 use crate::platform::config::Env;
 use crate::platform::error::Result;
 
-/// Returns the address of a path that a mail links to.
+/// Returns the absolute URL of a path that a mail links to.
 pub fn link(app: &App, path: &str) -> String {
     let base = match link_base(&app.config) {
         Some(base) => base.as_str().trim_end_matches('/').to_owned(),
@@ -22,8 +22,8 @@ pub fn link(app: &App, path: &str) -> String {
     format!("{base}{path}")
 }
 
-/// Stores the token of a mail that is about to be sent, and ends earlier ones. Returns `false` if there is nothing left to send:
-/// the user is gone or deactivated, or the token was used, or ended by a later one, meanwhile.
+/// Stores the token of a mail that is about to be sent and revokes earlier tokens of the same purpose. Returns `false` if the
+/// mail must not be sent: the user is deleted or deactivated, or the token was used or revoked since.
 pub async fn issue(app: &App, user: &User, purpose: Purpose, token: &str) -> Result<bool> {
     let (now, hash) = (app.clock.now(), tokens::at_rest(token));
     crate::transaction!(app.db, |tx| {
@@ -38,12 +38,12 @@ pub async fn issue(app: &App, user: &User, purpose: Purpose, token: &str) -> Res
     })
 }
 
-/// The address that links in mails lead to, if it is configured. Never taken from a request, whose sender would choose it.
+/// Returns the base URL of links in mails, if configured. Never taken from a request, because its sender could choose it.
 fn link_base(config: &Config) -> Option<&Url> {
     config.feature::<Settings>().and_then(|settings| settings.link_base.as_ref()).or(config.core.public_base_url.as_ref())
 }
 
-/// Production needs an address that links lead to.
+/// Requires a configured base URL of links in production.
 pub fn check_config(config: &Config, env: &mut Env) {
     let local = config.auth.provider == Provider::Local;
     if local && config.core.environment.is_production() && link_base(config).is_none() {

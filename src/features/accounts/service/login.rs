@@ -1,4 +1,4 @@
-//! Logging in: one password check that takes the same time for every address, under a limit of wrong guesses.
+//! Login: password verification that takes the same time for every address, with a limit on wrong guesses.
 
 use std::net::IpAddr;
 
@@ -16,23 +16,23 @@ use crate::platform::error::{Error, Result};
 use crate::platform::rate_limit::{Caller, Decision, KeyedBy, Limit, Rate, Window, network};
 use crate::platform::text::fold_email;
 
-/// Every cause has the same text, because a difference would tell who has an account.
+/// The same message for every cause, because a difference would reveal which addresses have an account.
 const WRONG: Error = Error::Unauthenticated("Invalid email or password");
 
-/// Wrong passwords for one account from one client address.
+/// Limit of wrong passwords per account and client address.
 const GUESSES: Limit = Limit { name: "guess", rate: Rate { limit: 10, window: Window::QUARTER_HOUR }, keyed_by: KeyedBy::Address };
 
-/// The counter of guesses from this client address for the account with this e-mail address, however it is written.
+/// Returns the rate-limit key of guesses for an e-mail address (folded) from a client's network.
 fn attempt(email: &str, client: IpAddr) -> Caller {
     Caller::Hashed(crypto::hash(&[fold_email(email).as_bytes(), network(client).to_string().as_bytes()]))
 }
 
-/// Gives the guesses back to a client that has proved by other means that the account is theirs.
+/// Resets the guess counter for a client that has proved ownership of the account by other means.
 pub(super) async fn forget_guesses(app: &App, email: &str, client: IpAddr) {
     app.limiter.forget(&GUESSES, &attempt(email, client)).await;
 }
 
-/// Opens a session for the right password.
+/// Verifies the password and opens a session.
 pub async fn login(app: &App, body: Login, device: Device) -> Result<AuthSession> {
     let email = fold_email(&body.email);
     let user = users::by_email(app, &email).await?;
@@ -56,16 +56,16 @@ pub async fn login(app: &App, body: Login, device: Device) -> Result<AuthSession
     Ok(session)
 }
 
-/// Verifies a password, as often as the limit of guesses allows; `None` if it is wrong.
+/// Verifies a password within the limit of guesses; `None` if it is wrong.
 ///
-/// Only failures are counted, so many log-ins at once with the right password are not refused. The count is checked again after
-/// the verification, so that many wrong guesses at once learn no more than one after another.
+/// Only failures are counted, so concurrent log-ins with the right password are not rejected. The count is checked again after
+/// the verification, so that concurrent guesses gain nothing over sequential ones.
 pub(super) async fn guess(app: &App, email: &str, from: IpAddr, password: &str, hash: Option<String>) -> Result<Option<Verdict>> {
     let (attempt, passwords) = (attempt(email, from), &app.state::<State>().passwords);
     refuse(app, app.limiter.peek(&GUESSES, &attempt, app.clock.now()).await)?;
     let verdict = match rules::attempt(password) {
         Some(password) => passwords.verify(password, hash).await?,
-        // Too long for any account: takes as long as any other.
+        // No account has a password this long. Verified anyway, so that the response takes the same time.
         None => passwords.verify(String::new(), None).await?,
     };
     if let Verdict::Right { .. } = verdict {

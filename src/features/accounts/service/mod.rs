@@ -1,4 +1,4 @@
-//! Rules about accounts: login, sessions, registration, recovery, and what the command line does.
+//! Business rules of accounts: login, sessions, registration, recovery and operator commands.
 
 mod events;
 pub(super) mod links;

@@ -1,4 +1,4 @@
-//! What the command line and the first start do: accounts with generated passwords, and access tokens for development.
+//! Operations of the command line and the first start: accounts with generated passwords, and access tokens for development.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,7 +14,7 @@ use crate::platform::error::Result;
 use crate::platform::id::PathId;
 use crate::platform::text::{fold_email, is_email};
 
-/// Creates an account whose address needs no proof. `None` where the address is taken.
+/// Creates an account with a verified address. `None` if the address is taken.
 pub async fn create(app: &App, email: &str, role: Role, password: &str, greet: bool) -> Result<Option<User>> {
     let email = fold_email(email);
     let hash = app.state::<State>().passwords.hash(checked(app, &email, password)?).await?;
@@ -34,7 +34,7 @@ pub async fn create(app: &App, email: &str, role: Role, password: &str, greet: b
     Ok(user)
 }
 
-/// Sets a user's password and ends their sessions. The operator tells them.
+/// Sets a user's password and ends all their sessions. Sends no mail: the operator passes the password on.
 pub async fn set_password(app: &App, user: UserRead, password: &str) -> Result<()> {
     let hash = app.state::<State>().passwords.hash(checked(app, &user.email, password)?).await?;
     let now = app.clock.now();
@@ -55,7 +55,7 @@ pub fn random_password() -> Result<String> {
     Ok(tokens::random_password()?)
 }
 
-/// Returns an access token in a new session of an active user; `None` if they are deactivated.
+/// Returns an access token in a new session of the user; `None` if the user is deactivated.
 pub async fn token(app: &App, user: &User) -> Result<Option<String>> {
     let now = app.clock.now();
     let device = Device { address: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: Some("omnistack token".to_owned()) };

@@ -1,4 +1,4 @@
-//! Verification of addresses, and resets and changes of passwords.
+//! Address verification, password reset and password change.
 
 use chrono::{DateTime, Utc};
 
@@ -23,7 +23,7 @@ fn bad_token() -> Error {
     Error::BadRequest("The link is invalid, was used already, or has expired".to_owned())
 }
 
-/// Uses up the token of a verification mail.
+/// Verifies an address with the single-use token of a mail.
 pub async fn verify_email(app: &App, token: &str) -> Result<()> {
     let (now, hash) = (app.clock.now(), tokens::at_rest(token));
     let user = store::token_owner(&app.db, &hash, Purpose::VerifyEmail, now).await?.ok_or_else(bad_token)?;
@@ -37,7 +37,7 @@ pub async fn verify_email(app: &App, token: &str) -> Result<()> {
     Ok(())
 }
 
-/// Marks the address as verified; the first time, the owner gets a welcome mail.
+/// Marks the address as verified and enqueues the welcome mail if it was not verified before.
 async fn verified(app: &App, tx: &mut Tx, user: &UserId, now: DateTime<Utc>) -> Result<()> {
     if store::verify_email(&mut *tx, user, now).await? {
         users::welcome(app, tx, user).await?;
@@ -49,12 +49,12 @@ pub async fn resend_verification(app: &App, email: &str) -> Result<()> {
     SendAccountEmail { mail: AccountEmail::VerifyEmail, email: fold_email(email) }.enqueue(app).await
 }
 
-/// Does the same for an address without an account as for any other: the job looks the account up later.
+/// Enqueues the reset mail without looking the account up, so that the response does not reveal whether an account exists.
 pub async fn forgot_password(app: &App, email: &str) -> Result<()> {
     SendAccountEmail { mail: AccountEmail::ResetPassword, email: fold_email(email) }.enqueue(app).await
 }
 
-/// Sets a new password by the token of a mail. A refused password does not use the token up.
+/// Sets a new password with the token of a mail. A rejected password does not consume the token.
 pub async fn reset_password(app: &App, body: &ResetPassword, device: &Device) -> Result<()> {
     let password = rules::check("password", &body.password)?;
     let hash = tokens::at_rest(&body.token);
@@ -71,7 +71,7 @@ pub async fn reset_password(app: &App, body: &ResetPassword, device: &Device) ->
             return Err(bad_token());
         }
         store::set_password(&mut *tx, &user.id, &new, None, now).await?;
-        // Access to the address's mail proves the address.
+        // Receiving the mail proves ownership of the address.
         verified(app, tx, &user.id, now).await?;
         changed(app, tx, &user, None).await
     })?;
@@ -80,7 +80,7 @@ pub async fn reset_password(app: &App, body: &ResetPassword, device: &Device) ->
     Ok(())
 }
 
-/// Sets a new password by the current one, and ends every session except the caller's.
+/// Changes the password after verifying the current one, and ends every session except the caller's.
 pub async fn change_password(app: &App, user: &CurrentUser, body: &ChangePassword, device: &Device) -> Result<()> {
     let password = rules::check("new_password", &body.new_password)?;
     let gone = || Error::Unauthenticated("Invalid token");
@@ -106,7 +106,7 @@ pub async fn change_password(app: &App, user: &CurrentUser, body: &ChangePasswor
     Ok(())
 }
 
-/// Follows every new password: all other sessions and links end, and the owner gets a mail.
+/// Runs after every password change: ends all other sessions, revokes reset links and notifies the owner by mail.
 async fn changed(app: &App, tx: &mut Tx, user: &UserRead, but: Option<SessionId>) -> Result<()> {
     sessions::end_all(app, tx, &user.id, but, "password_changed").await?;
     store::end_tokens(&mut *tx, &user.id, Purpose::ResetPassword, "", app.clock.now()).await?;

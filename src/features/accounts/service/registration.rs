@@ -16,9 +16,9 @@ use crate::platform::text::fold_email;
 
 /// The outcome of a registration.
 pub enum Registered {
-    /// The account can be used at once.
+    /// The account can be used immediately; contains its first session.
     In(Box<AuthSession>),
-    /// A mail has the next step, whether or not the address had an account.
+    /// The next step is sent by mail, whether or not the address already had an account.
     ByMail,
 }
 
@@ -30,7 +30,7 @@ pub async fn register(app: &App, body: Register, device: Device) -> Result<Regis
     let email = fold_email(&body.email);
     let password = rules::check("password", &body.password)?;
     rules::check_against("password", &password, &[&email, &app.config.core.project_name])?;
-    // Before it is known whether the address is free, so that the answer takes the same time.
+    // Hashed before the address is looked up, so that the response time does not reveal whether an account exists.
     let hash = app.state::<State>().passwords.hash(password).await?;
     let account = NewAccount {
         email: email.clone(),

@@ -1,4 +1,4 @@
-//! Sessions: opened by a password, kept alive by refresh tokens that are used once each.
+//! Sessions: opened with a password, extended with single-use refresh tokens (RFC 9700).
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -18,12 +18,12 @@ use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
 use crate::platform::id::{PathId, UserId};
 
-/// A token that was just exchanged still gives its successor, because another tab may have sent it at the same moment.
+/// Time for which an exchanged refresh token still returns its successor, because another tab may have sent it concurrently.
 const GRACE: TimeDelta = TimeDelta::seconds(10);
 
 const INVALID: Error = Error::Unauthenticated("Invalid refresh token");
 
-/// The verified password's hash, and a new hash of it where the cost has changed.
+/// Hash of the verified password, and a new hash of it if the hashing cost has changed.
 #[derive(Clone)]
 pub(super) struct Proof {
     pub hash: String,
@@ -34,7 +34,7 @@ pub(super) struct Proof {
 pub(super) async fn open(app: &App, user: User, proof: Proof, device: Device) -> Result<Option<AuthSession>> {
     let now = app.clock.now();
     let row = crate::transaction!(app.db, |tx| {
-        // First, because it locks the row: a request that ends all sessions waits until this one is there to be ended.
+        // First, because it locks the user's row: a concurrent request that ends all sessions waits and then also ends this one.
         if !accounts::count_login(&mut *tx, &user.id, now).await? {
             return Err(Error::Forbidden("Account is deactivated"));
         }
@@ -77,7 +77,7 @@ pub(super) async fn insert(app: &App, tx: &mut Tx, user: &UserId, device: &Devic
     Ok(row)
 }
 
-/// The session as the client gets it.
+/// Returns the session and its tokens as sent to the client.
 pub(super) fn answer(app: &App, row: &SessionRow, user: UserRead, now: DateTime<Utc>) -> Result<AuthSession> {
     let generation = u32::try_from(row.generation).map_err(anyhow::Error::new)?;
     Ok(AuthSession {
@@ -102,11 +102,11 @@ fn expiry(app: &App, created_at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<
 
 /// Exchanges a refresh token for its successor.
 ///
-/// A token that was exchanged before exists twice: its session ends.
+/// Reuse of an exchanged token outside the grace period means that it was copied: the session ends (RFC 9700 §4.14.2).
 pub async fn refresh(app: &App, body: &RefreshToken) -> Result<AuthSession> {
     let now = app.clock.now();
     let presented = Presented::read(&body.refresh_token).ok_or(INVALID)?;
-    // Twice, because another request may exchange the same token between the read and the write.
+    // Tried twice, because another request may exchange the same token between the read and the write.
     for _ in 0..2 {
         let row = signed(app, &presented).await?;
         if row.revoked_at.is_some() || row.expires_at <= now {
@@ -141,7 +141,7 @@ async fn signed(app: &App, presented: &Presented) -> Result<SessionRow> {
     if presented.is_signed(&app.keys, &row.seed) { Ok(row) } else { Err(INVALID) }
 }
 
-/// Ends the session of a refresh token, exchanged or not; an invalid token ends nothing.
+/// Ends the session of a refresh token, even if the token was exchanged already. Invalid tokens are ignored.
 pub async fn log_out(app: &App, body: &RefreshToken) -> Result<()> {
     let Some(presented) = Presented::read(&body.refresh_token) else { return Ok(()) };
     match signed(app, &presented).await {
@@ -172,7 +172,7 @@ pub async fn check_session(app: &App, claims: &Claims) -> Result<()> {
     Err(Error::Unauthenticated("The session has ended"))
 }
 
-/// The session that a request belongs to.
+/// Returns the session id of the request's access token.
 pub(super) fn current(user: &CurrentUser) -> Option<SessionId> {
     SessionId::parse(user.session.as_deref()?)
 }
@@ -209,7 +209,7 @@ async fn end(app: &App, id: SessionId, user: &UserId, reason: &'static str) -> R
     Ok(ended)
 }
 
-/// Ends every session of a user except one, from the commit on.
+/// Ends every session of a user except one. Takes effect when the transaction commits.
 pub(super) async fn end_all(app: &App, tx: &mut Tx, user: &UserId, but: Option<SessionId>, reason: &'static str) -> Result<()> {
     let ended = store::end_all(&mut *tx, user, but, reason, app.clock.now()).await?;
     let app = app.clone();

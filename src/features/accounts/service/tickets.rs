@@ -1,5 +1,5 @@
-//! Tickets for sockets: a browser cannot send a header when it opens one, and a token in a URL ends up in logs. A ticket
-//! opens one connection within seconds, on any instance.
+//! WebSocket tickets: browsers cannot send an `Authorization` header with a WebSocket handshake, and tokens in URLs end up in
+//! logs. A ticket opens one connection, expires within seconds and works on any instance.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::platform::error::Result;
 
 const LIFE: TimeDelta = TimeDelta::seconds(30);
 
-/// Makes a ticket for the caller.
+/// Creates a ticket for the caller.
 pub async fn issue_ticket(app: &App, user: &CurrentUser) -> Result<WsTicket> {
     let ticket = URL_SAFE_NO_PAD.encode(crypto::random::<32>()?);
     let claims = serde_json::to_string(&*user.claims).map_err(anyhow::Error::new)?;
@@ -26,8 +26,8 @@ pub async fn issue_ticket(app: &App, user: &CurrentUser) -> Result<WsTicket> {
     Ok(WsTicket { ticket, expires_in: LIFE.num_seconds() })
 }
 
-/// Uses a ticket up; returns the claims it was made from. Whether the user is active and the session open is checked again, as
-/// for a token.
+/// Consumes a ticket and returns the claims it was created from. The caller must still check that the user is active and the
+/// session open, as for a token.
 pub async fn redeem_ticket(app: &App, ticket: &str) -> Result<Option<Arc<Claims>>> {
     let Some(claims) = store::take_ticket(&app.db, &at_rest(ticket), app.clock.now()).await? else { return Ok(None) };
     let claims: Claims = serde_json::from_str(&claims).map_err(anyhow::Error::new)?;

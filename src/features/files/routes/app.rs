@@ -13,7 +13,7 @@ use crate::platform::error::Result;
 use crate::platform::http::idempotency::{Created, idempotent};
 use crate::platform::http::{Json, KeyedJson, ListParams, Page, Path, Query};
 
-/// The server's address as the client knows it, without a slash at its end: configured, else from the request.
+/// Base URL of the server as clients see it, without a trailing slash: configured, or else from the request.
 pub struct BaseUrl(String);
 
 impl FromRequestParts<App> for BaseUrl {
@@ -23,7 +23,7 @@ impl FromRequestParts<App> for BaseUrl {
         if let Some(url) = &app.config.core.public_base_url {
             return Ok(Self(url.as_str().trim_end_matches('/').to_owned()));
         }
-        // HTTP/2 has the host in the URI.
+        // HTTP/2 sends the host in the URI.
         let host =
             parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(parts.uri.authority().map(http::uri::Authority::as_str));
         let host = host.filter(|host| host.parse::<http::uri::Authority>().is_ok_and(|authority| !authority.as_str().contains('@')));

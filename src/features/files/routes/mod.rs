@@ -1,4 +1,4 @@
-//! HTTP of files: one file for what owners do, one for bytes that pass through the server.
+//! HTTP routes of files: `app` for owners, `public` for bytes that pass through this server.
 
 mod app;
 mod public;
@@ -11,11 +11,11 @@ use crate::app::App;
 use crate::platform::http::policy::{Pool, RequestBody};
 use crate::platform::http::{Endpoints, Policy};
 
-/// As long as a link is valid.
+/// Deadline of a transfer: the lifetime of a link.
 const TRANSFER: Duration = Duration::from_secs(3600);
 const LARGEST: usize = 100 << 20;
 
-/// A signed link to the local folder; its token is the whole credential.
+/// Policy of signed links to the local folder; the token is the only credential.
 const LINK: Policy = Policy::signed_link(&["token"]).pool(Pool::Transfers).deadline(TRANSFER);
 
 pub fn endpoints() -> Endpoints<App> {

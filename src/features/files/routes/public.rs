@@ -1,4 +1,4 @@
-//! `/public/storage…`: bytes to and from the local folder, by links that we signed.
+//! `/public/storage…`: upload to and download from the local folder by signed links.
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -41,7 +41,7 @@ pub async fn download(State(app): State<App>, PathParam(token): PathParam, reque
     if let Ok(name) = HeaderValue::from_str(&attachment(&permission.filename)) {
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
-    // The link is a credential with an end: no cache may keep the file beyond it.
+    // The link expires, so caches must revalidate before they serve the file.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(response.into_response())
 }

@@ -1,4 +1,4 @@
-//! Bytes that come to and from the local folder.
+//! Uploads to and downloads from the local folder.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -16,14 +16,14 @@ use crate::providers::storage::local_store::{Local, Permission, Refused, Use, fa
 
 const REFUSED: Error = Error::Forbidden("The link is invalid, or has expired");
 
-/// What a token permits; 404 where files are kept elsewhere.
+/// Returns the permission of a signed link's token. 403 if the token is invalid or expired, 404 if files are not stored locally.
 pub fn permission<'a>(app: &'a App, token: &str, wanted: Use) -> Result<(&'a Local, Permission)> {
     let local = app.storage.local().ok_or(Error::NoRoute)?;
     let permission = local.read_token(token, wanted, app.clock.now()).ok_or(REFUSED)?;
     Ok((local, permission))
 }
 
-/// Takes the bytes of an upload. They get their name only while the row still waits for them.
+/// Receives the bytes of an upload. They are moved to their final name only while the row is pending.
 pub async fn receive<E>(
     app: &App,
     token: &str,
@@ -50,7 +50,7 @@ pub async fn receive<E>(
     waits(store::lock(&app.db, &mut tx, &permission.key).await?)?;
     let named = received.keep().await.map_err(upstream)?;
     tx.commit().await?;
-    // No row waits for this one, so that other writers need not either.
+    // After the commit, so that the sync to disk does not hold the row's lock.
     named.settle().await.map_err(upstream)
 }
 
@@ -62,17 +62,17 @@ fn waits(status: Option<FileStatus>) -> Result<()> {
     }
 }
 
-/// The object of a link is not there any more. The link tells no id.
+/// 404 for an object that does not exist any more. Contains no id, because the link has none.
 pub fn gone() -> Error {
     Error::not_found(FileId::RESOURCE, "")
 }
 
-/// What a download that cannot be read is to the client.
+/// Maps a failed read of a download to a response: 404 if the file is gone, else a storage error.
 pub fn unreadable(error: &std::io::Error) -> Error {
     if error.kind() == ErrorKind::NotFound { gone() } else { upstream(failed("read", error)) }
 }
 
-/// Where the bytes are, and as what they are given.
+/// Returns the path of the file and the permission that describes how to serve it.
 pub fn served(app: &App, token: &str) -> Result<(PathBuf, Permission)> {
     let (local, permission) = permission(app, token, Use::Download)?;
     Ok((local.path(&permission.key).map_err(upstream)?, permission))

@@ -1,4 +1,4 @@
-//! Rules about files: asking to upload, confirming that the bytes have come, fetching, deleting.
+//! Business rules of files: upload request, confirmation, download and deletion.
 
 pub mod local;
 pub mod removal;
@@ -19,10 +19,10 @@ use crate::providers::storage::object::{NewObject, PRESIGN_TTL, SigningContext, 
 use removal::RemoveObjects;
 use upstream::upstream;
 
-/// Files read at once for an export.
+/// Page size of the export.
 const EXPORT_PAGE: i64 = 500;
 
-/// Where the local folder's links are served.
+/// Base URLs of links to the local folder.
 struct Links {
     upload: String,
     download: String,
@@ -67,7 +67,7 @@ pub async fn request_upload(app: &App, on: Executor<'_>, user: &CurrentUser, wan
         updated_at: now,
     };
     let object = NewObject { key: file.key.clone(), content_type: wanted.content_type, size };
-    // Signed here, without a call to the store.
+    // Signed locally, without a request to the store.
     let links = Links::below(base_url);
     let upload = app.storage.presign_upload(&object, links.context(app)).await.map_err(upstream)?;
     store::insert(on, &file).await?;
@@ -88,8 +88,8 @@ pub async fn confirm(app: &App, user: &CurrentUser, id: &str) -> Result<File> {
     if file.status != FileStatus::Pending {
         return Err(confirmed());
     }
-    // A vendor is asked before the transaction. Our own folder is read inside of it: a later upload waits for the row, so what
-    // is verified is what stays.
+    // A vendor's store is checked before the transaction. The local folder is checked inside it: a concurrent upload waits for
+    // the row's lock, so it cannot replace the verified bytes.
     let verified = if app.storage.local().is_none() { Some(verify_upload(app, &file).await?) } else { None };
     let mut tx = app.db.begin().await?;
     match store::lock(&app.db, &mut tx, &file.key).await? {
@@ -106,8 +106,8 @@ pub async fn confirm(app: &App, user: &CurrentUser, id: &str) -> Result<File> {
     Ok(file)
 }
 
-/// Returns the size of an upload. Fails if it is larger than declared; if its content is not of the declared type, it is removed,
-/// too.
+/// Returns the size of an upload in bytes. 400 if it is missing, larger than declared, or not of the declared type; in the last
+/// case the object is also removed.
 async fn verify_upload(app: &App, file: &File) -> Result<i64> {
     let size = app.storage.size(&file.key).await.map_err(upstream)?;
     let size = size.ok_or_else(|| Error::BadRequest("The bytes have not been uploaded".to_owned()))?;
@@ -141,7 +141,7 @@ pub async fn download_url(app: &App, user: &CurrentUser, id: FileId, base_url: &
     Ok(DownloadUrl { download_url, filename: file.filename, expires_in: PRESIGN_TTL.num_seconds() })
 }
 
-/// Removes the object and then the row, so that a store that fails loses nothing.
+/// Removes the object first and then the row, so that a failing store leaves the row for another attempt.
 pub async fn delete(app: &App, user: &CurrentUser, id: FileId) -> Result<()> {
     let file = get(app, user, id).await?;
     app.storage.delete(&file.key).await.map_err(upstream)?;
@@ -149,7 +149,7 @@ pub async fn delete(app: &App, user: &CurrentUser, id: FileId) -> Result<()> {
         if !store::delete(&mut *tx, &user.id, id).await? {
             return Err(id.not_found());
         }
-        // While its link is valid, the bytes may still arrive, or may have arrived just now.
+        // Bytes can still arrive while the upload link is valid, so the object is removed again after it expires.
         let left = file.created_at + PRESIGN_TTL - app.clock.now();
         if left > chrono::TimeDelta::zero() {
             let new = New { delay: left + removal::MARGIN, ..New::default() };
@@ -158,7 +158,7 @@ pub async fn delete(app: &App, user: &CurrentUser, id: FileId) -> Result<()> {
         Ok(())
     })?;
     if app.storage.local().is_some() {
-        // What was written between the first removal and the end of the row; nothing can be written any more.
+        // Removes bytes that arrived between the first removal and the deletion of the row. Without the row, later uploads fail.
         app.storage.delete(&file.key).await.map_err(upstream)?;
     }
     Ok(())
@@ -169,7 +169,7 @@ pub fn list(owner: &UserId, status: Option<FileStatus>) -> List<File> {
     store::list(owner, status)
 }
 
-/// Returns what is known of every file of the owner, for the data export. The bytes are fetched one by one.
+/// Returns the metadata of every file of the owner for the data export, without the bytes.
 pub async fn export(app: &App, owner: &UserId) -> Result<Map<String, Value>> {
     let mut files = Vec::new();
     store::list(owner, None).for_each(&app.db, EXPORT_PAGE, |file| files.push(FileRead::from(file))).await?;

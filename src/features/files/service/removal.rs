@@ -1,4 +1,4 @@
-//! Removal of objects whose rows are gone, or whose uploads were never confirmed: by jobs, which try until the store answers.
+//! Removal of objects whose rows are deleted or whose uploads were never confirmed. Jobs retry until the store answers.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,11 @@ use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
 use crate::providers::storage::object::PRESIGN_TTL;
 
-/// An upload that was not confirmed for this long is abandoned.
+/// Uploads not confirmed within this time are removed.
 const ABANDONED: TimeDelta = TimeDelta::hours(24);
-/// Objects of one job at most.
+/// Maximum number of objects per job.
 const AT_ONCE: usize = 100;
-/// Time after its end during which a link may still be used, because of a clock that is behind.
+/// Tolerance for clock skew: a link may still be accepted for this long after it expires.
 pub const MARGIN: TimeDelta = TimeDelta::minutes(5);
 
 /// Removes objects by their keys.
@@ -27,7 +27,7 @@ pub struct RemoveObjects {
 
 impl Job<App> for RemoveObjects {
     const NAME: &'static str = "remove_objects";
-    // A store may be down for a while, and no row knows of these objects any more.
+    // High, because a store may be down for hours and the keys are stored nowhere else.
     const MAX_ATTEMPTS: i32 = 20;
 
     async fn run(self, app: App, _: Run) -> Result<Value, Fail> {
@@ -38,7 +38,7 @@ impl Job<App> for RemoveObjects {
     }
 }
 
-/// Enqueues the removal, now and once more when no link is valid any longer.
+/// Enqueues the removal twice: now, and again after every upload link has expired.
 pub(super) async fn enqueue(app: &App, tx: &mut Tx, keys: Vec<String>) -> Result<()> {
     for keys in keys.chunks(AT_ONCE) {
         for delay in [TimeDelta::zero(), PRESIGN_TTL + MARGIN] {
@@ -49,7 +49,7 @@ pub(super) async fn enqueue(app: &App, tx: &mut Tx, keys: Vec<String>) -> Result
     Ok(())
 }
 
-/// Removes a bounded number of abandoned uploads, with what came of them.
+/// Removes a bounded number of abandoned uploads: their rows and any uploaded bytes.
 pub async fn purge_pending(app: &App) -> Result<Removed> {
     let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
     let keys = crate::transaction!(app.db, |tx| {
@@ -61,7 +61,7 @@ pub async fn purge_pending(app: &App) -> Result<Removed> {
     });
     let keys = keys?;
     let mut removed = Removed { records: keys.len() as u64, bytes: 0 };
-    // At once where the store answers, so that the freed bytes are known; the job removes the others.
+    // Also tried immediately, to count the freed bytes; the job removes the rest.
     for key in &keys {
         if let Ok(Some(size)) = app.storage.size(key).await
             && app.storage.delete(key).await.is_ok()

@@ -1,9 +1,9 @@
-//! A failing store as clients see it.
+//! Mapping of storage errors to API errors.
 
 use crate::platform::error::Error;
 use crate::providers::ProviderError;
 
-/// Clients learn that the store failed; the log has the cause.
+/// Reports only that the store failed; the cause is logged.
 pub(super) fn upstream(error: ProviderError) -> Error {
     let (retry_after, cause) = match error {
         ProviderError::NotConfigured(_) => return Error::Unavailable { message: "The file storage is not configured", retry_after: None },

@@ -1,4 +1,4 @@
-//! HTTP of users: one file for users themselves, one for administrators.
+//! HTTP routes of users: `me` for the user's own profile, `admin` for administrators.
 
 mod admin;
 mod me;

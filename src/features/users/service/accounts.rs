@@ -1,4 +1,4 @@
-//! What `features::accounts` needs of the users that register with it.
+//! User functions for `features::accounts`.
 
 use chrono::{DateTime, Utc};
 
@@ -12,18 +12,18 @@ use crate::platform::db::{Executor, Tx};
 use crate::platform::error::Result;
 use crate::platform::id::UserId;
 
-/// A user about to get an account.
+/// A user to be created together with an account.
 #[derive(Debug, Clone)]
 pub struct NewAccount {
-    /// In its normal form ([`crate::platform::text::fold_email`]).
+    /// Folded by [`crate::platform::text::fold_email`].
     pub email: String,
     pub full_name: Option<String>,
     pub role: Role,
-    /// Whether making the account counts as a login.
+    /// Whether creating the account counts as a login.
     pub logs_in: bool,
 }
 
-/// Inserts the user; `None` where the address is taken.
+/// Inserts the user; `None` if the address is taken.
 pub async fn create(tx: &mut Tx, account: &NewAccount, now: DateTime<Utc>) -> Result<Option<User>> {
     let user = NewUser {
         id: UserId::new_v7(),

@@ -1,4 +1,4 @@
-//! What administrators, and operators on the command line, see and change of users.
+//! Listing and changing users, for administrators and operators on the command line.
 
 use crate::app::App;
 use crate::features::users::model::{Identity, UpdateUser, User};
@@ -13,14 +13,15 @@ pub async fn get(app: &App, id: &UserId) -> Result<User> {
     store::by_id(&app.db, id).await?.ok_or_else(|| id.not_found())
 }
 
-/// All users, or only active or deactivated ones.
+/// Lists all users, or only active or deactivated ones.
 pub fn list(active: Option<bool>) -> List<User> {
     store::list(active)
 }
 
 /// Changes a user.
 ///
-/// Refused: taking away one's own role or access (400), and granting or removing `superadmin` without being one (403).
+/// Errors: 400 if the actor removes their own role or access; 403 if the actor grants or removes `superadmin` without being a
+/// superadmin.
 pub async fn update(app: &App, actor: &Actor, id: &UserId, change: UpdateUser) -> Result<User> {
     let empty = change.full_name.is_none() && change.avatar_url.is_none() && change.role.is_none() && change.is_active.is_none();
     if empty {

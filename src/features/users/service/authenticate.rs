@@ -1,4 +1,4 @@
-//! From verified claims to a user: the row is made at the first request, and logins are counted.
+//! Maps verified claims to a user: creates the row at the first request and counts logins.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::platform::config::Choice;
 use crate::platform::error::{Error, Result};
 use crate::platform::http::RequestContext;
 
-/// A token that does not say when it was issued counts as a login at most once in this time.
+/// Tokens without an `iat` claim count as a login at most once in this time.
 const UNDATED_LOGIN: TimeDelta = TimeDelta::minutes(15);
 
-/// Returns the active user of verified claims, and their row if it was read for that.
+/// Returns the active user of verified claims, and the user's row if it was read. 403 if the user is deactivated.
 pub async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<(CurrentUser, Option<LoadedUser>)> {
     let (state, now) = (app.state::<State>(), app.clock.now());
     let mut loaded = None;
@@ -26,7 +26,7 @@ pub async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestConte
         .identities
         .get_or_load(claims.subject.shared(), now, async || {
             state.presence.note(&claims.subject, now);
-            // Boxed, as all that is rare here: every request would carry its size.
+            // Boxed because it is rare: otherwise the future of every request would include its size.
             let row = Box::pin(load(app, &claims, now)).await?;
             let identity = Identity { role: row.user.role, is_active: row.user.is_active, last_login_at: row.last_login_at };
             loaded = Some(row.user);
@@ -53,14 +53,14 @@ pub async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestConte
     Ok((CurrentUser { id: claims.subject.clone(), claims, actor }, loaded.map(LoadedUser)))
 }
 
-/// Reads the user's row, or makes it: of many first requests at once one makes it, and all find it.
+/// Reads or creates the user's row. If several first requests are concurrent, one creates the row and all return it.
 async fn load(app: &App, claims: &Claims, now: DateTime<Utc>) -> Result<OwnRow> {
     let id = &claims.subject;
     if let Some(row) = store::own_row(&app.db, id).await? {
         return Ok(row);
     }
     if app.config.auth.provider == Provider::Local {
-        // Our own tokens are for users that exist; this one's was removed.
+        // Tokens of the local provider are issued only to existing users, so this user was removed.
         app.metrics.auth_failures.with_label_values(&["invalid_token"]).inc();
         return Err(Error::Unauthenticated("Invalid token"));
     }
@@ -98,15 +98,15 @@ fn own_view(user: NewUser, now: DateTime<Utc>) -> UserRead {
     }
 }
 
-/// A login that a token tells of.
+/// A login derived from a token.
 struct Login {
     at: DateTime<Utc>,
-    /// It counts unless a login at this time or later was counted.
+    /// Counted only if no login at this time or later was counted.
     only_after: DateTime<Utc>,
 }
 
 impl Login {
-    /// Returns the login if the token is newer than the last one.
+    /// Returns the login if the token was issued after the last login.
     fn newer_than(last: Option<DateTime<Utc>>, claims: &Claims, now: DateTime<Utc>) -> Option<Self> {
         let issued = claims.issued_at.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
         let (at, only_after) = match issued {

@@ -1,4 +1,4 @@
-//! Users as data: figures for reports and metrics, the export and the erasure of one user.
+//! Statistics for reports and metrics, and the export and erasure of one user.
 
 use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
@@ -11,12 +11,12 @@ use crate::platform::db::Tx;
 use crate::platform::error::Result;
 use crate::platform::id::UserId;
 
-/// Whether there is no user at all.
+/// Returns whether there are no users.
 pub async fn is_empty(app: &App) -> Result<bool> {
     Ok(!store::any(&app.db).await?)
 }
 
-/// The numbers of users: in all, with a login within a day, and new since midnight (UTC).
+/// User counts: total, with a login in the last 24 hours, and new since midnight (UTC).
 pub struct Figures {
     pub total: i64,
     pub active_24h: i64,
@@ -30,7 +30,7 @@ pub async fn figures(app: &App) -> Result<Figures> {
     Ok(Figures { total, active_24h, new_today })
 }
 
-/// Returns the user's row and subscription for the data export; nothing if there is no such user.
+/// Returns the user's row and subscription for the data export; empty if the user does not exist.
 pub async fn export(app: &App, id: &UserId) -> Result<Map<String, Value>> {
     let Some(user) = store::by_id(&app.db, id).await? else { return Ok(Map::new()) };
     let subscription = json!({"plan": user.subscription_plan, "status": user.subscription_status});
@@ -38,7 +38,8 @@ pub async fn export(app: &App, id: &UserId) -> Result<Map<String, Value>> {
     Ok([("user".to_owned(), user), ("subscription".to_owned(), subscription)].into_iter().collect())
 }
 
-/// Removes the user's row. Tokens of our own are refused from then on; with a token of another issuer the user is made anew.
+/// Removes the user's row. Tokens of the local provider are refused from then on; a token of another issuer creates the user
+/// again.
 pub async fn erase(app: &App, tx: &mut Tx, id: &UserId) -> Result<u64> {
     let rows = store::erase(&mut *tx, id).await?;
     let (app, id) = (app.clone(), id.clone());
@@ -46,7 +47,7 @@ pub async fn erase(app: &App, tx: &mut Tx, id: &UserId) -> Result<u64> {
     Ok(rows)
 }
 
-/// Refreshes the gauges; those that are counted in the database at most once a minute.
+/// Refreshes the gauges; those counted in the database at most once a minute.
 pub async fn refresh_metrics(app: &App) -> Result<()> {
     let (state, now) = (app.state::<State>(), app.clock.now());
     state.active_sessions.set(state.presence.count(now));

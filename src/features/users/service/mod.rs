@@ -1,4 +1,4 @@
-//! Rules about users: authentication, logins, and what administrators may change.
+//! Business rules of users: authentication, logins, and changes by administrators.
 
 pub mod accounts;
 mod admin;
@@ -18,8 +18,7 @@ use super::state::State;
 use crate::app::App;
 use crate::platform::id::UserId;
 
-/// Makes the next request of a user read their row again, on every instance. For features that change a user in a statement
-/// of their own.
+/// Invalidates the cached identity of a user on every instance. Required after a feature changes the user in its own SQL.
 pub fn invalidate(app: &App, user: &UserId) {
     app.state::<State>().identities.invalidate(user.as_str());
 }

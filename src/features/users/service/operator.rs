@@ -1,4 +1,4 @@
-//! What the command line does to users, and how it finds them.
+//! User operations of the command line, and lookup of users by address or id.
 
 use super::welcome::{insert_and_welcome, welcome_of};
 use super::{admin, get};
@@ -26,7 +26,7 @@ async fn change(app: &App, email_or_id: &str, change: UpdateUser) -> Result<Opti
     admin::update(app, &Actor::operator(), &id, change).await.map(Some)
 }
 
-/// Returns the user with this address; makes them if there is none. For `omnistack token`.
+/// Returns the user with this address; creates the user if none exists. Used by `omnistack token`.
 pub async fn find_or_create(app: &App, email: &str, role: Role) -> Result<User> {
     let email = fold_email(email);
     let user = NewUser {
@@ -38,7 +38,7 @@ pub async fn find_or_create(app: &App, email: &str, role: Role) -> Result<User> 
         last_login_at: None,
         login_count: 0,
     };
-    // With our own accounts the welcome mail follows the verification of the address.
+    // With the local provider, the welcome mail is sent after the address is verified.
     let welcome = (app.config.auth.provider != Provider::Local).then(|| welcome_of(&email, None));
     insert_and_welcome(app, &user, welcome, app.clock.now()).await?;
     let id = store::id_of_email(&app.db, &email).await?.ok_or_else(|| anyhow::anyhow!("the user was neither found nor made"))?;

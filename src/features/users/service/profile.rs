@@ -1,4 +1,4 @@
-//! What users see and change of themselves.
+//! Reading and updating one's own profile.
 
 use crate::app::App;
 use crate::features::users::model::{UpdateMe, UserRead};

@@ -1,4 +1,4 @@
-//! New users, and their welcome mail.
+//! Creation of users and their welcome mail.
 
 use chrono::{DateTime, Utc};
 
@@ -8,19 +8,19 @@ use crate::features::emails::SendWelcomeEmail;
 use crate::features::users::store::{self, NewUser};
 use crate::platform::error::{Error, Result};
 
-/// The welcome mail of a user who has an address.
+/// Returns the welcome mail of a user with an address.
 pub(super) fn welcome_of(email: &str, full_name: Option<&str>) -> SendWelcomeEmail {
     SendWelcomeEmail { email: email.to_owned(), name: salutation(email, full_name) }
 }
 
-/// The name by which a mail addresses a user: without a name, the part of the address before the `@`.
+/// Returns the name used in the salutation: the user's name, or else the part of the address before the `@`.
 pub fn salutation(email: &str, full_name: Option<&str>) -> String {
     let name = full_name.filter(|name| !name.trim().is_empty());
     name.unwrap_or_else(|| email.split('@').next().unwrap_or_default()).to_owned()
 }
 
-/// Inserts the user and enqueues their welcome mail in one transaction; returns `false` where id or address are taken. If the
-/// queue fails, the user is inserted without the mail.
+/// Inserts the user and enqueues their welcome mail in one transaction; returns `false` if the id or address is taken. If
+/// enqueueing fails, the user is inserted without the mail.
 pub(super) async fn insert_and_welcome(app: &App, user: &NewUser, welcome: Option<SendWelcomeEmail>, now: DateTime<Utc>) -> Result<bool> {
     let Some(welcome) = welcome else { return Ok(store::insert(&app.db, user, now).await?) };
     let with_mail = crate::transaction!(app.db, |tx| {
@@ -43,5 +43,5 @@ pub(super) async fn insert_and_welcome(app: &App, user: &NewUser, welcome: Optio
     }
 }
 
-/// Marks the error that rolls the user back together with the mail.
+/// Context that marks errors of the queue: the transaction rolls back and the user is inserted without the mail.
 const QUEUE_FAILED: &str = "the queue failed";

@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 pub(super) const NAME: &str = "smtp";
 
-/// What the URL says of the server.
+/// Server settings parsed from the URL.
 #[cfg_attr(not(any(feature = "smtp", test)), expect(dead_code, reason = "only the transport and tests use it"))]
 pub(super) struct Server {
     pub host: String,

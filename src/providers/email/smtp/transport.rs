@@ -21,7 +21,7 @@ impl Smtp {
         let tls = match (server.implicit_tls, server.loopback) {
             (true, _) => Tls::Wrapper(tls()?),
             (false, false) => Tls::Required(tls()?),
-            // What is sent to this very machine is read by nobody on the way.
+            // Traffic to the loopback interface does not leave this machine.
             (false, true) => Tls::None,
         };
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server.host).port(server.port).tls(tls);
@@ -46,7 +46,7 @@ impl EmailProvider for Smtp {
     }
 }
 
-/// The same for each attempt, so that whoever gets a mail twice can tell.
+/// The same for each attempt, so that duplicates can be recognised.
 fn message_id(mail: &Email) -> Result<String, ProviderError> {
     let unique = match &mail.key {
         Some(key) => crypto::hash(&[b"message-id", key.as_bytes()])[..16].to_vec(),
@@ -73,7 +73,7 @@ fn message(mail: &Email, id: &str) -> Result<Message, ProviderError> {
         .map_err(|_| ProviderError::Rejected(format!("{NAME}: the message cannot be made")))
 }
 
-/// 5yz is final, as is what the message or our settings make impossible; everything else may pass.
+/// Permanent: 5yz replies, and errors in the message or in our settings. All others are transient.
 fn failed(error: &lettre::transport::smtp::Error) -> ProviderError {
     let message = format!("{NAME}: {}", told(&error.to_string()));
     if error.is_permanent() || error.is_client() {

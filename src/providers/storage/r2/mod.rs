@@ -1,4 +1,4 @@
-//! Cloudflare R2, by its S3 API. It takes no forms, so that an upload is a PUT of exactly what was declared
+//! Cloudflare R2, through its S3 API. R2 does not support form uploads, so an upload is a PUT of exactly the declared object
 //! (<https://developers.cloudflare.com/r2/api/s3/presigned-urls/>).
 
 #[cfg(feature = "s3")]

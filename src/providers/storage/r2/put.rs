@@ -1,4 +1,4 @@
-//! The presigned request that the store takes for one object alone.
+//! Presigned PUT request for exactly one object.
 
 use async_trait::async_trait;
 

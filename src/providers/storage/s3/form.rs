@@ -1,4 +1,4 @@
-//! The form that the store takes for one object alone.
+//! Presigned POST form for exactly one object.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,18 @@ use crate::providers::storage::object::{Method, NewObject, PRESIGN_TTL, SigningC
 
 pub(super) struct Form;
 
-/// Where forms are posted to.
+/// URL that forms are posted to.
 fn address(place: &Place) -> String {
     let Place { bucket, region, endpoint, .. } = place;
     match endpoint {
         Some(endpoint) => format!("{}/{bucket}", endpoint.as_str().trim_end_matches('/')),
-        // A certificate for `*.s3…` does not fit a name with dots.
+        // The wildcard certificate `*.s3…` does not cover bucket names with dots.
         None if bucket.contains('.') => format!("https://s3.{region}.amazonaws.com/{bucket}"),
         None => format!("https://{bucket}.s3.{region}.amazonaws.com/"),
     }
 }
 
-/// The members of a form that the store takes for this object alone, by Signature Version 4.
+/// Fields of a form that uploads exactly this object (Signature Version 4).
 fn fields(place: &Place, object: &NewObject, context: SigningContext<'_>) -> BTreeMap<String, String> {
     let Place { bucket, region, access_key, secret_key, .. } = place;
     let (day, time) = (context.now.format("%Y%m%d").to_string(), context.now.format("%Y%m%dT%H%M%SZ").to_string());
