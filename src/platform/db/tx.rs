@@ -68,6 +68,8 @@ impl<'c> From<&'c mut Tx> for Executor<'c> {
 /// A transaction that loses to another one is retried once, so the block must have no effects outside of the transaction; use
 /// [`Tx::after_commit`] for those. `return` and `?` leave the block only.
 ///
+/// As `tests/it/database/transactions.rs` runs it:
+///
 /// ```ignore
 /// let user = transaction!(app.db, |tx| {
 ///     let user = store::lock(tx, id).await?.ok_or_else(|| id.not_found())?;

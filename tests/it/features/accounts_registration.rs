@@ -14,6 +14,8 @@ crate::on_both_backends![
     register_when_registration_closed_returns_403,
     register_verification_required_hides_existing_account,
     verify_email_success_allows_login_and_sends_one_welcome,
+];
+crate::on_sqlite![
     account_routes_with_external_issuer_return_404,
 ];
 

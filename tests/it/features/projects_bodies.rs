@@ -6,17 +6,19 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Client, Reply, TestApp};
 
 crate::on_both_backends![
+    project_null_clears_description_but_not_name,
+    project_unknown_fields_are_ignored,
+];
+crate::on_sqlite![
     project_name_over_255_code_points_returns_422,
     project_description_over_2000_code_points_returns_422,
     project_blank_name_returns_422,
     project_text_with_nul_returns_422,
-    project_null_clears_description_but_not_name,
     project_field_of_wrong_type_returns_422,
     project_several_errors_are_reported_together,
     project_body_not_an_object_returns_422,
     project_malformed_json_returns_400,
     project_other_content_type_returns_415,
-    project_unknown_fields_are_ignored,
     project_body_over_limit_returns_413,
     project_body_over_limit_without_token_returns_413,
 ];

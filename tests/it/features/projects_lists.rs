@@ -9,13 +9,15 @@ crate::on_both_backends![
     project_list_default_is_newest_first_with_total,
     project_list_equal_timestamps_sort_by_id_descending,
     project_list_skip_past_end_returns_total,
-    project_list_invalid_parameter_returns_422,
     project_search_ignores_case_in_all_scripts,
     project_search_wildcards_match_literally,
     project_search_results_sort_by_name_then_id,
     project_search_empty_text_returns_all,
-    project_search_over_255_characters_returns_422,
     project_search_after_rename_finds_new_name,
+];
+crate::on_sqlite![
+    project_list_invalid_parameter_returns_422,
+    project_search_over_255_characters_returns_422,
 ];
 
 async fn found(client: &Client, text: &str) -> Vec<String> {

@@ -52,6 +52,19 @@ impl Backend {
     }
 }
 
+/// As [`on_both_backends!`], for tests whose requests are refused before the database matters: they run once.
+#[macro_export]
+macro_rules! on_sqlite {
+    ($($test:ident),+ $(,)?) => {
+        mod once {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test($crate::harness::Backend::Sqlite).await;
+            })+
+        }
+    };
+}
+
 #[macro_export]
 macro_rules! on_both_backends {
     ($($test:ident),+ $(,)?) => {
