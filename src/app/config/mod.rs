@@ -62,46 +62,47 @@ impl Section for Core {
         let seconds = Duration::from_secs;
         Self {
             environment,
-            project_name: env.var("PROJECT_NAME", "Title in documentation, mails, logs and metrics").or("OmniStack API".to_owned()),
+            project_name: env.var("PROJECT_NAME", "Name shown in documentation, e-mails, logs and metrics").or("OmniStack API".to_owned()),
             secret_key: env
-                .var("SECRET_KEY", "All of the service's own keys are derived from it; 32 characters or more")
+                .var("SECRET_KEY", "Secret from which all keys of the server are derived, at least 32 characters")
                 .shown_default("`made at the first start and kept in DATA_DIR` with ENVIRONMENT=local, else required")
                 .secret(32),
-            api_prefix: env.var("API_V1_STR", "Prefix of the OpenAPI document; the routes themselves are fixed").checked(
+            api_prefix: env.var("API_V1_STR", "Path prefix of the OpenAPI document; the API routes do not change").checked(
                 "/api/v1".to_owned(),
                 |text: &String| text.starts_with('/') && !text.ends_with('/') && !text.contains(['{', '}', '*', ' ']),
                 "a path such as /api/v1",
             ),
             cors_origins: env
-                .var("BACKEND_CORS_ORIGINS", "Origins whose pages may call the API: a JSON list, or separated by commas")
+                .var("BACKEND_CORS_ORIGINS", "Allowed CORS origins, as a JSON list or separated by commas")
                 .or(List(vec![Origin("http://localhost:3000".to_owned())]))
                 .0,
             host: env.var("HOST", "Address to listen on").or(Host(IpAddr::from([0, 0, 0, 0]))).0,
             port: env.var("PORT", "Port to listen on").or(8000),
-            public_base_url: env.var("PUBLIC_BASE_URL", "How clients reach the service, e.g. https://api.example.com").optional(),
+            public_base_url: env.var("PUBLIC_BASE_URL", "Public URL of the API, e.g. https://api.example.com").optional(),
             trusted_proxies: env
-                .var("TRUSTED_PROXIES", "Networks whose X-Forwarded-For is believed, e.g. 10.0.0.0/8")
+                .var("TRUSTED_PROXIES", "Networks of trusted proxies, whose X-Forwarded-For is used, e.g. 10.0.0.0/8")
                 .optional::<List<IpNet>>()
                 .unwrap_or_default()
                 .0,
-            max_body_bytes: env.var("MAX_BODY_BYTES", "Largest JSON body").checked(
+            max_body_bytes: env.var("MAX_BODY_BYTES", "Size limit of a JSON body in bytes").checked(
                 1_048_576,
                 |n| (1..=100 << 20).contains(n),
                 "from 1 to 104857600",
             ),
-            request_timeout: env.var("REQUEST_TIMEOUT_SECONDS", "Longest time for an answer, 503 after it").checked(
+            request_timeout: env.var("REQUEST_TIMEOUT_SECONDS", "Time limit of a request; 503 after it").checked(
                 seconds(30),
                 |d| (1..=3600).contains(&d.as_secs()),
                 "from 1 to 3600",
             ),
             shutdown_delay: env
-                .var("SHUTDOWN_DELAY_SECONDS", "After a stop signal: not ready, but still serving, so that balancers notice")
+                .var(
+                    "SHUTDOWN_DELAY_SECONDS",
+                    "Time between a stop signal and the shutdown, in which readiness fails and requests are still served",
+                )
                 .shown_default("`0`; `5` in production")
                 .or(seconds(if production { 5 } else { 0 })),
-            shutdown_grace: env.var("SHUTDOWN_GRACE_SECONDS", "Time for running requests to end after that").or(seconds(30)),
-            data_dir: env
-                .var("DATA_DIR", "What the service itself keeps of a local installation: its secret key, the developer's mailbox")
-                .or(PathBuf::from("./data")),
+            shutdown_grace: env.var("SHUTDOWN_GRACE_SECONDS", "Time limit for running requests and jobs during shutdown").or(seconds(30)),
+            data_dir: env.var("DATA_DIR", "Folder for the secret key and the development mailbox").or(PathBuf::from("./data")),
         }
     }
 }

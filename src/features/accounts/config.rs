@@ -24,28 +24,24 @@ impl Settings {
         let days = |days: u16| TimeDelta::days(days.into());
         Self {
             registration_open: env
-                .var("AUTH_REGISTRATION_OPEN", "local: whether people may register; if not, `omnistack users create` makes accounts")
+                .var("AUTH_REGISTRATION_OPEN", "local: allow self-registration; otherwise `omnistack users create` creates accounts")
                 .or(true),
             require_verified_email: env
-                .var("AUTH_REQUIRE_VERIFIED_EMAIL", "local: whether an address must be verified before its account can be used")
+                .var("AUTH_REQUIRE_VERIFIED_EMAIL", "local: require a verified e-mail address to log in")
                 .shown_default("`false`; `true` in production")
                 .or(production),
-            refresh_idle: days(
-                env.var("AUTH_REFRESH_IDLE_DAYS", "local: a session that is not used for so many days ends, 1 to 365").checked(
-                    14,
-                    |n| (1..=365).contains(n),
-                    "from 1 to 365",
-                ),
-            ),
-            refresh_max: days(
-                env.var("AUTH_REFRESH_MAX_DAYS", "local: a session ends after so many days however much it is used, 1 to 3650").checked(
-                    90,
-                    |n| (1..=3650).contains(n),
-                    "from 1 to 3650",
-                ),
-            ),
+            refresh_idle: days(env.var("AUTH_REFRESH_IDLE_DAYS", "local: idle time-out of a session in days, 1 to 365").checked(
+                14,
+                |n| (1..=365).contains(n),
+                "from 1 to 365",
+            )),
+            refresh_max: days(env.var("AUTH_REFRESH_MAX_DAYS", "local: maximum lifetime of a session in days, 1 to 3650").checked(
+                90,
+                |n| (1..=3650).contains(n),
+                "from 1 to 3650",
+            )),
             link_base: env
-                .var("AUTH_LINK_BASE_URL", "local: the front end that links in mails lead to; production needs this or PUBLIC_BASE_URL")
+                .var("AUTH_LINK_BASE_URL", "local: base URL of links in e-mails; production needs this or PUBLIC_BASE_URL")
                 .shown_default("`PUBLIC_BASE_URL`")
                 .optional(),
         }

@@ -57,7 +57,7 @@ impl Section for Config {
     fn read(env: &mut Env) -> Self {
         env.section("Authentication");
         let chosen = env
-            .var("AUTH_PROVIDER", "Whose tokens are trusted: `local` (own accounts), `supabase`, `clerk` or `custom`")
+            .var("AUTH_PROVIDER", "Token issuer: `local` (own accounts), `supabase`, `clerk` or `custom`")
             .shown_default("`local`, or the provider whose variables are set")
             .optional();
         let implied = OF_PROVIDER.iter().find(|(_, names)| names.iter().any(|name| env.is_set(name))).map(|(provider, _)| *provider);
@@ -67,18 +67,18 @@ impl Section for Config {
         let supabase_secret =
             env.var("SUPABASE_JWT_SECRET", "supabase: the legacy HS256 secret; when set, HS256 is the only algorithm").secret(1);
         let clerk_url = env.var("CLERK_ISSUER_URL", "clerk: the issuer, `https://<instance>.clerk.accounts.dev`").optional::<Url>();
-        let jwks = env.var("OAUTH_JWKS_URL", "custom: where the issuer publishes its keys").optional::<Url>();
+        let jwks = env.var("OAUTH_JWKS_URL", "custom: URL of the issuer's JWKS").optional::<Url>();
         let secret = env
             .var("OAUTH_JWT_SECRET", "custom: a shared HS256 secret of 32 characters or more; when set, HS256 is the only algorithm")
             .secret(32);
-        let audience = env.var("OAUTH_AUDIENCE", "custom: the `aud` that tokens must have").optional::<String>();
-        let issuer = env.var("OAUTH_ISSUER", "custom: the `iss` that tokens must have").optional::<String>();
-        let jwks_cache = env.var("JWKS_CACHE_SECONDS", "How long fetched keys are used before they are fetched again").checked(
+        let audience = env.var("OAUTH_AUDIENCE", "custom: required `aud` claim").optional::<String>();
+        let issuer = env.var("OAUTH_ISSUER", "custom: required `iss` claim").optional::<String>();
+        let jwks_cache = env.var("JWKS_CACHE_SECONDS", "Lifetime of cached JWKS keys in seconds").checked(
             std::time::Duration::from_secs(3600),
             |d| !d.is_zero(),
             "at least 1",
         );
-        let access_ttl = env.var("AUTH_ACCESS_TTL_SECONDS", "local: life of an access token, 60 to 86400 seconds").checked(
+        let access_ttl = env.var("AUTH_ACCESS_TTL_SECONDS", "local: lifetime of an access token, 60 to 86400 seconds").checked(
             std::time::Duration::from_secs(900),
             |d| (60..=86_400).contains(&d.as_secs()),
             "from 60 to 86400",

@@ -35,14 +35,16 @@ pub struct Config {
 impl Section for Config {
     fn read(env: &mut Env) -> Self {
         Self {
-            memory_kib: env.var("AUTH_ARGON2_MEMORY_KIB", "local: memory of a password's hash in KiB, 8 to 1048576").checked(
+            memory_kib: env.var("AUTH_ARGON2_MEMORY_KIB", "local: Argon2id memory in KiB, 8 to 1048576").checked(
                 19_456,
                 |n| (8..=1 << 20).contains(n),
                 "from 8 to 1048576",
             ),
-            iterations: env
-                .var("AUTH_ARGON2_ITERATIONS", "local: passes of a password's hash, 1 to 100; old hashes are renewed at log-in")
-                .checked(2, |n| (1..=100).contains(n), "from 1 to 100"),
+            iterations: env.var("AUTH_ARGON2_ITERATIONS", "local: Argon2id iterations, 1 to 100; hashes are upgraded at login").checked(
+                2,
+                |n| (1..=100).contains(n),
+                "from 1 to 100",
+            ),
         }
     }
 }

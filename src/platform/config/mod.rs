@@ -92,7 +92,7 @@ impl Env {
 
     /// Reads `ENVIRONMENT`, on which other variables' defaults depend.
     pub fn read_environment(&mut self) -> Environment {
-        self.environment = self.var("ENVIRONMENT", "Where it runs: `local`, `staging` or `production`").or(Environment::Local);
+        self.environment = self.var("ENVIRONMENT", "Environment: `local`, `staging` or `production`").or(Environment::Local);
         self.environment
     }
 

@@ -55,14 +55,14 @@ impl Section for Config {
         }
         Self {
             url,
-            pool_size: env.var("DB_POOL_SIZE", "Connections at most").checked(10, |n| (1..=1000).contains(n), "from 1 to 1000"),
-            recycle: env.var("DB_POOL_RECYCLE", "Longest life of a connection, in seconds").checked(
+            pool_size: env.var("DB_POOL_SIZE", "Maximum number of connections").checked(10, |n| (1..=1000).contains(n), "from 1 to 1000"),
+            recycle: env.var("DB_POOL_RECYCLE", "Maximum lifetime of a connection, in seconds").checked(
                 Duration::from_secs(3600),
                 |d| !d.is_zero(),
                 "at least 1",
             ),
-            null_pool: env.var("DB_USE_NULL_POOL", "Serverless: keep no connection between requests").or(false),
-            run_migrations: env.var("RUN_MIGRATIONS", "Apply migrations at start").or(true),
+            null_pool: env.var("DB_USE_NULL_POOL", "Close connections after each use, for serverless databases").or(false),
+            run_migrations: env.var("RUN_MIGRATIONS", "Apply pending migrations at start").or(true),
             statement_timeout: Duration::from_secs(30),
         }
     }

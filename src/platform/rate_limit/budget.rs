@@ -36,7 +36,7 @@ pub enum KeyedBy {
 pub static DEFAULT: Budget = Budget {
     name: "default",
     variable: "RATE_LIMIT_DEFAULT",
-    help: "Requests per caller, `<n>/<second|minute|hour|day>`",
+    help: "Requests per user or address, `<n>/<second|minute|hour|day>`",
     default: Rate { limit: 60, window: Window::MINUTE },
     keyed_by: KeyedBy::Caller,
 };

@@ -20,7 +20,7 @@ impl Config {
     /// Reads the rate of each of these budgets; one that is named twice is read once.
     pub fn read(env: &mut Env, budgets: &[&'static Budget]) -> Self {
         env.section("Rate limits");
-        let enabled = env.var("RATE_LIMIT_ENABLED", "Turns rate limits and their headers off").or(true);
+        let enabled = env.var("RATE_LIMIT_ENABLED", "Enable rate limits and their headers").or(true);
         let mut rates: Vec<(&'static str, Rate)> = Vec::new();
         for budget in budgets {
             if rates.iter().all(|(name, _)| *name != budget.name) {

@@ -44,7 +44,7 @@ impl Section for Config {
         Self {
             url,
             prefix: env
-                .var("REDIS_PREFIX", "Put before every key and channel, so that several apps can share one Redis")
+                .var("REDIS_PREFIX", "Prefix of keys and channels, so that applications can share one Redis")
                 .optional()
                 .unwrap_or_default(),
         }

@@ -24,10 +24,8 @@ impl Section for Config {
         env.section("Observability");
         Self {
             level: env.var("LOG_LEVEL", "`DEBUG`, `INFO`, `WARNING` or `ERROR`").or(Level::Info),
-            debug: env.var("DEBUG", "More detail in logs (SQL texts without values); never in production").or(false),
-            metrics_token: env
-                .var("METRICS_TOKEN", "Bearer token that the metrics page asks for; without it the page is 404 in production")
-                .secret(1),
+            debug: env.var("DEBUG", "Log SQL statements (without values); refused in production").or(false),
+            metrics_token: env.var("METRICS_TOKEN", "Bearer token of the metrics page; without it the page is 404 in production").secret(1),
         }
     }
 }

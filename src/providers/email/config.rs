@@ -21,13 +21,13 @@ pub struct Config {
 impl Section for Config {
     fn read(env: &mut Env) -> Self {
         env.section("E-mail");
-        let from_address = env.var("EMAIL_FROM_ADDRESS", "The address that mail is from").checked(
+        let from_address = env.var("EMAIL_FROM_ADDRESS", "Sender address").checked(
             "hello@example.com".to_owned(),
             |address: &String| address::check("sender", address).is_ok(),
             "one e-mail address",
         );
-        let from_name = env.var("EMAIL_FROM_NAME", "The name that mail is from").or("My App".to_owned());
-        let help = "The vendor that delivers mail: `console` (none: mails are shown to the developer), `resend`, `sendgrid` or `smtp`";
+        let from_name = env.var("EMAIL_FROM_NAME", "Sender name").or("My App".to_owned());
+        let help = "E-mail vendor: `console` (no delivery, shown to the developer), `resend`, `sendgrid` or `smtp`";
         let (_, vendor) = vendor::choose(env, "EMAIL_PROVIDER", help, VENDORS);
         Self { vendor, from_address, from_name, local: env.environment() == Environment::Local }
     }

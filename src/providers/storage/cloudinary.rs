@@ -49,16 +49,16 @@ impl Settings {
         let harmless = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         Self {
             cloud: env
-                .var("CLOUDINARY_CLOUD_NAME", "cloudinary: the cloud")
+                .var("CLOUDINARY_CLOUD_NAME", "cloudinary: cloud name")
                 .optional_checked(harmless, "the cloud's name, of letters, digits, `-` and `_`"),
-            key: env.var("CLOUDINARY_API_KEY", "cloudinary: the id of the key").secret(1),
-            secret: env.var("CLOUDINARY_API_SECRET", "cloudinary: the key's secret").secret(1),
+            key: env.var("CLOUDINARY_API_KEY", "cloudinary: API key").secret(1),
+            secret: env.var("CLOUDINARY_API_SECRET", "cloudinary: API secret").secret(1),
             base_url: env
-                .var("CLOUDINARY_BASE_URL", "cloudinary: another place for its API, for a region or for tests")
+                .var("CLOUDINARY_BASE_URL", "cloudinary: base URL of its API, for a region or for tests")
                 .shown_default(API)
                 .optional(),
             delivery_base_url: env
-                .var("CLOUDINARY_DELIVERY_BASE_URL", "cloudinary: another place that files are fetched from")
+                .var("CLOUDINARY_DELIVERY_BASE_URL", "cloudinary: base URL of downloads")
                 .shown_default(DELIVERY)
                 .optional(),
         }

@@ -50,9 +50,9 @@ pub struct Config {
 impl Section for Config {
     fn read(env: &mut Env) -> Self {
         env.section("Storage");
-        let help = "Where files are kept: `local` (a folder), `s3`, `r2` or `cloudinary`";
+        let help = "Storage vendor: `local` (a folder), `s3`, `r2` or `cloudinary`";
         let allowed_types = env
-            .var("STORAGE_ALLOWED_TYPES", "Media types that may be uploaded, separated by commas; `image/*` is all of a kind")
+            .var("STORAGE_ALLOWED_TYPES", "Allowed media types of uploads, separated by commas, e.g. `image/*`")
             .shown_default("`any`")
             .optional::<List<TypePattern>>()
             .map(|list| list.0)

@@ -25,7 +25,7 @@ struct Settings {
 
 impl Settings {
     fn read(env: &mut Env) -> Self {
-        Self { folder: env.var("LOCAL_STORAGE_DIR", "local: the folder").or(PathBuf::from("./storage")) }
+        Self { folder: env.var("LOCAL_STORAGE_DIR", "local: folder of the files").or(PathBuf::from("./storage")) }
     }
 }
 

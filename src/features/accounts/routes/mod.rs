@@ -19,7 +19,7 @@ use crate::platform::rate_limit::{Budget, KeyedBy, Rate, Window};
 static AUTH: Budget = Budget {
     name: "auth",
     variable: "RATE_LIMIT_AUTH",
-    help: "The same for registering, logging in and the mails around it, per client address",
+    help: "The same for registration, login and account e-mails, per client address",
     default: Rate { limit: 5, window: Window::MINUTE },
     keyed_by: KeyedBy::Address,
 };

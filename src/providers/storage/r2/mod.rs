@@ -32,13 +32,13 @@ impl Settings {
     fn read(env: &mut Env) -> Self {
         Self {
             account: env
-                .var("R2_ACCOUNT_ID", "r2: the account")
+                .var("R2_ACCOUNT_ID", "r2: account ID")
                 .optional_checked(|id: &String| id.bytes().all(|b| b.is_ascii_alphanumeric()), "the account's id, of letters and digits"),
-            access_key: env.var("R2_ACCESS_KEY_ID", "r2: the id of the key").secret(1),
-            secret_key: env.var("R2_SECRET_ACCESS_KEY", "r2: the key").secret(1),
-            bucket: env.var("R2_BUCKET", "r2: the bucket").optional(),
+            access_key: env.var("R2_ACCESS_KEY_ID", "r2: access key ID").secret(1),
+            secret_key: env.var("R2_SECRET_ACCESS_KEY", "r2: secret access key").secret(1),
+            bucket: env.var("R2_BUCKET", "r2: bucket").optional(),
             endpoint: env
-                .var("R2_ENDPOINT_URL", "r2: another place for its API, for a jurisdiction or for tests")
+                .var("R2_ENDPOINT_URL", "r2: endpoint of its API, for a jurisdiction or for tests")
                 .shown_default("`https://<R2_ACCOUNT_ID>.r2.cloudflarestorage.com`")
                 .optional(),
         }

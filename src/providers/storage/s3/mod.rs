@@ -31,11 +31,11 @@ struct Settings {
 impl Settings {
     fn read(env: &mut Env) -> Self {
         Self {
-            access_key: env.var("AWS_ACCESS_KEY_ID", "s3: the id of the key").secret(1),
-            secret_key: env.var("AWS_SECRET_ACCESS_KEY", "s3: the key").secret(1),
-            bucket: env.var("AWS_S3_BUCKET", "s3: the bucket").optional(),
-            region: env.var("AWS_REGION", "s3: where the bucket is").or("us-east-1".to_owned()),
-            endpoint: env.var("S3_ENDPOINT_URL", "s3: another server that speaks S3, e.g. http://localhost:9000").optional(),
+            access_key: env.var("AWS_ACCESS_KEY_ID", "s3: access key ID").secret(1),
+            secret_key: env.var("AWS_SECRET_ACCESS_KEY", "s3: secret access key").secret(1),
+            bucket: env.var("AWS_S3_BUCKET", "s3: bucket").optional(),
+            region: env.var("AWS_REGION", "s3: region of the bucket").or("us-east-1".to_owned()),
+            endpoint: env.var("S3_ENDPOINT_URL", "s3: endpoint of an S3-compatible server, e.g. http://localhost:9000").optional(),
         }
     }
 }
