@@ -95,14 +95,7 @@ mkdir -p "$work"
 exec 9>"$work/.lock"
 if command -v flock >/dev/null; then flock 9; fi
 rm -rf "$tree"
-mkdir "$tree"
-
-# Tracked and new files, but neither ignored nor deleted ones.
-git ls-files -z --cached --others --exclude-standard |
-    while IFS= read -r -d '' file; do
-        [[ ! -e $file ]] || printf '%s\0' "$file"
-    done |
-    tar --null --files-from=- -cf - | tar -xf - -C "$tree"
+scripts/copy-tree.sh "$tree"
 
 cd "$tree"
 printf 'The blocks of %s:\n' "$page"

@@ -94,12 +94,8 @@ prepare() {
     exec 9>"$CARGO_TARGET_DIR/.without-lock"
     if command -v flock >/dev/null; then flock 9; fi
     rm -rf "$CARGO_TARGET_DIR/without"
-    mkdir -p "$tree" "$aside"
-    git ls-files -z --cached --others --exclude-standard |
-        while IFS= read -r -d '' file; do
-            [[ ! -e $file ]] || printf '%s\0' "$file"
-        done |
-        tar --null --files-from=- -cf - | tar -xf - -C "$tree"
+    mkdir -p "$aside"
+    scripts/copy-tree.sh "$tree"
     cd "$tree"
 }
 

@@ -166,11 +166,11 @@ fn complete_operation(operation: &mut Operation, route: &Route) {
     }
 }
 
-/// The answer of a status, with every code that it can have. `PLAN_LIMIT_EXCEEDED` is shown only where a handler names it.
+/// The answer of a status: its usual code, which is the first of that status, and those that the handler's description names.
 fn error_response(status: u16, declared: &str) -> utoipa::openapi::Response {
-    let plan_limit = declared.contains("PLAN_LIMIT_EXCEEDED");
+    let of_status = CODES.iter().filter(|code| code.status.as_u16() == status);
     let codes: Vec<&Code> =
-        CODES.iter().filter(|code| code.status.as_u16() == status && (plan_limit || code.name != "PLAN_LIMIT_EXCEEDED")).collect();
+        of_status.enumerate().filter(|(n, code)| *n == 0 || declared.contains(code.name)).map(|(_, code)| code).collect();
     let description: Vec<String> = codes.iter().map(|code| format!("`{}`: {}", code.name, code.when)).collect();
     let example = codes.first().map(|code| {
         json!({"error": {"code": code.name, "message": code.when, "details": {}, "request_id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d"}})

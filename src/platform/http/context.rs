@@ -36,6 +36,20 @@ tokio::task_local! {
 }
 
 impl RequestContext {
+    /// A context of no route, neither counted nor logged, for unit tests.
+    #[cfg(test)]
+    pub(crate) fn unobserved(request_id: &str) -> Arc<Self> {
+        Arc::new(Self {
+            request_id: request_id.to_owned(),
+            client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
+            route: None,
+            body_limit: 0,
+            user_id: OnceLock::new(),
+            observation: None,
+            place: None,
+        })
+    }
+
     /// The verified caller, once known.
     pub fn user_id(&self) -> Option<&UserId> {
         self.user_id.get()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::platform::http::RequestContext;
 
@@ -53,12 +53,11 @@ impl HttpBody for TrackedBody {
             this.timer = None;
             return Poll::Ready(frame);
         }
-        let at = match this.patience {
-            Patience::Until(at) => at,
-            Patience::Idle(idle) => Instant::now() + idle,
+        let timer = match this.patience {
+            Patience::Until(at) => this.timer.get_or_insert_with(|| Box::pin(sleep_until(at))),
+            Patience::Idle(idle) => this.timer.get_or_insert_with(|| Box::pin(sleep(idle))),
             Patience::Endless => return Poll::Pending,
         };
-        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if timer.as_mut().poll(cx).is_ready() {
             tracing::warn!(request_id = this.context.request_id, "the answer's body stalled and is cut off");
             return Poll::Ready(Some(Err(axum::Error::new(Stalled))));
@@ -77,31 +76,16 @@ impl HttpBody for TrackedBody {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-    use std::sync::OnceLock;
-
     use futures_util::StreamExt;
     use http_body_util::BodyExt;
 
     use super::*;
 
-    fn context() -> Arc<RequestContext> {
-        Arc::new(RequestContext {
-            request_id: "x".to_owned(),
-            client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            route: None,
-            body_limit: 0,
-            user_id: OnceLock::new(),
-            observation: None,
-            place: None,
-        })
-    }
-
     #[tokio::test]
     async fn body_stalled_ends_with_error() {
         for patience in [Patience::Until(Instant::now() + Duration::from_millis(20)), Patience::Idle(Duration::from_millis(20))] {
             let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("a")]).chain(futures_util::stream::pending());
-            let mut body = TrackedBody::wrap(Body::from_stream(pieces), patience, context());
+            let mut body = TrackedBody::wrap(Body::from_stream(pieces), patience, RequestContext::unobserved("x"));
             assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
             assert!(body.frame().await.unwrap().is_err());
         }
@@ -109,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn request_context_lives_until_body_is_dropped() {
-        let context = context();
+        let context = RequestContext::unobserved("x");
         let body = TrackedBody::wrap(Body::from("abc"), Patience::Endless, context.clone());
         assert_eq!((Arc::strong_count(&context), body.size_hint().exact()), (2, Some(3)));
         assert_eq!(body.collect().await.unwrap().to_bytes(), "abc");

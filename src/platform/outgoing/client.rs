@@ -207,7 +207,6 @@ impl Failed {
     fn may_be_repeated(&self) -> bool {
         match self {
             Self::Answer(_) => self.pause() <= LONGEST_PAUSE,
-            Self::Call(CallError::Open { .. }) => false,
             Self::Call(error) => error.is_transient(),
         }
     }

@@ -252,15 +252,8 @@ mod tests {
 
     #[tokio::test]
     async fn log_line_in_request_has_request_id_and_cause() {
-        let context = Arc::new(RequestContext {
-            request_id: "abc".to_owned(),
-            client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
-            route: None,
-            body_limit: 0,
-            user_id: UserId::parse("u1").unwrap().into(),
-            observation: None,
-            place: None,
-        });
+        let context = RequestContext::unobserved("abc");
+        context.set_user_id(&UserId::parse("u1").unwrap());
         let text = context
             .scope(async {
                 logged(true, || {
