@@ -182,10 +182,10 @@ async fn fill(db: &Db, rows: u64) -> Result<()> {
     let text = AssertSqlSafe(text);
     match &db.pools {
         Pools::Postgres(pool) => {
-            pool.execute(text).await?;
+            pool.acquire().await?.execute(text).await?;
         }
         Pools::Sqlite { write, .. } => {
-            write.execute(text).await?;
+            write.acquire().await?.execute(text).await?;
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use crate::boot::banner;
 use crate::features;
 use crate::platform::clock::Clock;
 use crate::platform::config::{Env, Environment};
-use crate::platform::db::DatabaseUrl;
+use crate::platform::db::{DatabaseUrl, Health as DatabaseHealth, pooler_remedy};
 use crate::platform::redis::{Health, Redis};
 
 /// Time limit of one check.
@@ -96,7 +96,10 @@ async fn check_service(findings: &mut Findings, loaded: Loaded) {
 
 async fn check_database(findings: &mut Findings, app: &App, describe: &str) {
     match timeout(CHECK, app.db.ping()).await {
-        Ok(Ok(())) => Findings::ok("database", describe),
+        Ok(Ok(())) => check_writes(findings, app, describe).await,
+        Ok(Err(error)) if let Some(remedy) = pooler_remedy(&error) => {
+            return findings.fail("database", &format!("{describe}: {error}"), remedy);
+        }
         Ok(Err(error)) => {
             return findings.fail(
                 "database",
@@ -126,6 +129,29 @@ async fn check_database(findings: &mut Findings, app: &App, describe: &str) {
             "Run a time service (chrony, systemd-timesyncd) on both hosts",
         ),
         Err(error) => Findings::warn("clock", &format!("could not be compared: {error}"), "Check the database first"),
+    }
+}
+
+async fn check_writes(findings: &mut Findings, app: &App, describe: &str) {
+    match app.db.foreign_encoding().await {
+        Ok(Some(encoding)) => {
+            return findings.fail(
+                "database",
+                &format!("{describe}: its encoding is {encoding}"),
+                "Create a database with ENCODING 'UTF8', and copy the data with pg_dump",
+            );
+        }
+        Ok(None) => {}
+        Err(error) => return findings.fail("database", &format!("{describe}: {error}"), "Check the database's log"),
+    }
+    match app.db.health().await {
+        DatabaseHealth::Healthy => Findings::ok("database", describe),
+        DatabaseHealth::ReadOnly => findings.fail(
+            "database",
+            &format!("{describe}: takes no writes"),
+            "Connect to the primary, and check default_transaction_read_only and the room on its disk",
+        ),
+        DatabaseHealth::Unreachable => findings.fail("database", &format!("{describe}: no answer"), "Check the network and firewalls"),
     }
 }
 

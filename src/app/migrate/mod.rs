@@ -2,27 +2,26 @@
 //! or, on Postgres, from that of the service we take over.
 
 #[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
 mod takeover;
 
 #[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 
 use anyhow::Context;
-use sqlx::migrate::{Migrate, Migrator};
+use sqlx::migrate::Migrator;
 
 use super::feature::Feature;
 #[cfg(feature = "sqlite")]
 use crate::platform::db::SqliteUrl;
-use crate::platform::db::{DatabaseUrl, Db, Pools};
+use crate::platform::db::{DatabaseUrl, Db, Pools, query};
+use crate::sql;
 
 #[cfg(feature = "postgres")]
-static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+static POSTGRES: Migrator = Migrator { locking: false, ..sqlx::migrate!("migrations/postgres") };
 #[cfg(feature = "sqlite")]
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
-
-/// Key of the advisory lock for migrations on Postgres; an arbitrary number.
-#[cfg(feature = "postgres")]
-const LOCK: i64 = 0x6f6d_6e69_7374_6163;
 
 /// One migration and whether it was applied.
 pub struct Migration {
@@ -51,13 +50,7 @@ fn migrator(db: &Db) -> &'static Migrator {
 
 /// Every migration and its state.
 pub async fn status(db: &Db) -> anyhow::Result<Vec<Migration>> {
-    let applied = match &db.pools {
-        #[cfg(feature = "postgres")]
-        Pools::Postgres(pool) => applied_versions(&mut *pool.acquire().await?).await?,
-        #[cfg(feature = "sqlite")]
-        Pools::Sqlite { read, .. } => applied_versions(&mut *read.acquire().await?).await?,
-    };
-    Ok(states(migrator(db), &applied))
+    Ok(states(migrator(db), &applied_versions(db).await?))
 }
 
 fn states(migrator: &Migrator, applied: &[i64]) -> Vec<Migration> {
@@ -66,12 +59,17 @@ fn states(migrator: &Migrator, applied: &[i64]) -> Vec<Migration> {
 }
 
 /// Empty where the table of migrations does not exist yet.
-async fn applied_versions<C: Migrate>(connection: &mut C) -> anyhow::Result<Vec<i64>> {
-    Ok(connection
-        .list_applied_migrations("_sqlx_migrations")
-        .await
-        .map(|list| list.into_iter().map(|m| m.version).collect())
-        .unwrap_or_default())
+async fn applied_versions(db: &Db) -> sqlx::Result<Vec<i64>> {
+    let there = db.pick(
+        sql!(pg: "SELECT CAST(count(*) AS BIGINT) FROM pg_tables WHERE schemaname = current_schema() AND tablename = '_sqlx_migrations'"),
+        sql!(lite: "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'"),
+    );
+    let (there,): (i64,) = query(db, there).fetch_one().await?;
+    if there == 0 {
+        return Ok(Vec::new());
+    }
+    let applied: Vec<(i64,)> = query(db, sql!("SELECT version FROM _sqlx_migrations ORDER BY version")).fetch_all().await?;
+    Ok(applied.into_iter().map(|(version,)| version).collect())
 }
 
 /// Whether nothing is left to apply.
@@ -80,7 +78,6 @@ pub async fn is_current(db: &Db) -> anyhow::Result<bool> {
 }
 
 /// Applies pending migrations, then runs the features' `after_migrations`. With `dry_run` it only reports what is pending.
-#[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "only SQLite's lock file lies beside the database"))]
 pub async fn run<A: Send + Sync + 'static>(
     db: &Db,
     url: &DatabaseUrl,
@@ -88,26 +85,22 @@ pub async fn run<A: Send + Sync + 'static>(
     dry_run: bool,
 ) -> anyhow::Result<Report> {
     let mut report = Report { applied: pending(&status(db).await?), remarks: Vec::new() };
-    match &db.pools {
-        #[cfg(feature = "postgres")]
-        Pools::Postgres(pool) if !report.applied.is_empty() => {
-            let mut connection = pool.acquire().await?;
-            // Taking over a large table may exceed the time limit of statements.
-            sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
-            sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *connection).await?;
-            let outcome = on_postgres(&mut connection, dry_run).await;
-            // Closing the connection releases the lock and resets the setting in any case.
-            sqlx::Connection::close(connection.detach()).await.ok();
-            report = outcome?;
+    if !report.applied.is_empty() {
+        match (&db.pools, url) {
+            #[cfg(feature = "postgres")]
+            (Pools::Postgres(_), DatabaseUrl::Postgres(url)) => {
+                report = postgres::run(&POSTGRES, db.migration_connection(url).await?, dry_run).await?;
+            }
+            #[cfg(feature = "sqlite")]
+            (Pools::Sqlite { write, .. }, DatabaseUrl::Sqlite(url)) if !dry_run => {
+                let _lock = lock_file(url).await?;
+                // Another instance may have been first while this one waited.
+                report.applied = pending(&status(db).await?);
+                let mut held = write.acquire().await?;
+                SQLITE.run(&mut *held).await.context("migration failed")?;
+            }
+            _ => {}
         }
-        #[cfg(feature = "sqlite")]
-        Pools::Sqlite { write, .. } if !dry_run && !report.applied.is_empty() => {
-            let _lock = lock_file(url).await?;
-            // Another instance may have been first while this one waited.
-            report.applied = pending(&status(db).await?);
-            SQLITE.run(write).await.context("migration failed")?;
-        }
-        _ => {}
     }
     if !dry_run {
         for feature in features {
@@ -121,21 +114,10 @@ fn pending(migrations: &[Migration]) -> Vec<String> {
     migrations.iter().filter(|m| !m.applied).map(|m| format!("{:04} {}", m.version, m.name)).collect()
 }
 
-#[cfg(feature = "postgres")]
-async fn on_postgres(connection: &mut sqlx::PgConnection, dry_run: bool) -> anyhow::Result<Report> {
-    // Another instance may have been first while this one waited.
-    let applied = pending(&states(&POSTGRES, &applied_versions(connection).await?));
-    let takeover = takeover::inspect(connection).await?;
-    if !dry_run {
-        POSTGRES.run(connection).await.context("migration failed")?;
-    }
-    Ok(Report { applied, remarks: takeover.lines() })
-}
-
 /// SQLite's migrator takes no lock, so `<database>.migrate` is locked exclusively during the run.
 #[cfg(feature = "sqlite")]
-async fn lock_file(url: &DatabaseUrl) -> anyhow::Result<Option<std::fs::File>> {
-    let DatabaseUrl::Sqlite(SqliteUrl::File(path)) = url else { return Ok(None) };
+async fn lock_file(url: &SqliteUrl) -> anyhow::Result<Option<std::fs::File>> {
+    let SqliteUrl::File(path) = url else { return Ok(None) };
     let mut name = path.clone().into_os_string();
     name.push(".migrate");
     let path = PathBuf::from(name);

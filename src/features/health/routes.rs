@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::platform::db;
 use crate::platform::http::Json;
 use crate::platform::middleware::errors::OwnBody;
 use crate::platform::redis::{self, Redis};
@@ -84,13 +85,11 @@ pub async fn health(State(app): State<App>) -> Json<Liveness> {
 
 /// Check readiness
 ///
-/// 503 with the same body while the database is down, and from the stop signal on. Without Redis the service goes on, degraded.
+/// 503 with the same body while the database is down or takes no writes, and from the stop signal on. Without Redis the service goes on, degraded.
 #[utoipa::path(get, path = "/health/ready", operation_id = "getReadiness", tag = "health",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Not ready")))]
 pub async fn ready(State(app): State<App>) -> Response {
-    let database = async {
-        if matches!(timeout(CHECK, app.db.ping()).await, Ok(Ok(()))) { ComponentStatus::Healthy } else { ComponentStatus::Unhealthy }
-    };
+    let database = async { timeout(CHECK, app.db.health()).await.unwrap_or(db::Health::Unreachable) };
     let redis = async {
         match timeout(CHECK, Redis::health(app.redis.as_ref())).await {
             Ok(redis::Health::Healthy) => ComponentStatus::Healthy,
@@ -99,6 +98,11 @@ pub async fn ready(State(app): State<App>) -> Response {
         }
     };
     let (database, redis) = tokio::join!(database, redis);
+    let (database, database_error) = match database {
+        db::Health::Healthy => (ComponentStatus::Healthy, ""),
+        db::Health::ReadOnly => (ComponentStatus::Unhealthy, "database takes no writes"),
+        db::Health::Unreachable => (ComponentStatus::Unhealthy, "database is unreachable"),
+    };
     let status = match (database, redis) {
         (ComponentStatus::Unhealthy, _) => ReadinessStatus::Unhealthy,
         _ if !app.phase.is_ready() => ReadinessStatus::Unhealthy,
@@ -106,7 +110,7 @@ pub async fn ready(State(app): State<App>) -> Response {
         _ => ReadinessStatus::Healthy,
     };
     let components = ReadinessComponents {
-        database: ReadinessComponent::of(database, "database is unreachable"),
+        database: ReadinessComponent::of(database, database_error),
         redis: ReadinessComponent::of(redis, "redis is unreachable"),
     };
     let mut response = Json(Readiness { status, timestamp: app.clock.now(), components }).into_response();

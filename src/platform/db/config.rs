@@ -15,8 +15,13 @@ pub struct Config {
     pub recycle: Duration,
     /// Keeps no connection between requests, for serverless platforms.
     pub null_pool: bool,
+    /// Postgres is reached through a pooler that gives each transaction another session.
+    pub pgbouncer: bool,
+    /// For migrations, past a pooler.
+    pub direct_url: Option<DatabaseUrl>,
     pub run_migrations: bool,
-    /// Postgres ends a statement that runs longer (SQLSTATE 57014, answered 503).
+    /// Postgres ends a statement that runs longer (SQLSTATE 57014, answered 503). Less than the time that a request waits for
+    /// a connection, so that dead connections never use up the pool; long work is cut into batches.
     pub statement_timeout: Duration,
 }
 
@@ -53,6 +58,10 @@ impl Section for Config {
             }
             _ => {}
         }
+        let direct_url = env.var("DATABASE_DIRECT_URL", "Database URL for migrations, past a pooler; default: DATABASE_URL").optional();
+        if matches!(direct_url, Some(DatabaseUrl::Sqlite(_))) {
+            env.problem("DATABASE_DIRECT_URL", "must be a Postgres database", "Set it to postgres://…, or unset it");
+        }
         Self {
             url,
             pool_size: env.var("DB_POOL_SIZE", "Maximum number of connections").checked(10, |n| (1..=1000).contains(n), "from 1 to 1000"),
@@ -62,8 +71,10 @@ impl Section for Config {
                 "at least 1",
             ),
             null_pool: env.var("DB_USE_NULL_POOL", "Close connections after each use, for serverless databases").or(false),
+            pgbouncer: env.var("DB_PGBOUNCER", "Postgres is reached through a pooler in transaction mode, such as PgBouncer").or(false),
+            direct_url,
             run_migrations: env.var("RUN_MIGRATIONS", "Apply pending migrations at start").or(true),
-            statement_timeout: Duration::from_secs(30),
+            statement_timeout: Duration::from_millis(4500),
         }
     }
 }

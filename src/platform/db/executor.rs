@@ -1,5 +1,11 @@
 //! Executor of a query: the database, or an open transaction.
 
+#[cfg(feature = "postgres")]
+use sqlx::postgres::Postgres;
+#[cfg(feature = "sqlite")]
+use sqlx::sqlite::Sqlite;
+
+use super::connections::Held;
 use super::pool::Db;
 
 /// An action that runs once a change is durable.
@@ -14,9 +20,9 @@ pub struct Executor<'c> {
 pub(super) enum Target<'c> {
     Db(&'c Db),
     #[cfg(feature = "postgres")]
-    Postgres(&'c mut sqlx::PgConnection, &'c Db),
+    Postgres(&'c mut Held<Postgres>, &'c Db),
     #[cfg(feature = "sqlite")]
-    Sqlite(&'c mut sqlx::SqliteConnection, &'c Db),
+    Sqlite(&'c mut Held<Sqlite>, &'c Db),
 }
 
 /// Runs an action once a change is durable: after the commit of its transaction, or at once where there is none.

@@ -1,9 +1,9 @@
-//! Connection pools of the database: opening, closing and connection counts.
+//! The database's pools: opening, closing and connection counts.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::config::{Config, DatabaseUrl};
+use super::connections::{ACQUIRE_TIMEOUT, Kept, Pool};
 use super::sql::Sql;
 use super::stats::Stats;
 use crate::platform::telemetry::metrics::Metrics;
@@ -11,24 +11,25 @@ use crate::platform::telemetry::metrics::Metrics;
 #[cfg(feature = "sqlite")]
 use super::config::SqliteUrl;
 #[cfg(feature = "postgres")]
-use sqlx::Connection;
+use super::session::Session;
 #[cfg(feature = "postgres")]
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::Postgres;
 #[cfg(feature = "sqlite")]
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-
-/// Maximum time that a request waits for a connection; then it fails with 503.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 /// For claims, completions and leases at the same time, plus one spare.
 #[cfg(feature = "postgres")]
 const QUEUE_CONNECTIONS: u32 = 4;
+/// Kept open when unused, because a new connection costs a request several round trips.
+const IDLE_CONNECTIONS: usize = 2;
 
 /// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
     pub pools: Pools,
     pub(super) stats: Arc<Stats>,
+    #[cfg(feature = "postgres")]
+    pub(super) session: Arc<Session>,
 }
 
 /// The pools of the database's engine.
@@ -38,23 +39,31 @@ pub struct Db {
 #[derive(Clone)]
 pub enum Pools {
     #[cfg(feature = "postgres")]
-    Postgres(PgPool),
+    Postgres(Pool<Postgres>),
     #[cfg(feature = "sqlite")]
-    Sqlite { read: SqlitePool, write: SqlitePool },
+    Sqlite { read: Pool<Sqlite>, write: Pool<Sqlite> },
 }
 
 impl Db {
     /// Opens the pools. Postgres is not contacted yet; a SQLite file is created if needed.
     pub async fn connect(config: &Config, url: &DatabaseUrl, metrics: &Metrics) -> anyhow::Result<Self> {
+        let kept = if config.null_pool { Kept::Never } else { Kept::Until { age: config.recycle, idle: IDLE_CONNECTIONS } };
+        #[cfg(feature = "postgres")]
+        let session = Arc::new(Session::new(config));
         let pools = match url {
             #[cfg(feature = "postgres")]
-            DatabaseUrl::Postgres(url) => connect_postgres(config, url)?,
+            DatabaseUrl::Postgres(url) => Pools::Postgres(Pool::new(session.options(url)?, config.pool_size, kept)),
             #[cfg(feature = "sqlite")]
-            DatabaseUrl::Sqlite(url) => connect_sqlite(config, url).await?,
+            DatabaseUrl::Sqlite(url) => connect_sqlite(config, url, kept).await?,
             #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
             other => anyhow::bail!("this binary was built without support for {}", other.describe()),
         };
-        Ok(Self { pools, stats: Arc::new(Stats::new(metrics)) })
+        Ok(Self {
+            pools,
+            stats: Arc::new(Stats::new(metrics)),
+            #[cfg(feature = "postgres")]
+            session,
+        })
     }
 
     /// Returns the same database for code that uses a table as a queue. On Postgres it has a small pool of its own, for two
@@ -64,10 +73,10 @@ impl Db {
         match &self.pools {
             #[cfg(feature = "postgres")]
             Pools::Postgres(pool) => {
-                let options = (*pool.connect_options()).clone();
-                let options = options.options(["enable_seqscan", "enable_bitmapscan", "enable_sort"].map(|setting| (setting, "off")));
-                let pools = Pools::Postgres(postgres_pool(QUEUE_CONNECTIONS).connect_lazy_with(options));
-                Self { pools, stats: self.stats.clone() }
+                let session = self.session.with([("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("enable_sort", "off")]);
+                let kept = pool.kept();
+                let pools = Pools::Postgres(Pool::new(session.apply(pool.options().clone()), QUEUE_CONNECTIONS, kept));
+                Self { pools, stats: self.stats.clone(), session: Arc::new(session) }
             }
             #[cfg(feature = "sqlite")]
             Pools::Sqlite { .. } => self.clone(),
@@ -88,21 +97,31 @@ impl Db {
         }
     }
 
+    /// Opens a connection of its own for migrations: without the time limit of statements, and past a pooler where
+    /// `DATABASE_DIRECT_URL` is set.
+    #[cfg(feature = "postgres")]
+    pub async fn migration_connection(&self, url: &str) -> anyhow::Result<MigrationConnection> {
+        use sqlx::ConnectOptions;
+
+        let (options, pooled) = self.session.for_migrations(url)?;
+        let connection = tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await??;
+        Ok(MigrationConnection { connection, pooled })
+    }
+
     /// The numbers of idle and of active connections.
     pub fn connections(&self) -> (u32, u32) {
-        let count = |size: u32, idle: usize| {
-            let idle = u32::try_from(idle).unwrap_or(u32::MAX).min(size);
-            (idle, size - idle)
-        };
         match &self.pools {
             #[cfg(feature = "postgres")]
-            Pools::Postgres(pool) => count(pool.size(), pool.num_idle()),
+            Pools::Postgres(pool) => pool.connections(),
             #[cfg(feature = "sqlite")]
-            Pools::Sqlite { read, write } => count(read.size() + write.size(), read.num_idle() + write.num_idle()),
+            Pools::Sqlite { read, write } => {
+                let (read, write) = (read.connections(), write.connections());
+                (read.0 + write.0, read.1 + write.1)
+            }
         }
     }
 
-    /// Waits for running statements and closes every connection.
+    /// Waits for running statements for a limited time and closes every connection.
     pub async fn close(&self) {
         match &self.pools {
             #[cfg(feature = "postgres")]
@@ -117,52 +136,25 @@ impl Db {
     }
 }
 
+/// A connection for migrations.
 #[cfg(feature = "postgres")]
-fn connect_postgres(config: &Config, url: &str) -> anyhow::Result<Pools> {
-    use std::str::FromStr;
-
-    let options = PgConnectOptions::from_str(url)?
-        .application_name("omnistack")
-        .options([("statement_timeout", config.statement_timeout.as_millis().to_string())]);
-    let pool = postgres_pool(config.pool_size)
-        // Kept open, because a new connection costs a request several round trips.
-        .min_connections(if config.null_pool { 0 } else { config.pool_size.min(2) })
-        .max_lifetime(if config.null_pool { Duration::ZERO } else { config.recycle });
-    Ok(Pools::Postgres(pool.connect_lazy_with(options)))
-}
-
-#[cfg(feature = "postgres")]
-fn postgres_pool(size: u32) -> PgPoolOptions {
-    PgPoolOptions::new()
-        .max_connections(size)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        // The default pings the server before every use: a round trip per query. Only a connection that has been idle for a
-        // while may have been cut off meanwhile.
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for > Duration::from_secs(1) {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
+pub struct MigrationConnection {
+    pub connection: sqlx::PgConnection,
+    /// Behind a pooler, where nothing outlives a transaction.
+    pub pooled: bool,
 }
 
 #[cfg(feature = "sqlite")]
-async fn connect_sqlite(config: &Config, url: &SqliteUrl) -> anyhow::Result<Pools> {
+async fn connect_sqlite(config: &Config, url: &SqliteUrl, kept: Kept) -> anyhow::Result<Pools> {
     use anyhow::Context;
 
     let base = SqliteConnectOptions::new().foreign_keys(true).busy_timeout(ACQUIRE_TIMEOUT);
     let SqliteUrl::File(path) = url else {
-        // The in-memory database lives in this connection, so it is never closed.
-        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).acquire_timeout(ACQUIRE_TIMEOUT);
-        let pool = pool.test_before_acquire(false).connect_with(base.in_memory(true)).await?;
+        let pool = Pool::new(base.in_memory(true), 1, Kept::Forever);
         return Ok(Pools::Sqlite { read: pool.clone(), write: pool });
     };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        tokio::fs::create_dir_all(folder).await.with_context(|| format!("cannot create the folder {}", folder.display()))?;
-    }
+    let made = path.clone();
+    tokio::task::spawn_blocking(move || private::create(&made)).await?.with_context(|| format!("cannot create {}", path.display()))?;
     // NORMAL loses nothing in a crash of the process; a power cut may lose the last commits, never the database.
     let options = base.filename(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
     // The writer checkpoints the WAL itself, and every other writer waits for it. Half the default size makes it run twice
@@ -170,14 +162,37 @@ async fn connect_sqlite(config: &Config, url: &SqliteUrl) -> anyhow::Result<Pool
     let options = options.pragma("wal_autocheckpoint", "500");
     // KiB of pages for each connection, a quarter of the default: the operating system caches the file once for all of them.
     let options = options.pragma("cache_size", "-500");
-    let pool = |size| {
-        let lifetime = if config.null_pool { Duration::ZERO } else { config.recycle };
-        SqlitePoolOptions::new().max_connections(size).max_lifetime(lifetime).acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false)
-    };
     // Each reader is a thread of its own; more threads than cores only slow each other down.
     let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     let readers = config.pool_size.min((2 * cores).max(4));
-    let write = pool(1).connect_with(options.clone()).await.with_context(|| format!("cannot open {}", path.display()))?;
-    let read = pool(readers).connect_with(options.pragma("query_only", "ON")).await?;
+    let write = Pool::new(options.clone(), 1, kept);
+    drop(write.acquire().await.with_context(|| format!("cannot open {}", path.display()))?);
+    let read = Pool::new(options.pragma("query_only", "ON"), readers, kept);
     Ok(Pools::Sqlite { read, write })
+}
+
+/// The database holds personal data, so only its owner and group may read the file. SQLite gives its other files the same mode.
+#[cfg(feature = "sqlite")]
+mod private {
+    use std::fs::{DirBuilder, OpenOptions};
+    use std::io::{ErrorKind, Result};
+    use std::path::Path;
+
+    pub fn create(path: &Path) -> Result<()> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            let mut builder = DirBuilder::new();
+            builder.recursive(true);
+            #[cfg(unix)]
+            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o750);
+            builder.create(folder)?;
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+        match options.open(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
 }

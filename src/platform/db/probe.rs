@@ -1,15 +1,71 @@
-//! Health checks of the database: connectivity and clock skew.
+//! Health checks of the database: connectivity, writes, encoding and clock skew.
 
 use super::pool::Db;
+#[cfg(feature = "postgres")]
+use super::pool::Pools;
 use super::query::query;
 use crate::platform::clock::Clock;
 use crate::sql;
+
+/// Whether the database can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Healthy,
+    /// It answers, but takes no writes: a read-only server, or a full disk.
+    ReadOnly,
+    Unreachable,
+}
 
 impl Db {
     /// Fails unless the database answers.
     pub async fn ping(&self) -> sqlx::Result<()> {
         let alive: Vec<(i64,)> = query(self, sql!("SELECT CAST(1 AS BIGINT)")).fetch_all().await?;
         if alive.is_empty() { Err(sqlx::Error::RowNotFound) } else { Ok(()) }
+    }
+
+    /// Returns whether the database answers and takes writes. Writes only if the last write was refused.
+    pub async fn health(&self) -> Health {
+        match self.takes_writes().await {
+            Ok(true) => Health::Healthy,
+            Ok(false) => Health::ReadOnly,
+            Err(_) if self.ping().await.is_ok() => Health::ReadOnly,
+            Err(_) => Health::Unreachable,
+        }
+    }
+
+    async fn takes_writes(&self) -> sqlx::Result<bool> {
+        if self.is_postgres() {
+            let read_only = sql!(pg: "SELECT current_setting('transaction_read_only')");
+            let (read_only,): (String,) = query(self, read_only).fetch_one().await?;
+            if read_only == "on" {
+                #[cfg(feature = "postgres")]
+                if let Pools::Postgres(pool) = &self.pools {
+                    // Sessions keep this setting from their start on, so only a new one sees that the server is the primary again.
+                    pool.distrust();
+                }
+                return Ok(false);
+            }
+        }
+        if self.stats.refuses_writes() {
+            // Needs room on the disk, but leaves nothing behind.
+            let probe = self.pick(
+                sql!(pg: "CREATE TEMPORARY TABLE probe ON COMMIT DROP AS SELECT repeat('x', 8192) AS filler"),
+                sql!(lite: "PRAGMA user_version = 0"),
+            );
+            query(self, probe).execute().await?;
+        } else if !self.is_postgres() {
+            self.ping().await?;
+        }
+        Ok(true)
+    }
+
+    /// Returns the server's encoding if it is not UTF-8.
+    pub async fn foreign_encoding(&self) -> sqlx::Result<Option<String>> {
+        if !self.is_postgres() {
+            return Ok(None);
+        }
+        let (encoding,): (String,) = query(self, sql!(pg: "SELECT current_setting('server_encoding')")).fetch_one().await?;
+        Ok((encoding != "UTF8").then_some(encoding))
     }
 
     /// Returns the milliseconds by which the service's clock is ahead of the database's.

@@ -1,5 +1,7 @@
 //! One query: its registered text, arguments, executor and decoded rows.
 
+#[cfg(feature = "postgres")]
+use std::time::Duration;
 use std::time::Instant;
 
 use sqlx::Arguments as _;
@@ -7,6 +9,8 @@ use sqlx::Arguments as _;
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 #[cfg(feature = "sqlite")]
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
+#[cfg(feature = "postgres")]
+use tokio::time::timeout;
 
 use super::executor::{Executor, Target};
 #[cfg(feature = "postgres")]
@@ -93,6 +97,29 @@ pub fn query<'c>(on: impl Into<Executor<'c>>, sql: &'static Sql) -> Query<'c> {
     Query { target, sql, args, error: None }
 }
 
+/// Runs a statement under a time limit, which only a connection reaches whose server is silent: the server has a shorter one.
+#[cfg(feature = "postgres")]
+pub(super) async fn within<T>(limit: Duration, statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    timeout(limit, statement).await.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+}
+
+/// Runs the statement on a connection and judges the connection by the outcome.
+macro_rules! on_connection {
+    (pg: $held:expr, $db:expr, $query:path, $sql:expr, $args:expr, $method:ident) => {{
+        let held = $held;
+        let statement = $query($sql.text, $args).persistent(!$db.session.pooled);
+        let result = within($db.session.limit, statement.$method(held.enter())).await;
+        held.leave(result.as_ref().err());
+        result
+    }};
+    (lite: $held:expr, $query:path, $sql:expr, $args:expr, $method:ident) => {{
+        let held = $held;
+        let result = $query($sql.text, $args).$method(held.enter()).await;
+        held.leave(result.as_ref().err());
+        result
+    }};
+}
+
 /// Sends the query to its engine. A statement that starts with SELECT goes to SQLite's readers, all others to its writer. A
 /// single statement that loses to another transaction is retried once.
 macro_rules! run {
@@ -102,32 +129,52 @@ macro_rules! run {
         }
         let sql = $q.sql;
         let started = Instant::now();
-        let (db, result) = match ($q.target, $q.args) {
-            (Target::Db(db), args) => (
-                db,
-                match (&db.pools, args) {
-                    #[cfg(feature = "postgres")]
-                    (Pools::Postgres(pool), Args::Postgres(args)) if sql.reads() => $query(sql.text, args).$method(pool).await.map($map),
-                    #[cfg(feature = "postgres")]
-                    (Pools::Postgres(pool), Args::Postgres(args)) => match $query(sql.text, args.clone()).$method(pool).await {
-                        Err(error) if is_contended(&error) => $query(sql.text, args).$method(pool).await.map($map),
-                        other => other.map($map),
-                    },
-                    #[cfg(feature = "sqlite")]
-                    (Pools::Sqlite { read, write }, Args::Sqlite(args)) => {
-                        $query(sql.text, args).$method(if sql.reads() { read } else { write }).await.map($map)
-                    }
-                    #[cfg(all(feature = "postgres", feature = "sqlite"))]
-                    _ => unreachable!("`query` pairs them"),
-                },
-            ),
+        let (db, alone, result) = match ($q.target, $q.args) {
             #[cfg(feature = "postgres")]
-            (Target::Postgres(connection, db), Args::Postgres(args)) => (db, $query(sql.text, args).$method(connection).await.map($map)),
+            (Target::Db(db), Args::Postgres(args)) => {
+                let mut last = false;
+                let result = loop {
+                    let attempt = async {
+                        let Pools::Postgres(pool) = &db.pools else { unreachable!("`query` pairs them") };
+                        if db.session.pooled {
+                            let mut tx = db.begin().await?;
+                            let Target::Postgres(held, _) = Executor::from(&mut tx).target else { unreachable!("as its database") };
+                            let found = on_connection!(pg: held, db, $query, sql, args.clone(), $method)?;
+                            tx.commit().await?;
+                            return Ok(found);
+                        }
+                        on_connection!(pg: &mut pool.acquire().await?, db, $query, sql, args.clone(), $method)
+                    };
+                    match attempt.await {
+                        Err(error) if is_contended(&error) && !last => last = true,
+                        outcome => break outcome,
+                    }
+                };
+                (db, true, result.map($map))
+            }
             #[cfg(feature = "sqlite")]
-            (Target::Sqlite(connection, db), Args::Sqlite(args)) => (db, $query(sql.text, args).$method(connection).await.map($map)),
+            (Target::Db(db), Args::Sqlite(args)) => {
+                let attempt = async {
+                    let Pools::Sqlite { read, write } = &db.pools else { unreachable!("`query` pairs them") };
+                    let pool = if sql.reads() { read } else { write };
+                    on_connection!(lite: &mut pool.acquire().await?, $query, sql, args, $method)
+                };
+                (db, true, attempt.await.map($map))
+            }
+            #[cfg(feature = "postgres")]
+            (Target::Postgres(held, db), Args::Postgres(args)) => {
+                (db, false, on_connection!(pg: held, db, $query, sql, args, $method).map($map))
+            }
+            #[cfg(feature = "sqlite")]
+            (Target::Sqlite(held, db), Args::Sqlite(args)) => {
+                (db, false, on_connection!(lite: held, $query, sql, args, $method).map($map))
+            }
             #[cfg(all(feature = "postgres", feature = "sqlite"))]
             _ => unreachable!("`query` pairs them"),
         };
+        if alone && !sql.reads() && result.is_ok() {
+            db.stats.wrote();
+        }
         db.stats.observe(sql, started.elapsed(), result.as_ref().err());
         result
     }};

@@ -1,11 +1,12 @@
 //! Query metrics: count, duration, errors, and a log line for slow queries.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 
-use super::failure::{is_contended, is_temporary};
+use super::failure::{is_contended, is_temporary, refuses_writes};
 use super::sql::{self, Sql};
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::telemetry::millis;
@@ -21,6 +22,8 @@ pub(super) struct Stats {
     duration: HistogramVec,
     errors: IntCounterVec,
     handles: Box<[OnceLock<Handles>]>,
+    /// The last write was refused: the server is read-only, or a disk is full.
+    refuses_writes: AtomicBool,
 }
 
 struct Handles {
@@ -37,7 +40,27 @@ impl Stats {
             duration: metrics.histogram("db_query_duration_seconds", "Duration of database queries", &["operation", "table"], BUCKETS),
             errors: metrics.counter("db_errors_total", "Failed database queries by kind", &["error_type"]),
             handles: (0..sql::count()).map(|_| OnceLock::new()).collect(),
+            refuses_writes: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that a write became durable.
+    pub fn wrote(&self) {
+        // A load is cheaper than a store, which all cores would notice.
+        if self.refuses_writes() {
+            self.refuses_writes.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes an error that says that the database takes no writes.
+    pub fn refused(&self, error: &sqlx::Error) {
+        if refuses_writes(error) {
+            self.refuses_writes.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub fn refuses_writes(&self) -> bool {
+        self.refuses_writes.load(Ordering::Relaxed)
     }
 
     /// Records one finished query. Trace spans of queries belong here, too.
@@ -56,6 +79,7 @@ impl Stats {
         handles.duration.observe(took.as_secs_f64());
         if let Some(error) = error {
             self.errors.with_label_values(&[kind(error)]).inc();
+            self.refused(error);
         }
         if took > SLOW {
             tracing::warn!(operation = handles.operation, table = handles.table, duration_ms = millis(took), "slow query");

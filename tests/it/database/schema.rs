@@ -21,8 +21,12 @@ async fn sql_every_statement_prepares_on_its_engine(b: Backend) {
     let mut problems = Vec::new();
     for Registered(sql) in inventory::iter::<Registered> {
         let outcome = match &db.pools {
-            Pools::Postgres(pool) if sql.engine != Engine::Sqlite => pool.prepare(sql.text.into_sql_str()).await.map(|_| ()),
-            Pools::Sqlite { write, .. } if sql.engine != Engine::Postgres => write.prepare(sql.text.into_sql_str()).await.map(|_| ()),
+            Pools::Postgres(pool) if sql.engine != Engine::Sqlite => {
+                pool.acquire().await.unwrap().prepare(sql.text.into_sql_str()).await.map(|_| ())
+            }
+            Pools::Sqlite { write, .. } if sql.engine != Engine::Postgres => {
+                write.acquire().await.unwrap().prepare(sql.text.into_sql_str()).await.map(|_| ())
+            }
             _ => Ok(()),
         };
         if let Err(error) = outcome {

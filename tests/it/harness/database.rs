@@ -55,8 +55,8 @@ impl Database {
     pub async fn execute(&self, db: &Db, text: &str) {
         let text = AssertSqlSafe(text.to_owned());
         match &db.pools {
-            Pools::Postgres(pool) => pool.execute(sqlx::raw_sql(text)).await.map(|_| ()),
-            Pools::Sqlite { write, .. } => write.execute(sqlx::raw_sql(text)).await.map(|_| ()),
+            Pools::Postgres(pool) => pool.acquire().await.unwrap().execute(sqlx::raw_sql(text)).await.map(|_| ()),
+            Pools::Sqlite { write, .. } => write.acquire().await.unwrap().execute(sqlx::raw_sql(text)).await.map(|_| ()),
         }
         .unwrap();
     }
@@ -65,9 +65,13 @@ impl Database {
     pub async fn texts(&self, db: &Db, text: &str) -> Vec<String> {
         let text = AssertSqlSafe(text.to_owned());
         match &db.pools {
-            Pools::Postgres(pool) => sqlx::query(text).fetch_all(pool).await.unwrap().iter().map(|row| row.get(row.len() - 1)).collect(),
+            Pools::Postgres(pool) => {
+                let rows = sqlx::query(text).fetch_all(&mut *pool.acquire().await.unwrap()).await.unwrap();
+                rows.iter().map(|row| row.get(row.len() - 1)).collect()
+            }
             Pools::Sqlite { read, .. } => {
-                sqlx::query(text).fetch_all(read).await.unwrap().iter().map(|row| row.get(row.len() - 1)).collect()
+                let rows = sqlx::query(text).fetch_all(&mut *read.acquire().await.unwrap()).await.unwrap();
+                rows.iter().map(|row| row.get(row.len() - 1)).collect()
             }
         }
     }
@@ -75,8 +79,8 @@ impl Database {
     pub async fn number(&self, db: &Db, text: &str) -> i64 {
         let text = AssertSqlSafe(text.to_owned());
         match &db.pools {
-            Pools::Postgres(pool) => sqlx::query(text).fetch_one(pool).await.unwrap().get(0),
-            Pools::Sqlite { read, .. } => sqlx::query(text).fetch_one(read).await.unwrap().get(0),
+            Pools::Postgres(pool) => sqlx::query(text).fetch_one(&mut *pool.acquire().await.unwrap()).await.unwrap().get(0),
+            Pools::Sqlite { read, .. } => sqlx::query(text).fetch_one(&mut *read.acquire().await.unwrap()).await.unwrap().get(0),
         }
     }
 }
