@@ -1,8 +1,11 @@
-//! Tests of the database layer: schema, query plans, pools, transactions, migrations, and takeover of an older database.
+//! Tests of the database layer: schema, query plans, pools, transactions, migrations, recovery, poolers, and takeover of an older database.
 
+mod encodings;
 mod migrations;
+mod pgbouncer;
 mod plans;
 mod pools;
+mod recovery;
 mod schema;
 mod takeover;
 mod transactions;

@@ -9,6 +9,7 @@ pub mod database;
 pub mod files;
 pub mod functions;
 pub mod issuer;
+pub mod pgbouncer;
 pub mod process;
 pub mod proxy;
 pub mod services;

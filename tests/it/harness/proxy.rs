@@ -15,20 +15,28 @@ enum Wire {
     Silent,
 }
 
+/// State of the wire, and how often open connections were forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    wire: Wire,
+    forgotten: usize,
+}
+
 /// Forwards connections from its own port to the upstream, unless an outage is simulated.
 pub struct Proxy {
     pub port: u16,
-    wire: watch::Sender<Wire>,
+    state: watch::Sender<State>,
 }
 
 impl Proxy {
     pub async fn to(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Self { port: listener.local_addr().unwrap().port(), wire: watch::Sender::new(Wire::Whole) };
-        let wire = proxy.wire.subscribe();
+        let proxy =
+            Self { port: listener.local_addr().unwrap().port(), state: watch::Sender::new(State { wire: Wire::Whole, forgotten: 0 }) };
+        let state = proxy.state.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(client, upstream, wire.clone()));
+                tokio::spawn(forward(client, upstream, state.clone()));
             }
         });
         proxy
@@ -47,27 +55,38 @@ impl Proxy {
     }
 
     pub fn cut(&self) {
-        self.wire.send_replace(Wire::Cut);
+        self.state.send_modify(|state| state.wire = Wire::Cut);
     }
 
     pub fn silence(&self) {
-        self.wire.send_replace(Wire::Silent);
+        self.state.send_modify(|state| state.wire = Wire::Silent);
     }
 
     pub fn mend(&self) {
-        self.wire.send_replace(Wire::Whole);
+        self.state.send_modify(|state| state.wire = Wire::Whole);
+    }
+
+    /// Drops what open connections send from now on, as a network does that lost track of them: they stay open and silent for
+    /// ever, while new connections work.
+    pub fn forget(&self) {
+        self.state.send_modify(|state| state.forgotten += 1);
     }
 }
 
-async fn forward(mut client: TcpStream, upstream: SocketAddr, mut wire: watch::Receiver<Wire>) {
-    if *wire.borrow() == Wire::Whole {
+async fn forward(mut client: TcpStream, upstream: SocketAddr, mut state: watch::Receiver<State>) {
+    let start = *state.borrow();
+    if start.wire == Wire::Whole {
         let Ok(mut server) = TcpStream::connect(upstream).await else { return };
         tokio::select! {
             _ = copy_bidirectional(&mut client, &mut server) => return,
-            _ = wire.wait_for(|wire| *wire != Wire::Whole) => {}
+            _ = state.wait_for(|state| *state != start) => {}
+        }
+        if state.borrow().forgotten != start.forgotten {
+            // An error means that the proxy was dropped.
+            let _ = state.wait_for(|_| false).await;
+            return;
         }
     }
-    // Bytes may have been lost, so a connection that was silent is never used again. An error means that the proxy
-    // was dropped.
-    let _ = wire.wait_for(|wire| *wire != Wire::Silent).await;
+    // Bytes may have been lost, so a connection that was silent is never used again.
+    let _ = state.wait_for(|state| state.wire != Wire::Silent).await;
 }
