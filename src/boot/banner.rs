@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use crate::app::App;
+use crate::app::config::Core;
 use crate::platform::auth::{KeySource, Provider};
 use crate::platform::config::{Choice, Environment, program};
 use crate::platform::db::DatabaseUrl;
@@ -58,8 +59,22 @@ To try it:
 "#
         );
     }
+    banner.push_str(&exposure(core, address).unwrap_or_default());
     banner.push('\n');
     banner
+}
+
+/// Warns if development settings are reachable from other machines: the mailbox is shown to whoever asks, and the mails in it
+/// hold links that reset passwords.
+fn exposure(core: &Core, address: SocketAddr) -> Option<String> {
+    if core.environment != Environment::Local || address.ip().to_canonical().is_loopback() {
+        return None;
+    }
+    let when = if core.mailbox_remote { "" } else { ", as soon as a proxy or a tunnel on this machine passes their requests on" };
+    Some(format!(
+        "\nWARNING: ENVIRONMENT=local listens on {address}: whoever reaches the port can read the mailbox, and so reset every password{when}.\n\
+         Set HOST=127.0.0.1, or ENVIRONMENT=staging for a server that others use.\n"
+    ))
 }
 
 /// Describes whose tokens are trusted.

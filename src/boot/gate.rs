@@ -1,5 +1,5 @@
 //! Admission control: the checks before a handler runs, in the order that the contract fixes: body size, token, rate limit,
-//! 401, account and role (403), same origin.
+//! 401, account and role (403), same origin. Developers' pages: client and host (403).
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::platform::error::{Error, Result};
 use crate::platform::http::RequestContext;
 use crate::platform::http::policy::{Access, Credentials, Policy};
 use crate::platform::middleware::csrf;
+use crate::platform::middleware::developer::Developers;
 use crate::platform::rate_limit::{Caller, Decision, KeyedBy};
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -65,7 +66,16 @@ where
             return Err(Error::Forbidden("The request does not come from this site"));
         }
     }
+    if policy.access == Access::Developer {
+        developers(app).check(&request, context.client_ip)?;
+    }
     Ok(call(handler, request).await)
+}
+
+/// Who may open pages for developers.
+fn developers(app: &App) -> Developers<'_> {
+    let core = &app.config.core;
+    Developers { remote: core.mailbox_remote, public_base_url: core.public_base_url.as_ref(), trusted_proxies: &core.trusted_proxies }
 }
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {

@@ -112,7 +112,6 @@ async fn create(app: &App, email: &str, role: Role) -> anyhow::Result<()> {
         "accounts are made at the issuer (AUTH_PROVIDER={}); its users appear here at their first request",
         app.config.auth.provider.name()
     );
-    ensure!(email.contains('@'), "{email} is not an e-mail address");
     setup::bring_up_to_date(app).await?;
     let asked = std::io::stdin().is_terminal().then(ask).transpose()?;
     let password = match &asked {

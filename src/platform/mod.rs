@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod db;
+pub mod email_address;
 pub mod error;
 pub mod http;
 pub mod id;

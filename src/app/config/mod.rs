@@ -45,6 +45,8 @@ pub struct Core {
     pub cors_origins: Vec<Origin>,
     pub host: IpAddr,
     pub port: u16,
+    /// With ENVIRONMENT=local: pages for developers answer other machines too.
+    pub mailbox_remote: bool,
     pub public_base_url: Option<Url>,
     pub trusted_proxies: Vec<IpNet>,
     pub max_body_bytes: usize,
@@ -59,6 +61,7 @@ impl Section for Core {
         env.section("Core");
         let environment = env.read_environment();
         let production = environment.is_production();
+        let any_or_loopback = if environment == Environment::Local { [127, 0, 0, 1] } else { [0, 0, 0, 0] };
         let seconds = Duration::from_secs;
         Self {
             environment,
@@ -76,8 +79,15 @@ impl Section for Core {
                 .var("BACKEND_CORS_ORIGINS", "Allowed CORS origins, as a JSON list or separated by commas")
                 .or(List(vec![Origin("http://localhost:3000".to_owned())]))
                 .0,
-            host: env.var("HOST", "Address to listen on").or(Host(IpAddr::from([0, 0, 0, 0]))).0,
+            host: env
+                .var("HOST", "Address to listen on")
+                .shown_default("`127.0.0.1` with ENVIRONMENT=local, else `0.0.0.0`")
+                .or(Host(IpAddr::from(any_or_loopback)))
+                .0,
             port: env.var("PORT", "Port to listen on").or(8000),
+            mailbox_remote: env
+                .var("MAILBOX_REMOTE", "With ENVIRONMENT=local: whether pages under /dev answer other machines too")
+                .or(false),
             public_base_url: env.var("PUBLIC_BASE_URL", "Public URL of the API, e.g. https://api.example.com").optional(),
             trusted_proxies: env
                 .var("TRUSTED_PROXIES", "Networks of trusted proxies, whose X-Forwarded-For is used, e.g. 10.0.0.0/8")

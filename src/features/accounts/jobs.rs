@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::service::links;
-use super::store;
+use super::store::{self, Credentials};
 use super::tokens::{self, Purpose};
 use crate::app::App;
 use crate::app::jobs::{Fail, Job, New, Run};
@@ -61,15 +61,13 @@ impl SendAccountEmail {
         Ok(())
     }
 
-    /// Returns whether the mail should still be sent: the user is active and, for a verification mail, not yet verified.
-    async fn is_due(&self, app: &App, user: &User) -> Result<bool> {
-        let unverified = match self.mail {
-            AccountEmail::VerifyEmail => {
-                store::credentials(&app.db, &user.id).await?.is_some_and(|known| known.email_verified_at.is_none())
-            }
-            _ => true,
+    /// Returns whether the mail should still be sent: the user is active and, for a verification mail, has an unverified account.
+    fn is_due(&self, user: &User, credentials: Option<&Credentials>) -> bool {
+        let awaited = match self.mail {
+            AccountEmail::VerifyEmail => credentials.is_some_and(|known| known.email_verified_at.is_none()),
+            AccountEmail::ResetPassword | AccountEmail::PasswordChanged | AccountEmail::EmailTaken => true,
         };
-        Ok(user.is_active && unverified)
+        user.is_active && awaited
     }
 }
 
@@ -77,12 +75,17 @@ impl Job<App> for SendAccountEmail {
     const NAME: &'static str = "send_account_email";
 
     async fn run(self, app: App, run: Run) -> Result<Value, Fail> {
-        let unsent = || Ok(json!({"message_id": null}));
+        let unsent = || Ok(emails::service::unsent());
         let Some(user) = users::accounts::by_email(&app, &self.email).await? else { return unsent() };
-        if !self.is_due(&app, &user).await? {
+        let credentials = store::credentials(&app.db, &user.id).await?;
+        if !self.is_due(&user, credentials.as_ref()) {
             return unsent();
         }
-        let name = users::salutation(&user.email, user.full_name.as_deref());
+        // Sent to the stored address of the account, never to the address in the request.
+        let Some(permit) = emails::service::permit(&app, &run, self.mail.name(), &user.email).await? else { return unsent() };
+        // An address that is not proved may be a stranger's, and the name what an attacker wants them to read.
+        let is_proved = credentials.is_some_and(|known| known.email_verified_at.is_some());
+        let name = is_proved.then(|| users::salutation(&user.email, user.full_name.as_deref()));
         let (app_name, base) = (app.mailer.app_name(), links::link(&app, ""));
         let (subject, mut data) = match self.mail {
             AccountEmail::VerifyEmail => ("Verify your e-mail address".to_owned(), json!({"name": name})),
@@ -99,7 +102,6 @@ impl Job<App> for SendAccountEmail {
             data[if purpose == Purpose::VerifyEmail { "verify_url" } else { "reset_url" }] = url.into();
             data["expires_in_hours"] = purpose.life().num_hours().into();
         }
-        // Sent to the stored address of the account, never to the address in the request.
-        emails::service::send_template(&app, &run, user.email, subject, self.mail.name(), data).await
+        permit.send_template(&app, subject, self.mail.name(), data).await
     }
 }

@@ -1,4 +1,5 @@
-//! Mailbox for development: shows sent mails in a browser. Pages `/dev/mailbox…`, only with `ENVIRONMENT=local`. No tables.
+//! Mailbox for development: shows sent mails in a browser. Pages `/dev/mailbox…`, only with `ENVIRONMENT=local`, and only for the
+//! machine itself: a mail may hold a link that resets a password. No tables.
 
 mod model;
 mod routes;
@@ -21,8 +22,8 @@ impl Feature<App> for Mailbox {
     fn endpoints(&self) -> Endpoints<App> {
         let local = |app: &App| app.mailer.mailbox().is_some();
         Endpoints::new()
-            .page_when(local, Policy::page(), "/dev/mailbox", [Method::GET], get(routes::list))
-            .page_when(local, Policy::page(), "/dev/mailbox.json", [Method::GET], get(routes::json))
-            .page_when(local, Policy::page(), "/dev/mailbox/{id}", [Method::GET], get(routes::one))
+            .page_when(local, Policy::developer_page(), "/dev/mailbox", [Method::GET], get(routes::list))
+            .page_when(local, Policy::developer_page(), "/dev/mailbox.json", [Method::GET], get(routes::json))
+            .page_when(local, Policy::developer_page(), "/dev/mailbox/{id}", [Method::GET], get(routes::one))
     }
 }

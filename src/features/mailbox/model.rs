@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::platform::text::fold_email;
 use crate::providers::email::mailbox_store::Kept;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Wanted {
-    /// Only mails to this address, whatever its case.
+    /// Only mails to this address, however it is spelled.
     pub to: Option<String>,
     #[serde(default = "all")]
     #[param(minimum = 1, maximum = 200, default = 200)]
@@ -29,7 +30,8 @@ pub struct Mails {
 impl Wanted {
     pub fn of(&self, mut mails: Vec<Kept>) -> Mails {
         if let Some(to) = &self.to {
-            mails.retain(|mail| mail.to.to_lowercase() == to.trim().to_lowercase());
+            let to = fold_email(to);
+            mails.retain(|mail| fold_email(&mail.to) == to);
         }
         let total = mails.len();
         mails.truncate(self.limit);

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::model::{Identity, UpdateUser, User, UserRead};
 use crate::platform::auth::Role;
 use crate::platform::db::{Db, Executor, Tx, query};
+use crate::platform::email_address::unicode_email;
 use crate::platform::http::list::{Filter, List, ListSql};
 use crate::platform::id::UserId;
 use crate::sql;
@@ -27,17 +28,24 @@ pub struct NewUser {
     pub login_count: i32,
 }
 
+/// The form of a normalized address in which an earlier version may have stored it; otherwise the address itself.
+fn earlier_form(email: &str) -> String {
+    unicode_email(email).unwrap_or_else(|| email.to_owned())
+}
+
 /// Inserts the user; returns `false` if the id or e-mail address is taken.
 pub async fn insert(on: impl Into<Executor<'_>>, user: &NewUser, now: DateTime<Utc>) -> sqlx::Result<bool> {
     let made = query(
         on,
         sql!(
             "INSERT INTO users (id, email, full_name, avatar_url, role, is_active, last_login_at, login_count, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, TRUE, $6, $7, $8, $8) ON CONFLICT DO NOTHING"
+             SELECT $1, $2, $3, $4, $5, TRUE, $6, $7, $8, $8 WHERE NOT EXISTS (SELECT 1 FROM users WHERE email = $9)
+             ON CONFLICT DO NOTHING"
         ),
     );
     let made = made.bind(&user.id).bind(&user.email).bind(&user.full_name).bind(&user.avatar_url).bind(user.role);
-    Ok(made.bind(user.last_login_at).bind(user.login_count).bind(now).execute().await? == 1)
+    let made = made.bind(user.last_login_at).bind(user.login_count).bind(now).bind(earlier_form(&user.email));
+    Ok(made.execute().await? == 1)
 }
 
 /// Returns the authorization state of a user, if the user exists.
@@ -62,8 +70,10 @@ pub async fn by_id(on: impl Into<Executor<'_>>, id: &UserId) -> sqlx::Result<Opt
     query(on, sql!("SELECT ", USER, " FROM users WHERE id = $1")).bind(id).fetch_optional().await
 }
 
+/// Returns the user with a normalized address.
 pub async fn by_email(on: impl Into<Executor<'_>>, email: &str) -> sqlx::Result<Option<User>> {
-    query(on, sql!("SELECT ", USER, " FROM users WHERE email = $1")).bind(email).fetch_optional().await
+    let find = query(on, sql!("SELECT ", USER, " FROM users WHERE email IN ($1, $2) ORDER BY email <> $1 LIMIT 1"));
+    find.bind(email).bind(earlier_form(email)).fetch_optional().await
 }
 
 /// The columns that users see of themselves.
@@ -82,7 +92,8 @@ pub async fn lock(db: &Db, tx: &mut Tx, id: &UserId) -> sqlx::Result<Option<Iden
 }
 
 pub async fn id_of_email(on: impl Into<Executor<'_>>, email: &str) -> sqlx::Result<Option<UserId>> {
-    let row: Option<(UserId,)> = query(on, sql!("SELECT id FROM users WHERE email = $1")).bind(email).fetch_optional().await?;
+    let find = query(on, sql!("SELECT id FROM users WHERE email IN ($1, $2) ORDER BY email <> $1 LIMIT 1"));
+    let row: Option<(UserId,)> = find.bind(email).bind(earlier_form(email)).fetch_optional().await?;
     Ok(row.map(|(id,)| id))
 }
 

@@ -52,6 +52,9 @@ pub enum Access {
     Admin,
     /// The handler verifies the caller: signed webhooks, signed links, sockets that upgrade before they reject a caller.
     SelfVerifying,
+    /// A developer: the client and the `Host` of the request are the machine that the server runs on (`MAILBOX_REMOTE` lets in
+    /// other clients).
+    Developer,
 }
 
 /// Location of the access token.
@@ -128,6 +131,7 @@ impl Access {
             Self::User => "user",
             Self::Admin => "admin",
             Self::SelfVerifying => "self-verifying",
+            Self::Developer => "developer",
         }
     }
 
@@ -183,6 +187,13 @@ impl Policy {
         let mut policy = Self::new(Area::Site, Access::Public, Caching::Unspecified);
         policy.budget = None;
         policy.observed = false;
+        policy
+    }
+
+    /// As [`Policy::page`], for developers only.
+    pub const fn developer_page() -> Self {
+        let mut policy = Self::page();
+        policy.access = Access::Developer;
         policy
     }
 

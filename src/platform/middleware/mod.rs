@@ -5,6 +5,7 @@ pub mod client_ip;
 pub mod compress;
 pub mod cors;
 pub mod csrf;
+pub mod developer;
 pub mod errors;
 pub mod headers;
 pub mod panics;

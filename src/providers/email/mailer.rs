@@ -140,7 +140,8 @@ impl Mailer {
         let Outgoing { to, subject, content, from, key } = mail;
         let subject = address::one_line(&subject);
         let from = from.unwrap_or_else(|| self.0.sender.clone());
-        let from = Sender { name: address::one_line(&from.name), ..from };
+        let from = Sender { name: address::one_line(&from.name), address: address::sendable(from.address) };
+        let to = address::sendable(to);
         let common = template::Common { app_name: &self.0.app_name, subject: &subject, now };
         let (html, text, template) = match content {
             Content::Template { name, data } => {

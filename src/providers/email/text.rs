@@ -1,15 +1,19 @@
 //! Converts HTML to plain text, for mail programs that show no HTML. One pass, linear in time for any input.
+//!
+//! A link becomes its text; its address follows on a line of its own, after the line that the text is in. Mail programs make
+//! links of addresses, and would take a bracket or a full stop behind one for a part of it.
 
 /// Elements whose content is not shown.
 const UNREAD: [&str; 4] = ["style", "script", "title", "head"];
 
 /// Returns the visible text of the HTML.
 pub fn of_html(html: &str) -> String {
-    let mut reader = Reader { rest: html, quotes: true, out: Out::default(), link: None };
+    let mut reader = Reader { rest: html, quotes: true, out: Out::default(), link: None, addresses: Vec::new() };
     while !reader.rest.is_empty() {
         reader.step();
     }
     reader.end_link();
+    reader.break_lines(1);
     reader.out.text
 }
 
@@ -26,6 +30,8 @@ struct Reader<'h> {
     quotes: bool,
     out: Out,
     link: Option<Link>,
+    /// The addresses of the links in the current line.
+    addresses: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -62,9 +68,12 @@ impl Reader<'_> {
             return;
         }
         match name.as_str() {
-            "br" => self.out.line_break(),
-            "p" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.out.at_least(2),
-            "div" | "tr" | "table" | "ul" | "ol" | "blockquote" | "section" | "hr" | "pre" | "li" => self.out.at_least(1),
+            "br" => {
+                self.show_addresses();
+                self.out.line_break();
+            }
+            "p" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.break_lines(2),
+            "div" | "tr" | "table" | "ul" | "ol" | "blockquote" | "section" | "hr" | "pre" | "li" => self.break_lines(1),
             "td" | "th" => self.out.push(' '),
             "a" => {
                 self.end_link();
@@ -111,19 +120,34 @@ impl Reader<'_> {
         self.rest = end.and_then(|at| self.rest[at..].split_once('>')).map_or("", |(_, rest)| rest);
     }
 
-    /// Appends the link's target unless its text equals it.
+    /// Ends the current line, with at least this many line breaks.
+    fn break_lines(&mut self, breaks: usize) {
+        self.show_addresses();
+        self.out.at_least(breaks);
+    }
+
+    /// Appends the addresses of the current line's links, before the breaks that wait for what comes next.
+    fn show_addresses(&mut self) {
+        let waiting = self.out.breaks;
+        for address in std::mem::take(&mut self.addresses) {
+            self.out.breaks = 1;
+            self.out.push_str(&address);
+        }
+        self.out.at_least(waiting);
+    }
+
+    /// Notes the link's address unless its text equals it.
     fn end_link(&mut self) {
         let Some(link) = self.link.take() else { return };
         let text = self.out.text.get(link.start..).unwrap_or_default().trim();
-        let bare = |address: &str| address.trim_start_matches("mailto:").trim_end_matches('/').to_owned();
-        if !text.is_empty() && bare(text) != bare(&link.address) {
-            let shown = format!(" ({})", link.address);
-            self.out.push_str(&shown);
+        let bare = |address: &str| address.trim_end_matches('/').to_owned();
+        if !text.is_empty() && bare(text) != bare(&link.address) && !self.addresses.contains(&link.address) {
+            self.addresses.push(link.address);
         }
     }
 }
 
-/// The URL of a link, if it leads outside the page.
+/// The URL of a link as a reader needs it, if it leads outside the page: without blanks, and of `mailto:` the address alone.
 fn href(attributes: &str) -> Option<String> {
     let lower = attributes.to_ascii_lowercase();
     let found = lower.match_indices("href").find_map(|(at, _)| {
@@ -147,7 +171,12 @@ fn href(attributes: &str) -> Option<String> {
     }
     address.push_str(rest);
     let address: String = address.trim().chars().filter(|c| !c.is_control()).collect();
-    ["http://", "https://", "mailto:"].iter().any(|scheme| address.to_ascii_lowercase().starts_with(scheme)).then_some(address)
+    let begins = |scheme: &str| address.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    if begins("mailto:") {
+        let to = address["mailto:".len()..].split('?').next().unwrap_or_default();
+        return Some(to.to_owned()).filter(|to| !to.is_empty() && !to.contains(char::is_whitespace));
+    }
+    (begins("http://") || begins("https://")).then(|| address.replace(char::is_whitespace, "%20"))
 }
 
 /// Decodes an entity at the start of the text; also returns its length. An unknown one is an ampersand.
@@ -271,13 +300,32 @@ mod tests {
     #[test]
     fn html_to_text_links_show_their_target() {
         for (html, text) in [
-            ("<a href=\"https://a.example/?a=1&amp;b=2\">here</a>!", "here (https://a.example/?a=1&b=2)!"),
+            ("<a href=\"https://a.example/?a=1&amp;b=2\">here</a>!", "here!\nhttps://a.example/?a=1&b=2"),
+            (
+                "<p>Go <a href=https://a.example/1>on</a> (or <a href=https://a.example/2>back</a>).</p><p>Bye</p>",
+                "Go on (or back).\nhttps://a.example/1\nhttps://a.example/2\n\nBye",
+            ),
+            (
+                "<p><a href=https://a.example/?token=x>Reset</a><br>within <b>1</b> hour</p>",
+                "Reset\nhttps://a.example/?token=x\nwithin 1 hour",
+            ),
+            ("<a href=https://a.example><b>Reset</b> <span>the <i>password</i></span></a>", "Reset the password\nhttps://a.example"),
+            ("<a href=https://a.example><h2>News</h2><p>It rains</p></a><p>Bye</p>", "News\n\nIt rains\nhttps://a.example\n\nBye"),
+            (
+                "<ul><li><a href=https://a.example/1>one</a></li><li><a href=https://a.example/2>two</a></li></ul>",
+                "- one\nhttps://a.example/1\n- two\nhttps://a.example/2",
+            ),
+            ("<a href=https://a.example>a</a> <a href=https://a.example>b</a>", "a b\nhttps://a.example"),
+            ("<a href=\"https://a.example/x y\">x</a>", "x\nhttps://a.example/x%20y"),
+            ("<a href=https://a.example>one <a href=https://b.example>two", "one two\nhttps://a.example\nhttps://b.example"),
+            ("<a href=\"MAILTO:ada@example.com?subject=x\">Write to us</a>", "Write to us\nada@example.com"),
+            ("<a href=\"mailto:\">Write</a>", "Write"),
             ("<a style='x' href='https://a.example'>https://a.example/</a>", "https://a.example/"),
             ("<a href=mailto:ada@example.com>ada@example.com</a>", "ada@example.com"),
             ("<a href=\"#\">nowhere</a>", "nowhere"),
             ("<a href=\"javascript:x\">nowhere</a>", "nowhere"),
             ("<a href=\"https://a.example\"><img></a>b", "b"),
-            ("<a data-href=\"https://b.example\" href=\"https://a.example\">x", "x (https://a.example)"),
+            ("<a data-href=\"https://b.example\" href=\"https://a.example\">x", "x\nhttps://a.example"),
         ] {
             assert_eq!(of_html(html), text, "{html}");
         }

@@ -57,6 +57,36 @@ async fn first_start_outside_local_creates_no_admin() {
     assert!(!server.output().contains("admin@localhost"), "{}", server.output());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_server_listens_on_loopback_unless_told() {
+    // Another address of this machine's loopback network, on which only a server on all addresses answers.
+    let answers_elsewhere = async |server: &crate::harness::process::Server| {
+        tokio::net::TcpStream::connect(server.url.replace("http://127.0.0.1", "127.0.0.2")).await.is_ok()
+    };
+    let secret = ("SECRET_KEY", "0123456789abcdef0123456789abcdef");
+    for (vars, everywhere, warning) in [
+        (&[][..], false, None),
+        (&[("HOST", "127.0.0.1"), ("MAILBOX_REMOTE", "true")], false, None),
+        (
+            &[("HOST", "0.0.0.0")],
+            true,
+            Some("whoever reaches the port can read the mailbox, and so reset every password, as soon as a proxy"),
+        ),
+        (
+            &[("HOST", "0.0.0.0"), ("MAILBOX_REMOTE", "true")],
+            true,
+            Some("whoever reaches the port can read the mailbox, and so reset every password."),
+        ),
+        (&[("ENVIRONMENT", "staging"), secret], true, None),
+    ] {
+        let server = vars.iter().fold(Place::new(), |place, (name, value)| place.with(name, value)).serve().await;
+        assert_eq!(answers_elsewhere(&server).await, everywhere, "{vars:?}");
+        let output = server.stop().await;
+        assert_eq!(output.contains("WARNING"), warning.is_some(), "{vars:?}: {output}");
+        assert!(output.contains(warning.unwrap_or_default()), "{vars:?}: {output}");
+    }
+}
+
 #[tokio::test]
 async fn env_file_fills_unset_variables() {
     let place = Place::new().with("PROJECT_NAME", "From outside").with("MAX_BODY_BYTES", "").with("PORT", " ");

@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use omnistack::providers::email::mailer::Outgoing;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -95,6 +96,29 @@ async fn smtp_message_has_text_and_html_parts() {
     let part = |kind: &str| heard.iter().position(|line| line.starts_with(&format!("Content-Type: {kind}"))).unwrap();
     assert!(part("multipart/alternative") < part("text/plain") && part("text/plain") < part("text/html"));
     assert!(heard[part("text/html")..].iter().any(|line| line.contains("Welcome, Ada!")), "{heard:#?}");
+}
+
+/// The stub offers no SMTPUTF8, as many servers: addresses must be ASCII.
+#[tokio::test]
+async fn smtp_international_domain_is_sent_as_idna() {
+    let server = Server::start().await;
+    let url = format!("smtp://127.0.0.1:{}", server.port);
+    let vars = [("EMAIL_PROVIDER", "smtp"), ("SMTP_URL", &url), ("EMAIL_FROM_ADDRESS", "hello@bücher.example"), ("EMAIL_FROM_NAME", "Bücher")];
+    let t = TestApp::with(Backend::Sqlite, &vars).await;
+    for to in ["anna@müller.example", "anna@xn--mller-kva.example"] {
+        let sent = send(&t, Outgoing { to: to.to_owned(), ..welcome() }).await.unwrap();
+        assert!(sent.message_id.ends_with("@xn--bcher-kva.example>"), "{sent:?}");
+    }
+    let heard = server.heard();
+    let lines = |start: &str| heard.iter().filter(|line| line.starts_with(start)).map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(lines("RCPT"), ["RCPT TO:<anna@xn--mller-kva.example>"; 2]);
+    assert!(lines("MAIL").iter().all(|line| line.starts_with("MAIL FROM:<hello@xn--bcher-kva.example>")), "{heard:#?}");
+    assert_eq!(lines("To: "), ["To: anna@xn--mller-kva.example"; 2]);
+    assert_eq!(lines("From: "), ["From: =?utf-8?b?QsO8Y2hlcg==?= <hello@xn--bcher-kva.example>"; 2]);
+    assert!(heard.iter().all(|line| line.is_ascii()), "{heard:#?}");
+    // A local part that is not ASCII cannot be sent, which is known without the server.
+    assert_eq!(rejected(send(&t, Outgoing { to: "jürgen@example.com".to_owned(), ..welcome() }).await), "the recipient is not an e-mail address");
+    assert_eq!(server.heard().len(), heard.len());
 }
 
 #[tokio::test]

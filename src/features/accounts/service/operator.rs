@@ -9,14 +9,15 @@ use crate::features::accounts::state::State;
 use crate::features::accounts::{rules, store, tokens};
 use crate::features::users::model::{User, UserRead};
 use crate::features::users::service::accounts::{self as users, NewAccount};
+use crate::features::users::service::operator::mail_address;
 use crate::platform::auth::Role;
 use crate::platform::error::Result;
 use crate::platform::id::PathId;
-use crate::platform::text::{fold_email, is_email};
+use crate::platform::text::is_email;
 
 /// Creates an account with a verified address. `None` if the address is taken.
 pub async fn create(app: &App, email: &str, role: Role, password: &str, greet: bool) -> Result<Option<User>> {
-    let email = fold_email(email);
+    let email = mail_address(email)?;
     let hash = app.state::<State>().passwords.hash(checked(app, &email, password)?).await?;
     let (now, account) = (app.clock.now(), NewAccount { email, full_name: None, role, logs_in: false });
     let user = crate::transaction!(app.db, |tx| {

@@ -11,6 +11,7 @@ use crate::platform::auth::Role;
 use crate::platform::db::{Executor, Tx};
 use crate::platform::error::Result;
 use crate::platform::id::UserId;
+use crate::platform::text::fold_email;
 
 /// A user to be created together with an account.
 #[derive(Debug, Clone)]
@@ -40,8 +41,9 @@ pub async fn create(tx: &mut Tx, account: &NewAccount, now: DateTime<Utc>) -> Re
     Ok(store::by_id(tx, &user.id).await?)
 }
 
+/// Returns the user with an address, in any spelling.
 pub async fn by_email(app: &App, email: &str) -> Result<Option<User>> {
-    Ok(store::by_email(&app.db, email).await?)
+    Ok(store::by_email(&app.db, &fold_email(email)).await?)
 }
 
 /// Returns the user as they see themselves, if they exist and are active.

@@ -7,7 +7,8 @@ use crate::features::users::model::{UpdateUser, User};
 use crate::features::users::store::{self, NewUser};
 use crate::platform::actor::Actor;
 use crate::platform::auth::{Provider, Role};
-use crate::platform::error::Result;
+use crate::platform::email_address::EmailAddress;
+use crate::platform::error::{Error, Result};
 use crate::platform::id::UserId;
 use crate::platform::text::fold_email;
 
@@ -28,7 +29,7 @@ async fn change(app: &App, email_or_id: &str, change: UpdateUser) -> Result<Opti
 
 /// Returns the user with this address; creates the user if none exists. Used by `omnistack token`.
 pub async fn find_or_create(app: &App, email: &str, role: Role) -> Result<User> {
-    let email = fold_email(email);
+    let email = mail_address(email)?;
     let user = NewUser {
         id: UserId::new_v7(),
         email: email.clone(),
@@ -43,6 +44,12 @@ pub async fn find_or_create(app: &App, email: &str, role: Role) -> Result<User> 
     insert_and_welcome(app, &user, welcome, app.clock.now()).await?;
     let id = store::id_of_email(&app.db, &email).await?.ok_or_else(|| anyhow::anyhow!("the user was neither found nor made"))?;
     get(app, &id).await
+}
+
+/// Normalizes the address of a user to be created; an error unless mail can be sent to it.
+pub fn mail_address(email: &str) -> Result<String> {
+    let refused = || Error::invalid("email", "format", "Must be an e-mail address");
+    EmailAddress::parse(email.trim()).map(|address| fold_email(address.as_str())).ok_or_else(refused)
 }
 
 /// Returns the id of the user with this address or id.

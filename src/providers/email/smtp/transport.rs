@@ -81,3 +81,21 @@ fn failed(error: &lettre::transport::smtp::Error) -> ProviderError {
     }
     ProviderError::Transient { message, retry_after: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::platform::email_address::EmailAddress;
+
+    proptest! {
+        /// One rule: what can be registered can be sent to.
+        #[test]
+        fn accepted_address_is_accepted_by_the_library(text in "[a-zA-Z0-9!#'*+/=?^_`{|}~.-]{1,66}@([a-zäß0-9-]{1,64}\\.){0,3}[a-zж0-9-]{1,8}") {
+            if let Some(address) = EmailAddress::parse(&text) {
+                prop_assert!(address.as_str().parse::<Address>().is_ok(), "{}", address.as_str());
+            }
+        }
+    }
+}
