@@ -10,8 +10,9 @@ use super::model::{DownloadUrl, File, FileId, FileRead, FileStatus, RequestUploa
 use super::{content, names, store};
 use crate::app::App;
 use crate::app::jobs::New;
+use crate::features::users::service::accounts as users;
 use crate::platform::actor::CurrentUser;
-use crate::platform::db::{Executor, Tx};
+use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
 use crate::platform::http::list::List;
 use crate::platform::id::{PathId, UserId};
@@ -19,6 +20,10 @@ use crate::providers::storage::object::{NewObject, PRESIGN_TTL, SigningContext, 
 use removal::RemoveObjects;
 use upstream::upstream;
 
+/// Maximum number of a user's pending files.
+const MAX_PENDING_FILES: i64 = 100;
+/// Maximum sum of the declared sizes of a user's pending files.
+const MAX_PENDING_BYTES: i64 = 1 << 30;
 /// Page size of the export.
 const EXPORT_PAGE: i64 = 500;
 
@@ -39,9 +44,8 @@ impl Links {
     }
 }
 
-/// Inserts the row and signs the request that uploads its bytes; `on` is the transaction of the request's idempotency key, if it
-/// has one.
-pub async fn request_upload(app: &App, on: Executor<'_>, user: &CurrentUser, wanted: RequestUpload, base_url: &str) -> Result<UploadUrl> {
+/// Inserts the row and signs the request that uploads its bytes. 400 if too much of the user's is pending already.
+pub async fn request_upload(app: &App, tx: &mut Tx, user: &CurrentUser, wanted: RequestUpload, base_url: &str) -> Result<UploadUrl> {
     let storage = &app.config.storage;
     let filename = names::clean(&wanted.filename)?;
     if wanted.content_type.contains(char::is_control) || http::HeaderValue::from_str(&wanted.content_type).is_err() {
@@ -70,7 +74,17 @@ pub async fn request_upload(app: &App, on: Executor<'_>, user: &CurrentUser, wan
     // Signed locally, without a request to the store.
     let links = Links::below(base_url);
     let upload = app.storage.presign_upload(&object, links.context(app)).await.map_err(upstream)?;
-    store::insert(on, &file).await?;
+    // The lock lets the user's requests count one after the other.
+    users::lock(app, &mut *tx, &user.id).await?.ok_or_else(|| user.id.not_found())?;
+    let pending = store::pending(&mut *tx, &user.id).await?;
+    if pending.files >= MAX_PENDING_FILES {
+        return Err(Error::BadRequest(format!("{MAX_PENDING_FILES} uploads are pending: confirm or delete some first")));
+    }
+    if pending.bytes + file.size > MAX_PENDING_BYTES {
+        let left = MAX_PENDING_BYTES - pending.bytes;
+        return Err(Error::BadRequest(format!("Pending uploads may have {MAX_PENDING_BYTES} bytes, of which {left} are left")));
+    }
+    store::insert(tx, &file).await?;
     Ok(UploadUrl {
         file_id: file.id,
         upload_url: upload.url,
