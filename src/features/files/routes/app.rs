@@ -56,8 +56,9 @@ pub async fn list(
     params(("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "A repeated request with this key gets the first answer again")),
     request_body = RequestUpload, responses((status = 201, body = UploadUrl), (status = 502)))]
 pub async fn request_upload(State(app): State<App>, user: CurrentUser, base: BaseUrl, body: KeyedJson<RequestUpload>) -> Result<Response> {
+    let (file, upload) = service::prepare_upload(&app, &user, body.value, &base.0).await?;
     idempotent_tx(app.answers(), &user.id, body.key, async |tx| {
-        let upload = service::request_upload(&app, tx, &user, body.value, &base.0).await?;
+        service::insert_pending(&app, tx, &file).await?;
         Ok(Created { body: upload, location: None })
     })
     .await

@@ -44,8 +44,8 @@ impl Links {
     }
 }
 
-/// Inserts the row and signs the request that uploads its bytes. 400 if too much of the user's is pending already.
-pub async fn request_upload(app: &App, tx: &mut Tx, user: &CurrentUser, wanted: RequestUpload, base_url: &str) -> Result<UploadUrl> {
+/// Checks what is wanted and signs the request that uploads the bytes. [`insert_pending`] inserts the row.
+pub async fn prepare_upload(app: &App, user: &CurrentUser, wanted: RequestUpload, base_url: &str) -> Result<(File, UploadUrl)> {
     let storage = &app.config.storage;
     let filename = names::clean(&wanted.filename)?;
     if wanted.content_type.contains(char::is_control) || http::HeaderValue::from_str(&wanted.content_type).is_err() {
@@ -73,25 +73,33 @@ pub async fn request_upload(app: &App, tx: &mut Tx, user: &CurrentUser, wanted: 
     let object = NewObject { key: file.key.clone(), content_type: wanted.content_type, size };
     // Signed locally, without a request to the store.
     let links = Links::below(base_url);
-    let upload = app.storage.presign_upload(&object, links.context(app)).await.map_err(upstream)?;
+    let presigned = app.storage.presign_upload(&object, links.context(app)).await.map_err(upstream)?;
+    let upload = UploadUrl {
+        file_id: file.id,
+        upload_url: presigned.url,
+        fields: presigned.fields,
+        expires_in: PRESIGN_TTL.num_seconds(),
+        method: presigned.method,
+    };
+    Ok((file, upload))
+}
+
+/// Inserts the row of a pending file. 400 if too much of its owner's is pending already.
+pub async fn insert_pending(app: &App, tx: &mut Tx, file: &File) -> Result<()> {
     // The lock lets the user's requests count one after the other.
-    users::lock(app, &mut *tx, &user.id).await?.ok_or_else(|| user.id.not_found())?;
-    let pending = store::pending(&mut *tx, &user.id).await?;
+    users::lock(app, &mut *tx, &file.owner_id).await?.ok_or_else(|| file.owner_id.not_found())?;
+    let pending = store::pending(&mut *tx, &file.owner_id).await?;
     if pending.files >= MAX_PENDING_FILES {
         return Err(Error::BadRequest(format!("{MAX_PENDING_FILES} uploads are pending: confirm or delete some first")));
     }
     if pending.bytes + file.size > MAX_PENDING_BYTES {
-        let left = MAX_PENDING_BYTES - pending.bytes;
-        return Err(Error::BadRequest(format!("Pending uploads may have {MAX_PENDING_BYTES} bytes, of which {left} are left")));
+        let left = (MAX_PENDING_BYTES - pending.bytes).max(0);
+        return Err(Error::BadRequest(format!(
+            "Pending uploads may declare {MAX_PENDING_BYTES} bytes together, of which {left} are left: confirm or delete some first"
+        )));
     }
-    store::insert(tx, &file).await?;
-    Ok(UploadUrl {
-        file_id: file.id,
-        upload_url: upload.url,
-        fields: upload.fields,
-        expires_in: PRESIGN_TTL.num_seconds(),
-        method: upload.method,
-    })
+    store::insert(tx, file).await?;
+    Ok(())
 }
 
 /// Checks that the bytes were uploaded as declared, and records their size.
