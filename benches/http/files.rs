@@ -20,6 +20,8 @@ const SIZE: usize = 100 << 20;
 const FILES: &str = "/api/v1/app/files";
 /// Number of concurrent slow uploads, each at 64 KiB/s.
 const SLOW: u32 = 100;
+/// Declared size of a slow upload: longer than a round, and all of them within the limit of pending uploads.
+const SLOW_SIZE: usize = 8 << 20;
 static PIECE: [u8; 16 * 1024] = [0x5a; 16 * 1024];
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -83,9 +85,14 @@ async fn round_of_ours(address: SocketAddr, token: &str, bytes: &[u8]) -> Result
     call_json(address, &request("POST", &format!("{FILES}/confirm"), Some(token), Some(&confirm))).await?;
     let link = call_json(address, &request("GET", &format!("{FILES}/{id}/download-url"), Some(token), None)).await?;
     let down = fetch(address, &path_of(&link["download_url"])?).await?;
+    delete(address, token, &id).await?;
+    Ok((up, down))
+}
+
+async fn delete(address: SocketAddr, token: &str, id: &str) -> Result<()> {
     let (status, body) = call(address, &request("DELETE", &format!("{FILES}/{id}"), Some(token), None)).await?;
     ensure!(status == 204, "a delete was answered with {status}: {}", excerpt(&body));
-    Ok((up, down))
+    Ok(())
 }
 
 /// Requests an upload; returns the file's id and the upload path.
@@ -138,9 +145,10 @@ async fn beside_slow_uploads(site: &Site, ours: &mut Server, token: &str, option
     for round in 0..options.rounds {
         eprintln!("{}: round {} of {} (slow uploads)", site.engine.name(), round + 1, options.rounds);
         for slow in [false, true] {
-            let mut uploads = JoinSet::new();
+            let (mut uploads, mut pending) = (JoinSet::new(), Vec::new());
             for number in 0..if slow { SLOW } else { 0 } {
-                let (_, path) = ask(ours.address, token, SIZE).await?;
+                let (id, path) = ask(ours.address, token, SLOW_SIZE).await?;
+                pending.push(id);
                 // Staggered, because real clients do not send in step.
                 let offset = PAUSE * number / SLOW;
                 uploads.spawn(async move {
@@ -157,6 +165,9 @@ async fn beside_slow_uploads(site: &Site, ours: &mut Server, token: &str, option
             if slow { &mut beside } else { &mut alone }.push(figures);
             // Aborts the uploads and their connections; the server discards the partial files.
             uploads.shutdown().await;
+            for id in pending {
+                delete(ours.address, token, &id).await?;
+            }
         }
     }
     let p50 = |all: &[(f64, f64)]| median(all.iter().map(|figures| figures.0));
@@ -174,8 +185,8 @@ async fn beside_slow_uploads(site: &Site, ours: &mut Server, token: &str, option
 /// Sends an upload in small pieces until it is aborted.
 async fn trickle(address: SocketAddr, path: String) -> Result<()> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(head(&path, SIZE).as_bytes()).await?;
-    for _ in 0..SIZE / PIECE.len() {
+    stream.write_all(head(&path, SLOW_SIZE).as_bytes()).await?;
+    for _ in 0..SLOW_SIZE / PIECE.len() {
         stream.write_all(&PIECE).await?;
         tokio::time::sleep(PAUSE).await;
     }

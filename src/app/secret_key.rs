@@ -1,13 +1,12 @@
 //! The secret of a local installation: made at the first start, kept in `DATA_DIR`.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
 use secrecy::SecretString;
 
-use crate::platform::crypto;
+use crate::platform::{crypto, private_files};
 
 /// Reads `secret_key` in the folder, or creates it (mode 0600). Processes that start at once all get the same key. Blocking:
 /// call only at startup.
@@ -16,12 +15,12 @@ pub fn load_or_create(folder: &Path) -> anyhow::Result<SecretString> {
     if let Some(secret) = read(&path)? {
         return Ok(secret);
     }
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot create DATA_DIR {}", folder.display()))?;
+    private_files::create_folder(folder).with_context(|| format!("cannot create DATA_DIR {}", folder.display()))?;
     let hex = crypto::hex(&crypto::random::<32>()?);
     // Written completely under a temporary name, then linked: no process reads a partial key, and the link fails if another
     // process was first.
     let draft = folder.join(format!(".secret_key.{}", uuid::Uuid::now_v7()));
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).context("cannot write to DATA_DIR")?;
+    let mut file = private_files::create_file(&draft).context("cannot write to DATA_DIR")?;
     file.write_all(hex.as_bytes()).and_then(|()| file.sync_all()).context("cannot write to DATA_DIR")?;
     let linked = std::fs::hard_link(&draft, &path);
     std::fs::remove_file(&draft).ok();
@@ -60,7 +59,8 @@ mod tests {
             starts.into_iter().map(|start| start.join().unwrap()).collect()
         });
         assert!(secrets.iter().all(|secret| *secret == secrets[0] && secret.len() == 64));
-        assert_eq!(std::fs::metadata(path.join("secret_key")).unwrap().permissions().mode() & 0o777, 0o600);
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&path.join("secret_key"))), (0o700, 0o600));
         assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! `omnistack doctor`: checks the installation. Each finding has a remedy; exit code 1 if one prevents the service from
 //! running.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::features;
 use crate::platform::clock::Clock;
 use crate::platform::config::{Env, Environment};
 use crate::platform::db::{DatabaseUrl, Health as DatabaseHealth, pooler_remedy};
+use crate::platform::private_files;
 use crate::platform::redis::{Health, Redis};
 
 /// Time limit of one check.
@@ -180,8 +182,9 @@ async fn check_storage(findings: &mut Findings, app: &App) {
 /// Checks that a file can be created in the folder.
 fn check_folder(findings: &mut Findings, variable: &str, folder: &Path) {
     let probe = folder.join(format!(".probe.{}", uuid::Uuid::now_v7()));
-    let outcome =
-        std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&probe, b"probe")).and_then(|()| std::fs::remove_file(&probe));
+    let outcome = private_files::create_folder(folder)
+        .and_then(|()| private_files::create_file(&probe)?.write_all(b"probe"))
+        .and_then(|()| std::fs::remove_file(&probe));
     match outcome {
         Ok(()) => Findings::ok("folders", &format!("{variable} {} can be written", folder.display())),
         Err(error) => findings.fail(

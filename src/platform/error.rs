@@ -112,7 +112,7 @@ codes! {
     PLAN_LIMIT_EXCEEDED = FORBIDDEN: "the quota of the plan is used up (`feature`, `limit`, `used`, `resets_at`)";
     NOT_FOUND = NOT_FOUND: "no such route, or the record is absent, deleted or not the caller's (`resource`, `id`)";
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED: "the path exists, the method does not; see the `Allow` header";
-    CONFLICT = CONFLICT: "a unique value is already taken (`resource`)";
+    CONFLICT = CONFLICT: "a unique value is already taken, or the same action is running (`resource`)";
     PAYLOAD_TOO_LARGE = PAYLOAD_TOO_LARGE: "the body exceeds `limit` bytes";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE: "a JSON body was sent without `application/json`";
     RANGE_NOT_SATISFIABLE = RANGE_NOT_SATISFIABLE: "the requested range lies outside of the file; see the `Content-Range` header";

@@ -51,8 +51,8 @@ impl Feature<App> for Files {
 
     async fn cleanup(&self, app: &App, when: When) -> Result<Removed> {
         match when {
-            When::Old => service::removal::purge_pending(app).await,
-            When::Expired => Ok(Removed::default()),
+            When::Expired => service::removal::purge_pending(app).await,
+            When::Old => Ok(Removed::default()),
         }
     }
 }

@@ -45,6 +45,21 @@ pub async fn lock(db: &Db, tx: &mut Tx, key: &str) -> sqlx::Result<Option<FileSt
     Ok(row.map(|(status,)| status))
 }
 
+/// Number and declared bytes of pending files.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Pending {
+    pub files: i64,
+    pub bytes: i64,
+}
+
+/// Returns what is pending of a user.
+pub async fn pending(on: impl Into<Executor<'_>>, owner: &UserId) -> sqlx::Result<Pending> {
+    let count = sql!(
+        "SELECT COUNT(*) AS files, CAST(COALESCE(SUM(size), 0) AS BIGINT) AS bytes FROM files WHERE owner_id = $1 AND status = 'pending'"
+    );
+    query(on, count).bind(owner).fetch_one().await
+}
+
 /// Marks the file as uploaded and stores its size; `None` if it was marked before.
 pub async fn set_uploaded(
     on: impl Into<Executor<'_>>,

@@ -74,9 +74,35 @@ pub async fn idempotent<T: Serialize>(
         Claim::Free(tx) => tx,
     };
     let created = work(Executor::from(&mut tx)).await?;
-    let answer = Answer::of(&created)?;
+    finish(store, user, &key, tx, &created).await
+}
+
+/// Like [`idempotent`], for work of several statements: it runs in a transaction without a key, too.
+pub async fn idempotent_tx<T: Serialize>(
+    store: Store<'_>,
+    user: &UserId,
+    key: Option<Key>,
+    work: impl AsyncFnOnce(&mut Tx) -> Result<Created<T>>,
+) -> Result<Response> {
+    let Some(key) = key else {
+        let mut tx = store.db.begin().await?;
+        let answer = Answer::of(&work(&mut tx).await?)?;
+        tx.commit().await?;
+        return answer.into_response();
+    };
+    let mut tx = match claim(store, user, &key).await? {
+        Claim::Answered(answer) => return answer.into_replay(),
+        Claim::Free(tx) => tx,
+    };
+    let created = work(&mut tx).await?;
+    finish(store, user, &key, tx, &created).await
+}
+
+/// Stores the response with its key and commits.
+async fn finish<T: Serialize>(store: Store<'_>, user: &UserId, key: &Key, mut tx: Tx, created: &Created<T>) -> Result<Response> {
+    let answer = Answer::of(created)?;
     let plain = serde_json::to_vec(&answer).map_err(anyhow::Error::from)?;
-    let sealed = crypto::seal(&store.keys.derive(PURPOSE), context(user, &key).as_bytes(), &plain)?;
+    let sealed = crypto::seal(&store.keys.derive(PURPOSE), context(user, key).as_bytes(), &plain)?;
     let keep = query(&mut tx, sql!("UPDATE idempotency_keys SET answer = $1 WHERE user_id = $2 AND key = $3"));
     keep.bind(sealed).bind(user).bind(&key.key).execute().await?;
     tx.commit().await?;

@@ -62,6 +62,7 @@ pub fn set_headers(headers: &mut HeaderMap, allowed: Option<&HeaderValue>) {
     if let Some(origin) = allowed {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        // Appended, because a handler may expose headers of its own.
+        headers.append(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
 }

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::message::{Email, Sent};
-use crate::platform::crypto;
+use crate::platform::{crypto, private_files};
 use crate::providers::ProviderError;
 use crate::providers::email::address;
 
@@ -143,10 +142,10 @@ fn read(folder: &Path, id: &str) -> Option<Kept> {
 }
 
 fn write(folder: &Path, kept: &Kept) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    private_files::create_folder(folder)?;
     // Renamed only when complete, so that readers never see a partial mail.
     let draft = folder.join(format!(".{}.{}.draft", kept.id, uuid::Uuid::now_v7()));
-    let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(|mut file| {
+    let written = private_files::create_file(&draft).and_then(|mut file| {
         file.write_all(&serde_json::to_vec(kept)?)?;
         fs::rename(&draft, folder.join(format!("{}.json", kept.id)))
     });

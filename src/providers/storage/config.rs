@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::VENDORS;
+use super::media_type::essence;
 use super::provider::StorageProvider;
 use crate::platform::config::{Env, List, Section, Value};
 use crate::providers::vendor::{self, VendorSettings};
@@ -16,7 +17,7 @@ pub struct TypePattern(String);
 
 impl TypePattern {
     pub fn fits(&self, content_type: &str) -> bool {
-        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = essence(content_type);
         match self.0.strip_suffix('*') {
             Some(kind) => essence.starts_with(kind),
             None => essence == self.0,

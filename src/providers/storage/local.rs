@@ -107,6 +107,9 @@ impl StorageProvider for Local {
         match self.receive(&permission, body).await {
             Ok(received) => received.keep().await?.settle().await,
             Err(Refused::Store(error)) => Err(error),
+            Err(Refused::Busy) => {
+                Err(ProviderError::Transient { message: "local: the object is being written already".to_owned(), retry_after: None })
+            }
             Err(_) => Err(ProviderError::Rejected("local: nothing to write".to_owned())),
         }
     }

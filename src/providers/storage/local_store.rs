@@ -1,30 +1,27 @@
 //! Files in a local folder, and the signed tokens that permit uploads and downloads.
 //!
-//! A file is written under a temporary name, synced and then renamed, so that no partial file ever has a final name, even
-//! after a crash.
+//! How an upload is received is in `local_upload`.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 use tokio::fs;
 
+use super::local_upload::{Drafts, Received};
 use crate::platform::crypto::{self, Key, Keys};
 use crate::providers::ProviderError;
 
+pub use super::local_upload::{MinimumRate, Refused, failed};
+
 /// Files being received, below the folder.
 const TEMPORARY: &str = ".uploads";
-/// Write buffer in bytes. A larger one would delay other requests for longer.
-const BUFFER: usize = 64 * 1024;
-/// Idle time-out of an upload.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// Claims of a signed token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,27 +52,24 @@ pub enum Use {
     Download,
 }
 
-/// Why an upload was refused.
-#[derive(Debug)]
-pub enum Refused {
-    /// More bytes than declared.
-    TooLarge,
-    /// No bytes.
-    Empty,
-    /// The client disconnected or was idle for too long.
-    BrokenOff,
-    Store(ProviderError),
-}
-
 /// The local folder and its signing key.
 pub struct Local {
     folder: PathBuf,
     key: Key,
+    drafts: Drafts,
+    rate: MinimumRate,
 }
 
 impl Local {
     pub fn new(folder: PathBuf, keys: &Keys) -> Self {
-        Self { folder, key: keys.derive("local-storage") }
+        let drafts = Drafts::new(folder.join(TEMPORARY));
+        Self { folder, key: keys.derive("local-storage"), drafts, rate: MinimumRate::default() }
+    }
+
+    /// Replaces the rate below which an upload is ended.
+    #[must_use]
+    pub fn with_minimum_rate(self, rate: MinimumRate) -> Self {
+        Self { rate, ..self }
     }
 
     pub fn folder(&self) -> &Path {
@@ -113,37 +107,10 @@ impl Local {
     pub async fn receive<E>(
         &self,
         permission: &Permission,
-        mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+        body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<Received, Refused> {
         let target = self.path(&permission.key).map_err(Refused::Store)?;
-        let draft = Draft::create(&self.folder.join(TEMPORARY)).await.map_err(|error| Refused::Store(failed("write", &error)))?;
-        let broken = |error: std::io::Error| Refused::Store(failed("write", &error));
-        let (mut total, mut buffer) = (0_u64, BytesMut::new());
-        loop {
-            let chunk = match tokio::time::timeout(SILENCE, body.next()).await {
-                Ok(Some(Ok(chunk))) => chunk,
-                Ok(None) => break,
-                Ok(Some(Err(_))) | Err(_) => return Err(Refused::BrokenOff),
-            };
-            total += chunk.len() as u64;
-            if total > permission.size {
-                return Err(Refused::TooLarge);
-            }
-            if !buffer.is_empty() && buffer.len() + chunk.len() > BUFFER {
-                draft.write(buffer.split().freeze()).await.map_err(broken)?;
-            }
-            if chunk.len() < BUFFER {
-                buffer.extend_from_slice(&chunk);
-            } else {
-                draft.write(chunk).await.map_err(broken)?;
-            }
-        }
-        if total == 0 {
-            return Err(Refused::Empty);
-        }
-        draft.write(buffer.freeze()).await.map_err(broken)?;
-        draft.sync().await.map_err(broken)?;
-        Ok(Received { draft, target })
+        self.drafts.receive(target, permission.size, self.rate, body).await
     }
 
     /// Removes temporary files older than a day, left by interrupted uploads; returns how many.
@@ -163,74 +130,4 @@ impl Local {
         }
         Ok(removed)
     }
-}
-
-/// A file under a temporary name; removed on drop unless it was renamed.
-struct Draft {
-    path: PathBuf,
-    file: Arc<std::fs::File>,
-}
-
-impl Draft {
-    async fn create(folder: &Path) -> std::io::Result<Self> {
-        fs::create_dir_all(folder).await?;
-        let path = folder.join(uuid::Uuid::now_v7().to_string());
-        let file = fs::OpenOptions::new().write(true).create_new(true).open(&path).await?;
-        Ok(Self { path, file: Arc::new(file.into_std().await) })
-    }
-
-    /// Does not use `tokio::fs::File`, which copies the bytes and holds a buffer while it is open.
-    async fn write(&self, bytes: Bytes) -> std::io::Result<()> {
-        let file = self.file.clone();
-        tokio::task::spawn_blocking(move || file.as_ref().write_all(&bytes)).await?
-    }
-
-    async fn sync(&self) -> std::io::Result<()> {
-        let file = self.file.clone();
-        tokio::task::spawn_blocking(move || file.sync_all()).await?
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // Fails if the file was renamed. Blocks only for a short time: it unlinks one name.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// A complete upload, still under a temporary name.
-pub struct Received {
-    draft: Draft,
-    target: PathBuf,
-}
-
-impl Received {
-    /// Renames the file, replacing an earlier one. A crash may lose the new name until [`Named::settle`] has run.
-    pub async fn keep(self) -> Result<Named, ProviderError> {
-        let failed = |error: std::io::Error| failed("write", &error);
-        let folder = self.target.parent().unwrap_or(Path::new(".")).to_owned();
-        fs::create_dir_all(&folder).await.map_err(failed)?;
-        fs::rename(&self.draft.path, &self.target).await.map_err(failed)?;
-        Ok(Named { folder })
-    }
-}
-
-/// A file under its final name.
-#[must_use]
-pub struct Named {
-    folder: PathBuf,
-}
-
-impl Named {
-    /// Syncs the folder, which makes the new name durable.
-    pub async fn settle(self) -> Result<(), ProviderError> {
-        let failed = |error: std::io::Error| failed("write", &error);
-        let folder = fs::File::open(&self.folder).await.map_err(failed)?;
-        folder.sync_all().await.map_err(failed)
-    }
-}
-
-/// Reports only the error kind: paths must not reach clients.
-pub fn failed(doing: &str, error: &std::io::Error) -> ProviderError {
-    ProviderError::Transient { message: format!("local: cannot {doing}: {}", error.kind()), retry_after: None }
 }

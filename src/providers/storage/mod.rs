@@ -11,6 +11,8 @@ pub mod config;
 pub mod disposition;
 mod local;
 pub mod local_store;
+mod local_upload;
+pub mod media_type;
 pub mod object;
 pub mod provider;
 mod r2;

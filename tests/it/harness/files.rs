@@ -1,7 +1,17 @@
 //! File storage in a temporary local folder, and the steps of an upload.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use http::Method;
+use omnistack::platform::config::Env;
+use omnistack::providers::ProviderError;
+use omnistack::providers::storage::local_store::{Local, MinimumRate};
+use omnistack::providers::storage::provider::StorageProvider;
+use omnistack::providers::vendor::{Outside, VendorSettings};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::{Backend, Client, Reply, TestApp};
 
@@ -23,6 +33,18 @@ impl Place {
         Self { t: TestApp::with(b, &vars).await, folder }
     }
 
+    /// A server that ends uploads below another rate than the default one.
+    pub async fn with_minimum_rate(b: Backend, rate: MinimumRate) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let vendor = Arc::new(LocalAtRate { folder: folder.path().join("storage"), rate });
+        Self { t: TestApp::with_config(b, &[], |config| config.storage.vendor = vendor).await, folder }
+    }
+
+    /// The paths of uploads that are being received.
+    pub fn drafts(&self) -> Vec<String> {
+        self.objects().into_iter().filter(|path| path.contains("/.uploads/")).collect()
+    }
+
     /// The paths of all files below the folder.
     pub fn objects(&self) -> Vec<String> {
         fn walk(folder: &std::path::Path, found: &mut Vec<String>) {
@@ -35,6 +57,31 @@ impl Place {
         walk(self.folder.path(), &mut found);
         found
     }
+}
+
+#[derive(Debug)]
+struct LocalAtRate {
+    folder: PathBuf,
+    rate: MinimumRate,
+}
+
+impl VendorSettings<dyn StorageProvider> for LocalAtRate {
+    fn check(&self, _: &mut Env) {}
+
+    fn connect(&self, outside: &Outside) -> Result<Arc<dyn StorageProvider>, ProviderError> {
+        Ok(Arc::new(Local::new(self.folder.clone(), &outside.keys).with_minimum_rate(self.rate)))
+    }
+}
+
+/// Opens a connection and sends the head of an upload of `size` bytes of plain text, and its first bytes.
+pub async fn begin_upload(authority: &str, asked: &Value, size: usize, first: &[u8]) -> TcpStream {
+    let link = path(&asked["upload_url"]);
+    let head = format!(
+        "PUT /api/v1{link} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {size}\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(authority).await.unwrap();
+    stream.write_all(&[head.as_bytes(), first].concat()).await.unwrap();
+    stream
 }
 
 pub async fn ask(client: &Client, name: &str, content_type: &str, size: usize) -> Value {

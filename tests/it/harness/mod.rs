@@ -145,7 +145,13 @@ impl TestApp {
     /// Like [`TestApp::with`], with an additional feature.
     pub async fn with_feature(backend: Backend, feature: &'static DynFeature, vars: &[(&str, &str)]) -> Self {
         let (database, data) = (Database::create(backend).await, tempfile::tempdir().unwrap());
-        Self::run_with(database, data, vars, Clock::manual(), &[feature]).await
+        Self::run_with(database, data, vars, Clock::manual(), &[feature], |_| {}).await
+    }
+
+    /// Like [`TestApp::with`], with a change of the configuration that no variable makes.
+    pub async fn with_config(backend: Backend, vars: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
+        let (database, data) = (Database::create(backend).await, tempfile::tempdir().unwrap());
+        Self::run_with(database, data, vars, Clock::manual(), &[], change).await
     }
 
     /// Starts a server that reaches Postgres through a proxy.
@@ -163,7 +169,7 @@ impl TestApp {
     }
 
     async fn run(database: Database, data: tempfile::TempDir, vars: &[(&str, &str)], clock: Clock) -> Self {
-        Self::run_with(database, data, vars, clock, &[]).await
+        Self::run_with(database, data, vars, clock, &[], |_| {}).await
     }
 
     async fn run_with(
@@ -172,6 +178,7 @@ impl TestApp {
         vars: &[(&str, &str)],
         clock: Clock,
         more: &[&'static DynFeature],
+        change: impl FnOnce(&mut Config),
     ) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut all: HashMap<String, String> = [
@@ -190,7 +197,8 @@ impl TestApp {
         let mut features = omnistack::features::all();
         features.push(&functions::Functions);
         features.extend(more);
-        let loaded = Config::load(Env::from_vars(all), &features).unwrap_or_else(|found| panic!("{:?}", found.problems));
+        let mut loaded = Config::load(Env::from_vars(all), &features).unwrap_or_else(|found| panic!("{:?}", found.problems));
+        change(&mut loaded.config);
         let app = App::new(loaded.config, clock.clone(), features).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();

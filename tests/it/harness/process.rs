@@ -74,9 +74,11 @@ impl Place {
         names
     }
 
+    /// The umask is the usual one, under which others may read new files unless their mode forbids it.
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_omnistack"));
-        command.args(args).env_clear().envs(self.vars.iter().cloned()).current_dir(self.folder.path()).stdin(Stdio::null());
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "umask 022; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_omnistack")]).args(args);
+        command.env_clear().envs(self.vars.iter().cloned()).current_dir(self.folder.path()).stdin(Stdio::null());
         command
     }
 

@@ -5,6 +5,7 @@ mod chaos;
 mod cli;
 mod docs;
 mod doctor;
+mod files;
 mod logs;
 mod rolling;
 mod start;

@@ -10,7 +10,7 @@ use crate::features::files::model::{ConfirmUpload, DownloadUrl, FileFilter, File
 use crate::features::files::service;
 use crate::platform::actor::CurrentUser;
 use crate::platform::error::Result;
-use crate::platform::http::idempotency::{Created, idempotent};
+use crate::platform::http::idempotency::{Created, idempotent_tx};
 use crate::platform::http::{Json, KeyedJson, ListParams, Page, Path, Query};
 
 /// Base URL of the server as clients see it, without a trailing slash: configured, or else from the request.
@@ -51,13 +51,14 @@ pub async fn list(
 /// Request an upload
 ///
 /// Send the bytes to `upload_url` within an hour: with `PUT` as they are, under the declared `Content-Type`; with `POST` as a form
-/// of all `fields` and then `file`. Then confirm.
+/// of all `fields` and then `file`. Then confirm. 400 if 100 uploads are pending, or together more than 1 GiB.
 #[utoipa::path(post, path = "/files/upload-url", operation_id = "requestUpload", tag = "files",
     params(("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "A repeated request with this key gets the first answer again")),
     request_body = RequestUpload, responses((status = 201, body = UploadUrl), (status = 502)))]
 pub async fn request_upload(State(app): State<App>, user: CurrentUser, base: BaseUrl, body: KeyedJson<RequestUpload>) -> Result<Response> {
-    idempotent(app.answers(), &user.id, body.key, async |on| {
-        let upload = service::request_upload(&app, on, &user, body.value, &base.0).await?;
+    let (file, upload) = service::prepare_upload(&app, &user, body.value, &base.0).await?;
+    idempotent_tx(app.answers(), &user.id, body.key, async |tx| {
+        service::insert_pending(&app, tx, &file).await?;
         Ok(Created { body: upload, location: None })
     })
     .await

@@ -13,6 +13,7 @@ use crate::features::files::model::{FileId, FileStatus};
 use crate::platform::error::{Error, Result};
 use crate::platform::id::PathId;
 use crate::providers::storage::local_store::{Local, Permission, Refused, Use, failed};
+use crate::providers::storage::media_type;
 
 const REFUSED: Error = Error::Forbidden("The link is invalid, or has expired");
 
@@ -34,15 +35,17 @@ pub async fn receive<E>(
     let (local, permission) = permission(app, token, Use::Upload)?;
     let too_large = || Error::TooLarge { limit: usize::try_from(permission.size).unwrap_or(usize::MAX) };
     waits(store::status(&app.db, &permission.key).await?)?;
-    if content_type.is_some_and(|given| given != permission.content_type) {
+    if content_type.is_some_and(|given| !media_type::is_same(given, &permission.content_type)) {
         return Err(Error::Forbidden("The link is for another Content-Type"));
     }
     if announced.is_some_and(|length| length > permission.size) {
         return Err(too_large());
     }
     let received = local.receive(&permission, body).await.map_err(|refused| match refused {
+        Refused::Busy => Error::Conflict { message: "Another upload with this link is running", resource: FileId::RESOURCE },
         Refused::TooLarge => too_large(),
         Refused::Empty => Error::BadRequest("There are no bytes".to_owned()),
+        Refused::TooSlow => Error::Unavailable { message: "The upload was too slow", retry_after: Some(1) },
         Refused::BrokenOff => Error::BadRequest("The upload was broken off".to_owned()),
         Refused::Store(error) => upstream(error),
     })?;

@@ -10,8 +10,9 @@ use super::model::{DownloadUrl, File, FileId, FileRead, FileStatus, RequestUploa
 use super::{content, names, store};
 use crate::app::App;
 use crate::app::jobs::New;
+use crate::features::users::service::accounts as users;
 use crate::platform::actor::CurrentUser;
-use crate::platform::db::{Executor, Tx};
+use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
 use crate::platform::http::list::List;
 use crate::platform::id::{PathId, UserId};
@@ -19,6 +20,10 @@ use crate::providers::storage::object::{NewObject, PRESIGN_TTL, SigningContext, 
 use removal::RemoveObjects;
 use upstream::upstream;
 
+/// Maximum number of a user's pending files.
+const MAX_PENDING_FILES: i64 = 100;
+/// Maximum sum of the declared sizes of a user's pending files.
+const MAX_PENDING_BYTES: i64 = 1 << 30;
 /// Page size of the export.
 const EXPORT_PAGE: i64 = 500;
 
@@ -39,9 +44,8 @@ impl Links {
     }
 }
 
-/// Inserts the row and signs the request that uploads its bytes; `on` is the transaction of the request's idempotency key, if it
-/// has one.
-pub async fn request_upload(app: &App, on: Executor<'_>, user: &CurrentUser, wanted: RequestUpload, base_url: &str) -> Result<UploadUrl> {
+/// Checks what is wanted and signs the request that uploads the bytes. [`insert_pending`] inserts the row.
+pub async fn prepare_upload(app: &App, user: &CurrentUser, wanted: RequestUpload, base_url: &str) -> Result<(File, UploadUrl)> {
     let storage = &app.config.storage;
     let filename = names::clean(&wanted.filename)?;
     if wanted.content_type.contains(char::is_control) || http::HeaderValue::from_str(&wanted.content_type).is_err() {
@@ -69,15 +73,33 @@ pub async fn request_upload(app: &App, on: Executor<'_>, user: &CurrentUser, wan
     let object = NewObject { key: file.key.clone(), content_type: wanted.content_type, size };
     // Signed locally, without a request to the store.
     let links = Links::below(base_url);
-    let upload = app.storage.presign_upload(&object, links.context(app)).await.map_err(upstream)?;
-    store::insert(on, &file).await?;
-    Ok(UploadUrl {
+    let presigned = app.storage.presign_upload(&object, links.context(app)).await.map_err(upstream)?;
+    let upload = UploadUrl {
         file_id: file.id,
-        upload_url: upload.url,
-        fields: upload.fields,
+        upload_url: presigned.url,
+        fields: presigned.fields,
         expires_in: PRESIGN_TTL.num_seconds(),
-        method: upload.method,
-    })
+        method: presigned.method,
+    };
+    Ok((file, upload))
+}
+
+/// Inserts the row of a pending file. 400 if too much of its owner's is pending already.
+pub async fn insert_pending(app: &App, tx: &mut Tx, file: &File) -> Result<()> {
+    // The lock lets the user's requests count one after the other.
+    users::lock(app, &mut *tx, &file.owner_id).await?.ok_or_else(|| file.owner_id.not_found())?;
+    let pending = store::pending(&mut *tx, &file.owner_id).await?;
+    if pending.files >= MAX_PENDING_FILES {
+        return Err(Error::BadRequest(format!("{MAX_PENDING_FILES} uploads are pending: confirm or delete some first")));
+    }
+    if pending.bytes + file.size > MAX_PENDING_BYTES {
+        let left = (MAX_PENDING_BYTES - pending.bytes).max(0);
+        return Err(Error::BadRequest(format!(
+            "Pending uploads may declare {MAX_PENDING_BYTES} bytes together, of which {left} are left: confirm or delete some first"
+        )));
+    }
+    store::insert(tx, file).await?;
+    Ok(())
 }
 
 /// Checks that the bytes were uploaded as declared, and records their size.

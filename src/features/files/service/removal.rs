@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::store;
+use super::upstream::upstream;
 use crate::app::App;
 use crate::app::feature::Removed;
 use crate::app::jobs::{Fail, Job, New, Run};
@@ -61,11 +62,10 @@ pub async fn purge_pending(app: &App) -> Result<Removed> {
     });
     let keys = keys?;
     let mut removed = Removed { records: keys.len() as u64, bytes: 0 };
-    // Also tried immediately, to count the freed bytes; the job removes the rest.
+    // Also tried immediately, to count the freed bytes. A store that fails is not asked for every key: the job removes the rest.
     for key in &keys {
-        if let Ok(Some(size)) = app.storage.size(key).await
-            && app.storage.delete(key).await.is_ok()
-        {
+        if let Some(size) = app.storage.size(key).await.map_err(upstream)? {
+            app.storage.delete(key).await.map_err(upstream)?;
             removed.bytes += size;
         }
     }

@@ -1,4 +1,4 @@
-//! User functions for `features::accounts`.
+//! User functions for other features, such as `features::accounts`.
 
 use chrono::{DateTime, Utc};
 
