@@ -11,6 +11,7 @@ pub mod policy;
 mod query;
 pub mod recorder;
 pub mod shape;
+pub mod shown_path;
 pub mod sse;
 
 pub use context::RequestContext;

@@ -11,6 +11,7 @@ pub mod functions;
 pub mod issuer;
 pub mod process;
 pub mod proxy;
+pub mod raw;
 pub mod services;
 mod statements;
 pub mod tokens;
@@ -24,6 +25,7 @@ use omnistack::app::config::Config;
 use omnistack::app::jobs::worker::{Settings, Worker};
 use omnistack::app::jobs::{JobId, operator};
 use omnistack::app::{App, DynFeature};
+use omnistack::boot::listener::Limits;
 use omnistack::boot::{listener, router};
 use omnistack::features::{privacy, users};
 use omnistack::platform::actor::Actor;
@@ -143,8 +145,13 @@ impl TestApp {
 
     /// Like [`TestApp::with`], with an additional feature.
     pub async fn with_feature(backend: Backend, feature: &'static DynFeature, vars: &[(&str, &str)]) -> Self {
+        Self::with_limits(backend, feature, vars, |_| {}).await
+    }
+
+    /// Like [`TestApp::with_feature`], with other limits on connections.
+    pub async fn with_limits(backend: Backend, feature: &'static DynFeature, vars: &[(&str, &str)], change: fn(&mut Limits)) -> Self {
         let (database, data) = (Database::create(backend).await, tempfile::tempdir().unwrap());
-        Self::run_with(database, data, vars, Clock::manual(), &[feature]).await
+        Self::run_with(database, data, vars, Clock::manual(), &[feature], change).await
     }
 
     /// Starts a server that reaches Postgres through a proxy.
@@ -162,7 +169,7 @@ impl TestApp {
     }
 
     async fn run(database: Database, data: tempfile::TempDir, vars: &[(&str, &str)], clock: Clock) -> Self {
-        Self::run_with(database, data, vars, clock, &[]).await
+        Self::run_with(database, data, vars, clock, &[], |_| {}).await
     }
 
     async fn run_with(
@@ -171,6 +178,7 @@ impl TestApp {
         vars: &[(&str, &str)],
         clock: Clock,
         more: &[&'static DynFeature],
+        change: fn(&mut Limits),
     ) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut all: HashMap<String, String> = [
@@ -197,7 +205,9 @@ impl TestApp {
         let grace = app.config.core.shutdown_grace;
         app.phase.set_ready();
         let built = router::build(&app);
-        tokio::spawn(listener::run(listener, built.router, stop.clone(), grace));
+        let mut limits = Limits::new(&app.config.core.trusted_proxies);
+        change(&mut limits);
+        tokio::spawn(listener::run(listener, built.router, stop.clone(), grace, limits));
         Self { routes: built.routes, app, clock, url: format!("http://{address}"), stop, database, _data: data }
     }
 
