@@ -1,11 +1,14 @@
 //! `/docs` (Swagger UI, to try the API) and `/redoc` (Scalar, to read it), embedded in the binary: they work offline and
 //! under a content security policy that allows no other origins. Absent in production.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
+use axum::Extension;
 use axum::extract::Path;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use utoipa_swagger_ui::Config;
@@ -13,6 +16,7 @@ use utoipa_swagger_ui::Config;
 use super::openapi;
 use crate::app::App;
 use crate::platform::http::{Endpoints, Policy};
+use crate::platform::middleware::places::SharedBody;
 
 /// Content security policy of both pages: scripts may set styles; only the service itself may be loaded from or called.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -20,6 +24,9 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 const PAGE: Policy = Policy::page();
+
+/// Scalar's script, several megabytes. Kept once it was asked for.
+static SCALAR: OnceLock<Option<Bytes>> = OnceLock::new();
 
 pub(super) fn endpoints(app: &App) -> Endpoints<App> {
     if app.config.core.environment.is_production() {
@@ -63,7 +70,11 @@ fn shown(page: String) -> Response {
 fn swagger_file(file: &str, config: Arc<Config<'static>>) -> Response {
     match utoipa_swagger_ui::serve(file, config) {
         Ok(Some(found)) => {
-            let mut response = script(found.content_type, found.bytes.into_owned());
+            let bytes = match found.bytes {
+                Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+                Cow::Owned(bytes) => bytes.into(),
+            };
+            let mut response = script(found.content_type, bytes);
             if found.gzpipped {
                 response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             }
@@ -75,19 +86,21 @@ fn swagger_file(file: &str, config: Arc<Config<'static>>) -> Response {
 
 fn scalar_file(file: &str, start: String) -> Response {
     match file {
-        "start.js" => script("text/javascript; charset=utf-8".to_owned(), start.into_bytes()),
-        "scalar.js" => match scalar_api_reference::get_asset(file) {
-            Some(bytes) => script("text/javascript; charset=utf-8".to_owned(), bytes),
+        "start.js" => script("text/javascript; charset=utf-8".to_owned(), start.into()),
+        // The crate returns a copy for each call.
+        "scalar.js" => match SCALAR.get_or_init(|| scalar_api_reference::get_asset("scalar.js").map(Bytes::from)) {
+            Some(bytes) => script("text/javascript; charset=utf-8".to_owned(), bytes.clone()),
             None => StatusCode::NOT_FOUND.into_response(),
         },
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-fn script(content_type: String, bytes: Vec<u8>) -> Response {
+/// An asset: all responses share its bytes.
+fn script(content_type: String, bytes: Bytes) -> Response {
     let cache = HeaderValue::from_static("public, max-age=3600");
     match HeaderValue::try_from(content_type) {
-        Ok(content_type) => ([(CONTENT_TYPE, content_type), (CACHE_CONTROL, cache)], bytes).into_response(),
+        Ok(content_type) => (Extension(SharedBody), [(CONTENT_TYPE, content_type), (CACHE_CONTROL, cache)], bytes).into_response(),
         Err(_) => StatusCode::NOT_FOUND.into_response(),
     }
 }

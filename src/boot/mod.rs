@@ -1,16 +1,20 @@
 //! The process: router and middleware, OpenAPI document, accept loop, start and stop.
 
 pub mod banner;
+mod connection;
 #[cfg(feature = "docs-ui")]
 mod docs;
+mod early_answer;
 mod gate;
-mod lingering_close;
 pub mod listener;
 pub mod openapi;
+mod peers;
 mod pipeline;
 mod route_state;
 pub mod router;
 pub mod serve;
 mod signals;
+mod socket;
 mod startup;
+mod unwritten;
 pub mod worker;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::routing::get;
 use http::{Method, StatusCode, header};
 use serde_json::json;
@@ -21,6 +22,7 @@ use crate::app::{App, DynFeature};
 use crate::platform::error::{CODES, Code};
 use crate::platform::http::policy::{Credentials, Pool, RequestBody};
 use crate::platform::http::{Endpoints, Policy, Route};
+use crate::platform::middleware::places::SharedBody;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -191,6 +193,6 @@ pub(super) fn endpoints(app: &App, api: &OpenApi) -> Endpoints<App> {
     }
     // Rendered once: it never changes while the process runs.
     let text: bytes::Bytes = api.to_json().unwrap_or_default().into();
-    let answer = move || async move { ([(header::CONTENT_TYPE, "application/json")], text) };
+    let answer = move || async move { (Extension(SharedBody), [(header::CONTENT_TYPE, "application/json")], text) };
     Endpoints::new().page(Policy::page(), path(&app.config.core), [Method::GET], get(answer))
 }

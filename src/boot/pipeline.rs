@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::HttpBody;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header;
@@ -20,18 +21,19 @@ use super::gate;
 use super::route_state::{RouteState, call};
 use crate::app::App;
 use crate::platform::error::Error;
-use crate::platform::http::context::{Line, Observation, ShownPath};
-use crate::platform::http::policy::{Caching, Lifetime};
+use crate::platform::http::context::{Line, Observation};
+use crate::platform::http::policy::{Caching, Lifetime, Pool};
 use crate::platform::http::recorder::{HttpMetrics, Recorder};
+use crate::platform::http::shown_path::{PrivateSegments, ShownPath};
 use crate::platform::http::{RequestContext, Route};
 use crate::platform::middleware::body::{Patience, TrackedBody};
 use crate::platform::middleware::client_ip::client_ip;
-use crate::platform::middleware::compress::compress;
+use crate::platform::middleware::compress::{self, compress};
 use crate::platform::middleware::cors::{self, Cors};
 use crate::platform::middleware::errors::Errors;
 use crate::platform::middleware::headers::set_security_headers;
 use crate::platform::middleware::panics;
-use crate::platform::middleware::places::{Full, Places};
+use crate::platform::middleware::places::{Full, Places, SharedBody};
 use crate::platform::middleware::request_id::{X_REQUEST_ID, request_id};
 
 /// State shared by all routes of a server.
@@ -46,11 +48,13 @@ pub struct Shared {
     rate_limit_hits: prometheus::IntCounterVec,
     /// Metrics recorder for requests that match no route.
     unmatched: Recorder,
+    /// What logs show of their paths.
+    private: PrivateSegments,
 }
 
 impl Shared {
     /// Call once per application: it registers metrics.
-    pub fn new(app: &App) -> Arc<Self> {
+    pub fn new(app: &App, routes: &[Arc<Route>]) -> Arc<Self> {
         let core = &app.config.core;
         let metrics = HttpMetrics::new(&app.metrics);
         Arc::new(Self {
@@ -61,6 +65,7 @@ impl Shared {
             errors: Errors::new(&app.metrics, core.max_body_bytes),
             places: Places::default(),
             unmatched: Recorder::new(&metrics, "unmatched"),
+            private: PrivateSegments::of(routes.iter().map(Arc::as_ref)),
             rate_limit_hits: app.metrics.counter(
                 "rate_limit_hits_total",
                 "Requests refused by a rate limit",
@@ -68,6 +73,20 @@ impl Shared {
             ),
             metrics,
         })
+    }
+}
+
+impl Shared {
+    /// Takes the memory of a response until it is written: its body, if it is in memory and its own, and its encoder.
+    fn hold(&self, response: &Response, encoder: usize, context: &RequestContext) -> Result<(), Full> {
+        let shared = response.extensions().get::<SharedBody>().is_some();
+        let streamed = context.route.as_ref().is_some_and(|route| route.policy.pool == Pool::Transfers);
+        let body = if shared || streamed { 0 } else { response.body().size_hint().exact().unwrap_or(0) };
+        if let Some(memory) = self.places.hold(usize::try_from(body).unwrap_or(usize::MAX).saturating_add(encoder))? {
+            // A second call changes nothing: a request has one response.
+            let _ = context.memory.set(memory);
+        }
+        Ok(())
     }
 }
 
@@ -110,10 +129,12 @@ impl Pipeline {
             user_id: OnceLock::new(),
             observation: self.observe(&request),
             place: place.unwrap_or_else(|Full| None),
+            memory: OnceLock::new(),
         });
         request.extensions_mut().insert(context.clone());
         let origin = shared.cors.allowed(request.headers());
         let accept_encoding = request.headers().get(header::ACCEPT_ENCODING).cloned();
+        let compresses = route.is_none_or(|state| state.route.policy.compresses());
 
         let mut response = {
             let work = pin!(async {
@@ -126,12 +147,17 @@ impl Pipeline {
                     Some(state) => answer(shared, state, &context, request, handler, started).await,
                     None => call(handler, request).await,
                 };
-                shared.errors.render(response, &context)
+                let response = shared.errors.render(response, &context);
+                let encoder = if compresses { compress::memory(accept_encoding.as_ref(), &response) } else { 0 };
+                match shared.hold(&response, encoder, &context) {
+                    Ok(()) => response,
+                    Err(Full) => shared.errors.render(too_many_unread(), &context),
+                }
             });
             context.clone().scope(work).await
         };
 
-        if route.is_none_or(|state| state.route.policy.compresses()) {
+        if compresses {
             response = compress(accept_encoding, response).await;
         }
         let caching = route.map_or(Caching::Unspecified, |state| state.route.policy.cache);
@@ -157,8 +183,9 @@ impl Pipeline {
         let line = tracing::enabled!(tracing::Level::WARN).then(|| Line {
             method: request.method().clone(),
             path: match self.route.as_deref() {
-                Some(state) if !state.route.policy.private.is_empty() => ShownPath::Template(recorder.endpoint().to_owned()),
-                _ => ShownPath::Path(request.uri().clone()),
+                Some(state) if !state.route.policy.private.is_empty() => ShownPath::Text(recorder.endpoint().to_owned()),
+                Some(_) => ShownPath::Path(request.uri().clone()),
+                None => ShownPath::Text(self.shared.private.shown(request.uri().path())),
             },
             user_agent: request.headers().get(header::USER_AGENT).cloned(),
         });
@@ -206,6 +233,10 @@ where
         }
     }
     response
+}
+
+fn too_many_unread() -> Response {
+    Error::Unavailable { message: "Too many responses wait to be read", retry_after: Some(1) }.into_response()
 }
 
 fn too_many_requests() -> Response {
@@ -271,7 +302,7 @@ mod tests {
         let (template, methods) = ("/x".to_owned(), vec![Method::GET]);
         let route = Arc::new(Route { feature: "x", template, methods, policy: Policy::user(), documented: false });
         let handler = axum::routing::Router::new().route("/x", get(|| async {}));
-        let future = Pipeline::of(&Shared::new(&app), &route).run(Request::default(), handler);
+        let future = Pipeline::of(&Shared::new(&app, &[]), &route).run(Request::default(), handler);
         assert!(size_of_val(&future) <= BUDGET, "{} bytes: box what is rare", size_of_val(&future));
     }
 }

@@ -106,7 +106,7 @@ pub fn build(app: &App) -> Built {
     collected.add("docs", super::docs::endpoints(app), |_| true);
     let routes = collected.list();
 
-    let shared = Shared::new(app);
+    let shared = Shared::new(app, &routes);
     let mut router = Router::new();
     for (route, handlers) in collected.routes {
         // Panics if two handlers share path and method.

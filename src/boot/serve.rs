@@ -66,7 +66,8 @@ async fn run(app: &App, listener: TcpListener, router: axum::Router) -> anyhow::
     let stop = listener::Stop::default();
     let core = &app.config.core;
     let working = app.config.jobs.enabled.then(|| Working::start(app));
-    let serving = tokio::spawn(listener::run(listener, router, stop.clone(), core.shutdown_grace));
+    let limits = listener::Limits::new(&core.trusted_proxies);
+    let serving = tokio::spawn(listener::run(listener, router, stop.clone(), core.shutdown_grace, limits));
     signals.received().await;
     tracing::info!(
         delay_s = core.shutdown_delay.as_secs(),

@@ -14,3 +14,8 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
 pub fn create_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
+
+/// Opens a file for writing, and creates it with mode 0600 if there is none.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}

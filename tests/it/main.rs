@@ -7,6 +7,7 @@
 
 mod architecture;
 mod auth;
+mod connections;
 mod contract;
 mod database;
 #[macro_use]

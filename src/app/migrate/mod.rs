@@ -16,6 +16,8 @@ use super::feature::Feature;
 #[cfg(feature = "sqlite")]
 use crate::platform::db::SqliteUrl;
 use crate::platform::db::{DatabaseUrl, Db, Pools, query};
+#[cfg(feature = "sqlite")]
+use crate::platform::private_files;
 use crate::sql;
 
 #[cfg(feature = "postgres")]
@@ -122,11 +124,7 @@ async fn lock_file(url: &SqliteUrl) -> anyhow::Result<Option<std::fs::File>> {
     name.push(".migrate");
     let path = PathBuf::from(name);
     tokio::task::spawn_blocking(move || {
-        let mut options = std::fs::OpenOptions::new();
-        options.create(true).truncate(false).write(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
-        let file = options.open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let file = private_files::open_file(&path).with_context(|| format!("cannot open {}", path.display()))?;
         file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
         Ok(Some(file))
     })

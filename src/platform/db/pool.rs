@@ -6,6 +6,8 @@ use super::config::{Config, DatabaseUrl};
 use super::connections::{ACQUIRE_TIMEOUT, Kept, Pool};
 use super::sql::Sql;
 use super::stats::Stats;
+#[cfg(feature = "sqlite")]
+use crate::platform::private_files;
 use crate::platform::telemetry::metrics::Metrics;
 
 #[cfg(feature = "sqlite")]
@@ -153,8 +155,16 @@ async fn connect_sqlite(config: &Config, url: &SqliteUrl, kept: Kept) -> anyhow:
         let pool = Pool::new(base.in_memory(true), 1, Kept::Forever);
         return Ok(Pools::Sqlite { read: pool.clone(), write: pool });
     };
-    let made = path.clone();
-    tokio::task::spawn_blocking(move || private::create(&made)).await?.with_context(|| format!("cannot create {}", path.display()))?;
+    // It holds personal data. SQLite gives its other files the same mode.
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        private_files::create_folder(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    }
+    match private_files::create_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("cannot create {}", path.display()));
+        }
+        _ => {}
+    }
     // NORMAL loses nothing in a crash of the process; a power cut may lose the last commits, never the database.
     let options = base.filename(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
     // The writer checkpoints the WAL itself, and every other writer waits for it. Half the default size makes it run twice
@@ -169,30 +179,4 @@ async fn connect_sqlite(config: &Config, url: &SqliteUrl, kept: Kept) -> anyhow:
     drop(write.acquire().await.with_context(|| format!("cannot open {}", path.display()))?);
     let read = Pool::new(options.pragma("query_only", "ON"), readers, kept);
     Ok(Pools::Sqlite { read, write })
-}
-
-/// The database holds personal data, so only its owner and group may read the file. SQLite gives its other files the same mode.
-#[cfg(feature = "sqlite")]
-mod private {
-    use std::fs::{DirBuilder, OpenOptions};
-    use std::io::{ErrorKind, Result};
-    use std::path::Path;
-
-    pub fn create(path: &Path) -> Result<()> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            let mut builder = DirBuilder::new();
-            builder.recursive(true);
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o750);
-            builder.create(folder)?;
-        }
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
-        match options.open(path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        }
-    }
 }

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::endpoints::Route;
 use super::recorder::MethodRecorder;
+use super::shown_path::ShownPath;
 use crate::platform::id::UserId;
 use crate::platform::telemetry::millis;
 
@@ -29,6 +30,8 @@ pub struct RequestContext {
     pub(crate) observation: Option<Observation>,
     /// The request's place in its pool.
     pub(crate) place: Option<OwnedSemaphorePermit>,
+    /// The response's share of the memory for responses.
+    pub(crate) memory: OnceLock<OwnedSemaphorePermit>,
 }
 
 tokio::task_local! {
@@ -47,6 +50,7 @@ impl RequestContext {
             user_id: OnceLock::new(),
             observation: None,
             place: None,
+            memory: OnceLock::new(),
         })
     }
 
@@ -71,9 +75,9 @@ impl RequestContext {
         CURRENT.try_with(Arc::clone).ok()
     }
 
-    /// Returns whether the end of the response matters: for logs and metrics, or to release a place.
+    /// Returns whether the end of the response matters: for logs and metrics, or to release a place or memory.
     pub(crate) fn is_tracked(&self) -> bool {
-        self.observation.is_some() || self.place.is_some()
+        self.observation.is_some() || self.place.is_some() || self.memory.get().is_some()
     }
 
     /// Logs that the request has begun. To be called within [`RequestContext::scope`], so that the line names it.
@@ -111,23 +115,8 @@ pub(crate) struct Observation {
 /// The fields of the log line that come from the request's head.
 pub(crate) struct Line {
     pub method: Method,
-    /// The path for logs: the template if a parameter is private.
     pub path: ShownPath,
     pub user_agent: Option<HeaderValue>,
-}
-
-pub(crate) enum ShownPath {
-    Template(String),
-    Path(Uri),
-}
-
-impl ShownPath {
-    fn as_str(&self) -> &str {
-        match self {
-            Self::Template(template) => template,
-            Self::Path(uri) => uri.path(),
-        }
-    }
 }
 
 impl Observation {

@@ -12,6 +12,7 @@ mod query;
 pub mod range;
 pub mod recorder;
 pub mod shape;
+pub mod shown_path;
 pub mod sse;
 
 pub use context::RequestContext;

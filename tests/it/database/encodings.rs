@@ -65,8 +65,8 @@ async fn sqlite_files_are_not_readable_by_others() {
     let config = db::Config::read(&mut Env::from_vars(vars));
     let db = Db::connect(&config, config.url.as_ref().unwrap(), &Metrics::default()).await.unwrap();
     omnistack::app::migrate::run(&db, config.url.as_ref().unwrap(), &omnistack::features::all(), false).await.unwrap();
-    assert_eq!(mode(&folder.path().join("new")), 0o750);
+    assert_eq!(mode(&folder.path().join("new")), 0o700);
     for file in ["dev.db", "dev.db-wal", "dev.db-shm", "dev.db.migrate"] {
-        assert_eq!(mode(&folder.path().join("new").join(file)) & 0o137, 0, "{file} is for its owner and group");
+        assert_eq!(mode(&folder.path().join("new").join(file)) & 0o077, 0, "{file} is for its owner");
     }
 }

@@ -71,7 +71,7 @@ async fn upload_of_lost_client_frees_its_link(b: Backend) {
 }
 
 async fn upload_below_minimum_rate_returns_503(b: Backend) {
-    let p = Place::with_minimum_rate(b, MinimumRate { bytes: 1000, window: Duration::from_secs(1) }).await;
+    let p = Place::with_minimum_rate(b, MinimumRate { bytes: 1000, window: Duration::from_secs(1) }, &[]).await;
     let amy = p.t.user("amy").await;
     let asked = ask(&amy, "a.txt", "text/plain", 2000).await;
     let slow = begin_upload(authority(&p), &asked, 2000, &[7; 999]).await;

@@ -34,10 +34,10 @@ impl Place {
     }
 
     /// A server that ends uploads below another rate than the default one.
-    pub async fn with_minimum_rate(b: Backend, rate: MinimumRate) -> Self {
+    pub async fn with_minimum_rate(b: Backend, rate: MinimumRate, vars: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let vendor = Arc::new(LocalAtRate { folder: folder.path().join("storage"), rate });
-        Self { t: TestApp::with_config(b, &[], |config| config.storage.vendor = vendor).await, folder }
+        Self { t: TestApp::with_config(b, vars, |config| config.storage.vendor = vendor).await, folder }
     }
 
     /// The paths of uploads that are being received.

@@ -12,6 +12,7 @@ pub mod issuer;
 pub mod pgbouncer;
 pub mod process;
 pub mod proxy;
+pub mod raw;
 pub mod services;
 mod statements;
 pub mod tokens;
@@ -25,6 +26,7 @@ use omnistack::app::config::Config;
 use omnistack::app::jobs::worker::{Settings, Worker};
 use omnistack::app::jobs::{JobId, operator};
 use omnistack::app::{App, DynFeature};
+use omnistack::boot::listener::Limits;
 use omnistack::boot::{listener, router};
 use omnistack::features::{privacy, users};
 use omnistack::platform::actor::Actor;
@@ -144,14 +146,19 @@ impl TestApp {
 
     /// Like [`TestApp::with`], with an additional feature.
     pub async fn with_feature(backend: Backend, feature: &'static DynFeature, vars: &[(&str, &str)]) -> Self {
+        Self::with_limits(backend, feature, vars, |_| {}).await
+    }
+
+    /// Like [`TestApp::with_feature`], with other limits on connections.
+    pub async fn with_limits(backend: Backend, feature: &'static DynFeature, vars: &[(&str, &str)], change: fn(&mut Limits)) -> Self {
         let (database, data) = (Database::create(backend).await, tempfile::tempdir().unwrap());
-        Self::run_with(database, data, vars, Clock::manual(), &[feature], |_| {}).await
+        Self::run_with(database, data, vars, Clock::manual(), &[feature], |_| {}, change).await
     }
 
     /// Like [`TestApp::with`], with a change of the configuration that no variable makes.
     pub async fn with_config(backend: Backend, vars: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
         let (database, data) = (Database::create(backend).await, tempfile::tempdir().unwrap());
-        Self::run_with(database, data, vars, Clock::manual(), &[], change).await
+        Self::run_with(database, data, vars, Clock::manual(), &[], change, |_| {}).await
     }
 
     /// Starts a server that reaches Postgres through a proxy.
@@ -169,7 +176,7 @@ impl TestApp {
     }
 
     async fn run(database: Database, data: tempfile::TempDir, vars: &[(&str, &str)], clock: Clock) -> Self {
-        Self::run_with(database, data, vars, clock, &[], |_| {}).await
+        Self::run_with(database, data, vars, clock, &[], |_| {}, |_| {}).await
     }
 
     async fn run_with(
@@ -179,6 +186,7 @@ impl TestApp {
         clock: Clock,
         more: &[&'static DynFeature],
         change: impl FnOnce(&mut Config),
+        limit: fn(&mut Limits),
     ) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut all: HashMap<String, String> = [
@@ -206,7 +214,9 @@ impl TestApp {
         let grace = app.config.core.shutdown_grace;
         app.phase.set_ready();
         let built = router::build(&app);
-        tokio::spawn(listener::run(listener, built.router, stop.clone(), grace));
+        let mut limits = Limits::new(&app.config.core.trusted_proxies);
+        limit(&mut limits);
+        tokio::spawn(listener::run(listener, built.router, stop.clone(), grace, limits));
         Self { routes: built.routes, app, clock, url: format!("http://{address}"), stop, database, _data: data }
     }
 

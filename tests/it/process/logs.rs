@@ -198,3 +198,36 @@ async fn log_of_a_full_session_contains_no_secrets() {
     let signature = good.rsplit('.').next().unwrap();
     assert!(!output.contains(signature), "{output}");
 }
+
+/// A signed link's token is a secret, also in a path that no route matches.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_never_shows_token_of_signed_link() {
+    let place = Place::new().with("LOG_LEVEL", "DEBUG").with("METRICS_TOKEN", METRICS_TOKEN).with("SHUTDOWN_DELAY_SECONDS", "0");
+    let server = place.serve().await;
+    let token = "eyJrIjoiaHVudGVyMiJ9.hunter2-c2lnbmF0dXJl_hunter2";
+    let link = format!("/api/v1/public/storage/download/{token}");
+    let mut paths = Vec::new();
+    for behind in ["", "/", "//x", "/x/y", "?x=1", "?", "/?x", "%2F", "%2Fx", "/%2e%2e", ";x", "/..", "%00", "/%ff"] {
+        paths.push(format!("{link}{behind}"));
+        paths.push(format!("{}{behind}", link.replace("download", "upload")));
+    }
+    for (from, to) in
+        [("/download/", "//download//"), ("/download/", "/Download/"), ("/download/", "/download%2F"), ("/api/", "/proxy/api/")]
+    {
+        paths.push(link.replace(from, to));
+    }
+    paths.extend([format!("/api/v1/public/storage/{token}"), format!("/storage/download/{token}"), link.replace("download", "%64ownload")]);
+    for path in &paths {
+        for method in ["GET", "POST", "PUT", "DELETE", "PROPFIND", "OPTIONS", "HEAD"] {
+            let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            raw(&server, head.as_bytes()).await;
+        }
+    }
+    let metrics = server.client(Some(METRICS_TOKEN.to_owned())).get("/public/metrics").await.expect_text(200);
+    let output = server.stop().await;
+    assert!(output.matches("/storage/download/").count() > 100, "paths are logged:\n{output}");
+    for text in [&metrics, &output] {
+        let leaks: String = text.lines().filter(|line| line.contains("hunter2") || line.contains("eyJr")).collect();
+        assert!(leaks.is_empty(), "{leaks}");
+    }
+}

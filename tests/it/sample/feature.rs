@@ -61,6 +61,7 @@ impl Feature<App> for Sample {
     fn endpoints(&self) -> Endpoints<App> {
         Endpoints::new()
             .add(Policy::user().stream(Duration::from_secs(60)), routes!(routes::stream))
+            .add(Policy::user(), routes!(routes::large))
             .add(Policy::socket(), routes!(routes::socket))
             .add(Policy::webhook(1024).budget(&WEBHOOK), routes!(routes::webhook))
             .add(Policy::user().v2(), routes!(routes::version))

@@ -1,7 +1,7 @@
 //! A feature in one folder that uses everything: the server serves it, documents it and guards it, and nothing outside of
 //! this folder knows it.
 
-mod feature;
+pub mod feature;
 mod routes;
 mod socket;
 

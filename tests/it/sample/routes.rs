@@ -39,6 +39,20 @@ pub async fn stream(user: CurrentUser, Query(following): Query<Following>) -> Re
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+pub struct Size {
+    /// Bytes of the response, in mebibytes.
+    mebibytes: u8,
+}
+
+/// Get many bytes
+#[utoipa::path(get, path = "/sample/large", operation_id = "getLargeSample", tag = "sample", params(Size),
+    responses((status = 200, body = String, content_type = "application/octet-stream", example = "zeros")))]
+pub async fn large(Query(Size { mebibytes }): Query<Size>) -> Vec<u8> {
+    vec![0; usize::from(mebibytes) << 20]
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Opening {
     /// An access token.
     token: Option<String>,
