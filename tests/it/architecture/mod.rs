@@ -3,6 +3,7 @@
 //! - `source`, `reader`, `scope`, `tokens`, `attributes`: read a file with `syn` and note what it names and holds;
 //! - `rules`, `rings`, `below`, `names`, `imports`: the rules, as pure functions over files;
 //! - `graph`: a graph of names and its circles;
+//! - `security`: the proofs that `docs/security.md` names;
 //! - `planted`: violations that show that each rule fires.
 //!
 //! Here the rules run on the real tree. Names are checked, types are not: what a macro makes and the methods of a value
@@ -18,6 +19,7 @@ mod reader;
 mod rings;
 mod rules;
 mod scope;
+mod security;
 mod source;
 mod tokens;
 

@@ -9,7 +9,7 @@ use tower_http::services::ServeFile;
 use crate::app::App;
 use crate::features::files::service::local;
 use crate::platform::error::Result;
-use crate::platform::http::PathParam;
+use crate::platform::http::{PathParam, StreamBody};
 use crate::providers::storage::disposition::attachment;
 
 /// Upload a file's bytes
@@ -17,7 +17,7 @@ use crate::providers::storage::disposition::attachment;
 /// 403 for a link that is invalid or expired, or whose upload is confirmed; 413 for more bytes than were declared.
 #[utoipa::path(put, path = "/storage/upload/{token}", operation_id = "uploadBytes", tag = "files", params(("token" = String, Path)),
     request_body(content = String, content_type = "application/octet-stream", example = json!("the bytes")), responses((status = 204), (status = 403), (status = 502)))]
-pub async fn upload(State(app): State<App>, PathParam(token): PathParam, headers: HeaderMap, body: Body) -> Result<StatusCode> {
+pub async fn upload(State(app): State<App>, PathParam(token): PathParam, headers: HeaderMap, StreamBody(body): StreamBody) -> Result<StatusCode> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let announced = text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
     local::receive(&app, &token, text(header::CONTENT_TYPE), announced, body.into_data_stream()).await?;

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Fuzzes the server with schemathesis, as a user and as an administrator, each against a fresh SQLite database. Fails if an
+# answer is a server error, or has a status, content type or body that the OpenAPI document does not describe.
+#
+#   scripts/fuzz.sh             10 minutes for each of the two
+#   scripts/fuzz.sh <seconds>   this long for each
+#
+# FUZZ_SEED=<number> repeats a run. OMNISTACK=<path> tests another binary than the debug build.
+#
+# Excluded: nothing. Every documented operation is called.
+# Rate limits are off, because 429 would be the answer to nearly every request.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+
+seconds=${1:-600}
+seed=${FUZZ_SEED:-$((RANDOM * 32768 + RANDOM))}
+version=4.32.5
+checks=not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance
+
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target"
+target=$(cd "$target" && pwd)
+
+# Installs schemathesis below the target folder, once.
+venv=$target/schemathesis-$version
+if [ ! -x "$venv/bin/schemathesis" ] && ! { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet "schemathesis==$version"; }; then
+  rm -rf "$venv"
+  if [ "${REQUIRE_SERVICES:-}" = 1 ]; then echo "schemathesis $version cannot be installed from PyPI" >&2; exit 1; fi
+  echo "skipped: schemathesis $version cannot be installed from PyPI"
+  exit 0
+fi
+
+if [ -z "${OMNISTACK:-}" ]; then
+  cargo build --quiet --locked
+  OMNISTACK=$target/debug/omnistack
+fi
+export OMNISTACK
+
+work=$(mktemp -d)
+server=""
+stop() { if [ -n "$server" ]; then kill "$server" 2> /dev/null || true; wait "$server" 2> /dev/null || true; server=""; fi; }
+finish() { stop; rm -rf "$work"; }
+trap finish EXIT
+
+# Starts the server in a folder of its own, on any free port, without the caller's variables; sets `url`.
+serve() {
+  mkdir -p "$1"
+  (cd "$1" && exec env -i PATH="$PATH" HOME="$1" PORT=0 RATE_LIMIT_ENABLED=false RATE_LIMIT_ADDRESS=1000000/second \
+    DATABASE_URL="sqlite:///$1/fuzz.db" "$OMNISTACK" > "$1/log" 2>&1) &
+  server=$!
+  for _ in $(seq 1 300); do
+    url=$(sed -nE 's/.*ready.*address[":= ]+[^ "]*:([0-9]+).*/http:\/\/127.0.0.1:\1/p' "$1/log" | head -n 1)
+    if [ -n "$url" ]; then return; fi
+    if ! kill -0 "$server" 2> /dev/null; then break; fi
+    sleep 0.1
+  done
+  cat "$1/log" >&2
+  echo "the server did not get ready" >&2
+  exit 1
+}
+
+failed=""
+for role in user admin; do
+  printf '\n--- fuzzing as %s for %s s, FUZZ_SEED=%s\n' "$role" "$seconds" "$seed"
+  serve "$work/$role"
+  (
+    cd "$work/$role"
+    export DATABASE_URL="sqlite:///$work/$role/fuzz.db" FUZZ_EMAIL="fuzz-$role@example.com"
+    "$OMNISTACK" users create "$FUZZ_EMAIL" --role "$role" < /dev/null > /dev/null
+    PYTHONPATH=$root/scripts SCHEMATHESIS_HOOKS=fuzz "$venv/bin/schemathesis" run "$url/api/v1/openapi.json" \
+      --checks "$checks" --seed "$seed" --max-time "$seconds" --workers 2 --generation-database none --request-timeout 30
+  ) || failed+=" $role"
+  stop
+done
+[ -z "$failed" ] || { echo "fuzzing failed as:$failed" >&2; exit 1; }
