@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Fuzzes the server with schemathesis, as a user and as an administrator, each against a fresh SQLite database. Fails if an
-# answer is a server error, or has a status, content type or body that the OpenAPI document does not describe.
+# answer is a server error, has a status, content type, header or body that the OpenAPI document does not describe, or accepts
+# what the document forbids; or if the server's log has an error.
 #
 #   scripts/fuzz.sh             10 minutes for each of the two
 #   scripts/fuzz.sh <seconds>   this long for each
 #
 # FUZZ_SEED=<number> repeats a run. OMNISTACK=<path> tests another binary than the debug build.
 #
-# Excluded: nothing. Every documented operation is called.
-# Rate limits are off, because 429 would be the answer to nearly every request.
+# Every documented operation is called. Excluded are:
+#
+# - the check positive_data_acceptance: a request that fits the document may break a rule, such as a wrong current password;
+# - a bare 414, which the HTTP parser answers to a URL above 64 KiB before any operation is reached (fuzz.py);
+# - rate limits, which are off, because nearly every answer would be a 429.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -16,7 +20,6 @@ root=$PWD
 seconds=${1:-600}
 seed=${FUZZ_SEED:-$((RANDOM * 32768 + RANDOM))}
 version=4.32.5
-checks=not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance
 
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target"
@@ -67,10 +70,12 @@ for role in user admin; do
   (
     cd "$work/$role"
     export DATABASE_URL="sqlite:///$work/$role/fuzz.db" FUZZ_EMAIL="fuzz-$role@example.com"
-    "$OMNISTACK" users create "$FUZZ_EMAIL" --role "$role" < /dev/null > /dev/null
+    "$OMNISTACK" users create "$FUZZ_EMAIL" --role "$role" < /dev/null > /dev/null || exit
     PYTHONPATH=$root/scripts SCHEMATHESIS_HOOKS=fuzz "$venv/bin/schemathesis" run "$url/api/v1/openapi.json" \
-      --checks "$checks" --seed "$seed" --max-time "$seconds" --workers 2 --generation-database none --request-timeout 30
-  ) || failed+=" $role"
+      --exclude-checks positive_data_acceptance --seed "$seed" --max-time "$seconds" --generation-database none \
+      --request-timeout 30 --output-truncate true --warnings off --no-color
+  ) | cut -c 1-500 || failed+=" $role"
+  if grep -m 20 -E '^[0-9:.]+ ERROR ' "$work/$role/log"; then failed+=" $role (errors in its log)"; fi
   stop
 done
-[ -z "$failed" ] || { echo "fuzzing failed as:$failed" >&2; exit 1; }
+[ -z "$failed" ] || { echo "fuzzing found faults as:$failed" >&2; exit 1; }
