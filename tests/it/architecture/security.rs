@@ -14,7 +14,8 @@ const REASONS: [&str; 3] = ["*Operator*", "*Not applicable*", "*Not met*"];
 /// Reports rows without proof, and proofs that do not exist. A row begins with the number of a requirement.
 fn problems(page: &str, tests: &BTreeSet<&str>, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
-    for row in page.lines().filter(|line| line.trim_start_matches("| ").starts_with(|first: char| first.is_ascii_digit())) {
+    let is_requirement = |row: &&str| row.split([' ', ',']).nth(1).is_some_and(|number| number.split('.').count() == 3);
+    for row in page.lines().filter(|line| line.starts_with('|')).filter(is_requirement) {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         let [numbers, .., proof] = cells.as_slice() else { continue };
         let mut report = |what: String| found.push(format!("{numbers}: {what}"));
