@@ -44,6 +44,9 @@ pub enum Error {
     TooLarge { limit: usize },
     #[error("Content-Type must be application/json")]
     UnsupportedMediaType,
+    /// The request has a `Content-Encoding`.
+    #[error("Content-Encoding is not supported: send the body uncompressed")]
+    UnsupportedCoding,
     #[error("Range not satisfiable")]
     RangeNotSatisfiable,
     #[error("Validation failed")]
@@ -114,7 +117,7 @@ codes! {
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED: "the path exists, the method does not; see the `Allow` header";
     CONFLICT = CONFLICT: "a unique value is already taken, or the same action is running (`resource`)";
     PAYLOAD_TOO_LARGE = PAYLOAD_TOO_LARGE: "the body exceeds `limit` bytes";
-    UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE: "a JSON body was sent without `application/json`";
+    UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE: "a JSON body was sent without `application/json`, or a body is compressed";
     RANGE_NOT_SATISFIABLE = RANGE_NOT_SATISFIABLE: "the requested range lies outside of the file; see the `Content-Range` header";
     VALIDATION_ERROR = UNPROCESSABLE_ENTITY: "a parameter or the body breaks type or bounds (`field`, `errors`)";
     RATE_LIMIT_EXCEEDED = TOO_MANY_REQUESTS: "too many requests (`retry_after` in seconds)";
@@ -149,7 +152,7 @@ impl Error {
             Self::MethodNotAllowed => &METHOD_NOT_ALLOWED,
             Self::Conflict { .. } => &CONFLICT,
             Self::TooLarge { .. } => &PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => &UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedCoding => &UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => &RANGE_NOT_SATISFIABLE,
             Self::Invalid(_) => &VALIDATION_ERROR,
             Self::RateLimited { .. } => &RATE_LIMIT_EXCEEDED,

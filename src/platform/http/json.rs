@@ -1,5 +1,8 @@
 //! Request bodies: read under the route's limit. JSON is parsed and validated against its schema before a handler gets it;
-//! [`RawBody`] keeps the exact bytes, for signatures over them.
+//! [`RawBody`] keeps the exact bytes, for signatures over them; [`StreamBody`] is read in pieces.
+//!
+//! Bodies are not compressed: limits, signatures and stored files are about the bytes as they were sent. JSON is UTF-8; a
+//! byte order mark before it is ignored.
 
 use std::sync::Arc;
 
@@ -8,8 +11,8 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -37,6 +40,18 @@ pub struct JsonAt<I, T>(pub I, pub T);
 
 /// The exact bytes of a request's body.
 pub struct RawBody(pub Bytes);
+
+/// The bytes of a request's body as they arrive. The handler limits their number.
+pub struct StreamBody(pub Body);
+
+impl<S: Send + Sync> FromRequest<S> for StreamBody {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        check_content_coding(request.headers())?;
+        Ok(Self(request.into_body()))
+    }
+}
 
 impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = Error;
@@ -104,8 +119,17 @@ fn check_content_type(request: &Request) -> Result<()> {
     if json { Ok(()) } else { Err(Error::UnsupportedMediaType) }
 }
 
+/// Refuses compressed bodies.
+fn check_content_coding(headers: &HeaderMap) -> Result<()> {
+    let is_identity = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    let mut codings = codings.flat_map(|codings| codings.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    if codings.all(is_identity) { Ok(()) } else { Err(Error::UnsupportedCoding) }
+}
+
 /// Reads the whole body; fails above the route's limit.
 async fn read(parts: &Parts, body: Body) -> Result<Bytes> {
+    check_content_coding(&parts.headers)?;
     let limit = parts.extensions.get::<Arc<RequestContext>>().map_or(0, |context| context.body_limit);
     match Limited::new(body, limit).collect().await {
         Ok(body) => Ok(body.to_bytes()),
@@ -115,7 +139,9 @@ async fn read(parts: &Parts, body: Body) -> Result<Bytes> {
 }
 
 fn parse<T: DeserializeOwned + ToSchema + 'static>(bytes: &[u8]) -> Result<T> {
-    let value = serde_json::from_slice(bytes).map_err(|_| Error::BadRequest("The request body is not valid JSON".to_owned()))?;
+    // RFC 8259 §8.1 lets a parser ignore the mark, which some editors and libraries write.
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let value = serde_json::from_slice(text).map_err(|_| Error::BadRequest(not_json(text).to_owned()))?;
     let shape = Shape::of_body::<T>().map_err(|reason| anyhow::anyhow!("schema of a body: {reason}"))?;
     let mut problems = Vec::new();
     shape.check(&value, "", &mut problems);
@@ -124,6 +150,16 @@ fn parse<T: DeserializeOwned + ToSchema + 'static>(bytes: &[u8]) -> Result<T> {
     }
     // The schema should cover all that serde requires; if they differ, the client still gets a 422.
     serde_json::from_value(value).map_err(|_| Error::invalid("body", "type", "The body does not match the schema"))
+}
+
+/// The reason why bytes are not JSON. UTF-16 and UTF-32 are recognized by a byte order mark, which is not UTF-8, or by a zero
+/// among the first bytes, because JSON begins with an ASCII character.
+fn not_json(bytes: &[u8]) -> &'static str {
+    if bytes.iter().take(4).any(|byte| *byte == 0) || std::str::from_utf8(bytes).is_err() {
+        "The request body is not UTF-8: send JSON in UTF-8, uncompressed"
+    } else {
+        "The request body is not valid JSON"
+    }
 }
 
 /// Deserializes a member of a PATCH body that may be cleared: absent is `None`, `null` is `Some(None)`.

@@ -25,7 +25,8 @@ pub struct ListParams {
     #[param(minimum = 1, maximum = 100, default = 20, required = false, value_type = i64)]
     limit: Option<i64>,
     /// Page by cursor: empty for the first page, then the `next_cursor` of the page before. Not together with `skip`.
-    #[param(max_length = 8192, required = false, value_type = String)]
+    // The longest, of a name of 255 characters, has 4,200; a URL of 64 KiB has room for this many, percent-encoded.
+    #[param(max_length = 4608, required = false, value_type = String)]
     cursor: Option<String>,
 }
 

@@ -17,7 +17,7 @@ pub mod sse;
 
 pub use context::RequestContext;
 pub use endpoints::{Endpoints, Route};
-pub use json::{Json, JsonAt, KeyedJson, RawBody, present};
+pub use json::{Json, JsonAt, KeyedJson, RawBody, StreamBody, present};
 pub use list::{ListParams, Page};
 pub use path::{Path, PathParam};
 pub use policy::Policy;

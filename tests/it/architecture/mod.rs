@@ -3,6 +3,8 @@
 //! - `source`, `reader`, `scope`, `tokens`, `attributes`: read a file with `syn` and note what it names and holds;
 //! - `rules`, `rings`, `below`, `names`, `imports`: the rules, as pure functions over files;
 //! - `graph`: a graph of names and its circles;
+//! - `refusals`: errors that handlers can return, compared with the OpenAPI document;
+//! - `security`: the proofs that `docs/security.md` names;
 //! - `planted`: violations that show that each rule fires.
 //!
 //! Here the rules run on the real tree. Names are checked, types are not: what a macro makes and the methods of a value
@@ -15,9 +17,11 @@ mod imports;
 mod names;
 mod planted;
 mod reader;
+mod refusals;
 mod rings;
 mod rules;
 mod scope;
+mod security;
 mod source;
 mod tokens;
 

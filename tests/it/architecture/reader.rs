@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         self.bound = outer;
     }
 
-    /// The functions that `on_both_backends![..]` makes tests of.
+    /// The functions that `on_both_backends![..]` and `on_sqlite![..]` make tests of.
     fn stories(&mut self, tokens: TokenStream) {
         for tree in tokens {
             if let TokenTree::Ident(name) = tree {
@@ -218,7 +218,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
         self.path(&call.path, true);
         let name = call.path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
-        if name == "on_both_backends" {
+        if matches!(name.as_str(), "on_both_backends" | "on_sqlite") {
             self.stories(call.tokens.clone());
         }
         self.tokens(call.tokens.clone(), &name);

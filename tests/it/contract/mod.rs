@@ -1,5 +1,7 @@
 //! Rules for every endpoint: access, error format, headers, order of checks, and agreement with the OpenAPI document.
 
+mod bodies;
+mod documented;
 mod errors;
 mod headers;
 mod matrix;

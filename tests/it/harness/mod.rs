@@ -6,6 +6,7 @@
 pub mod accounts;
 mod client;
 pub mod database;
+mod documented;
 pub mod files;
 pub mod functions;
 pub mod issuer;
@@ -39,6 +40,7 @@ use tokio::net::TcpListener;
 
 pub use client::{Call, Client, Reply, ids};
 use database::Database;
+use documented::Documented;
 pub use statements::statements;
 
 /// The database engine that a test runs on.
@@ -122,6 +124,8 @@ pub struct TestApp {
     pub routes: Vec<Arc<Route>>,
     /// Triggers the stages of a shutdown.
     pub stop: listener::Stop,
+    /// Fails the test that meets an answer which the OpenAPI document does not describe.
+    pub documented: Documented,
     database: Database,
     _data: tempfile::TempDir,
 }
@@ -214,10 +218,11 @@ impl TestApp {
         let grace = app.config.core.shutdown_grace;
         app.phase.set_ready();
         let built = router::build(&app);
+        let (documented, router) = Documented::watch(&built);
         let mut limits = Limits::new(&app.config.core.trusted_proxies);
         limit(&mut limits);
-        tokio::spawn(listener::run(listener, built.router, stop.clone(), grace, limits));
-        Self { routes: built.routes, app, clock, url: format!("http://{address}"), stop, database, _data: data }
+        tokio::spawn(listener::run(listener, router, stop.clone(), grace, limits));
+        Self { routes: built.routes, app, clock, url: format!("http://{address}"), stop, documented, database, _data: data }
     }
 
     /// A client without a token.

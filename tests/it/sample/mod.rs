@@ -72,6 +72,15 @@ async fn sample_webhook_body_above_its_limit_returns_413() {
 }
 
 #[tokio::test]
+async fn sample_webhook_with_content_encoding_returns_415() {
+    let t = server(Backend::Sqlite, &[]).await;
+    let compressed = webhook(&t.anonymous(), b"{ }", b"{ }").header("content-encoding", "gzip").await;
+    compressed.expect_error(415, "UNSUPPORTED_MEDIA_TYPE");
+    // The signed bytes are those that were sent: a byte order mark is one of them.
+    webhook(&t.anonymous(), b"\xEF\xBB\xBF{}", b"\xEF\xBB\xBF{}").await.expect(204);
+}
+
+#[tokio::test]
 async fn sample_stream_keeps_its_place_until_reader_leaves() {
     let t = server(Backend::Sqlite, &[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
     let amy = t.user("amy").await;

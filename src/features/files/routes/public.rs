@@ -9,8 +9,8 @@ use tower_http::services::ServeFile;
 use crate::app::App;
 use crate::features::files::service::local;
 use crate::platform::error::{Error, Result};
-use crate::platform::http::PathParam;
 use crate::platform::http::range::{self, Part};
+use crate::platform::http::{PathParam, StreamBody};
 use crate::providers::storage::disposition::attachment;
 
 /// Headers that scripts of other origins need to load a file in parts, and to name it.
@@ -23,7 +23,12 @@ const EXPOSED: HeaderValue = HeaderValue::from_static("Accept-Ranges, Content-Di
 #[utoipa::path(put, path = "/storage/upload/{token}", operation_id = "uploadBytes", tag = "files", params(("token" = String, Path)),
     request_body(content = String, content_type = "application/octet-stream", example = json!("the bytes")),
     responses((status = 204), (status = 400), (status = 403), (status = 409), (status = 502)))]
-pub async fn upload(State(app): State<App>, PathParam(token): PathParam, headers: HeaderMap, body: Body) -> Result<StatusCode> {
+pub async fn upload(
+    State(app): State<App>,
+    PathParam(token): PathParam,
+    headers: HeaderMap,
+    StreamBody(body): StreamBody,
+) -> Result<StatusCode> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let announced = text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
     local::receive(&app, &token, text(header::CONTENT_TYPE), announced, body.into_data_stream()).await?;

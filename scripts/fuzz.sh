@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Fuzzes the server with schemathesis, as a user and as an administrator, each against a fresh SQLite database. Fails if an
+# answer is a server error, has a status, content type, header or body that the OpenAPI document does not describe, or accepts
+# what the document forbids; or if the server's log has an error.
+#
+#   scripts/fuzz.sh             10 minutes for each of the two
+#   scripts/fuzz.sh <seconds>   this long for each
+#
+# FUZZ_SEED=<number> repeats a run. OMNISTACK=<path> tests another binary than the debug build.
+#
+# Every documented operation is called. Excluded are:
+#
+# - the check positive_data_acceptance: a request that fits the document may break a rule, such as a wrong current password;
+# - a bare 414, which the HTTP parser answers to a URL above 64 KiB before any operation is reached (fuzz.py);
+# - rate limits, which are off, because nearly every answer would be a 429.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+
+seconds=${1:-600}
+seed=${FUZZ_SEED:-$((RANDOM * 32768 + RANDOM))}
+version=4.32.5
+
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target"
+target=$(cd "$target" && pwd)
+
+# Installs schemathesis below the target folder, once.
+venv=$target/schemathesis-$version
+if [ ! -x "$venv/bin/schemathesis" ] && ! { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet "schemathesis==$version"; }; then
+  rm -rf "$venv"
+  if [ "${REQUIRE_SERVICES:-}" = 1 ]; then echo "schemathesis $version cannot be installed from PyPI" >&2; exit 1; fi
+  echo "skipped: schemathesis $version cannot be installed from PyPI"
+  exit 0
+fi
+
+if [ -z "${OMNISTACK:-}" ]; then
+  cargo build --quiet --locked
+  OMNISTACK=$target/debug/omnistack
+fi
+export OMNISTACK
+
+work=$(mktemp -d)
+server=""
+stop() { if [ -n "$server" ]; then kill "$server" 2> /dev/null || true; wait "$server" 2> /dev/null || true; server=""; fi; }
+finish() { stop; rm -rf "$work"; }
+trap finish EXIT
+
+# Starts the server in a folder of its own, on any free port, without the caller's variables; sets `url`.
+serve() {
+  mkdir -p "$1"
+  (cd "$1" && exec env -i PATH="$PATH" HOME="$1" PORT=0 RATE_LIMIT_ENABLED=false RATE_LIMIT_ADDRESS=1000000/second \
+    DATABASE_URL="sqlite:///$1/fuzz.db" "$OMNISTACK" > "$1/log" 2>&1) &
+  server=$!
+  for _ in $(seq 1 300); do
+    url=$(sed -nE 's/.*ready.*address[":= ]+[^ "]*:([0-9]+).*/http:\/\/127.0.0.1:\1/p' "$1/log" | head -n 1)
+    if [ -n "$url" ]; then return; fi
+    if ! kill -0 "$server" 2> /dev/null; then break; fi
+    sleep 0.1
+  done
+  cat "$1/log" >&2
+  echo "the server did not get ready" >&2
+  exit 1
+}
+
+failed=""
+for role in user admin; do
+  printf '\n--- fuzzing as %s for %s s, FUZZ_SEED=%s\n' "$role" "$seconds" "$seed"
+  serve "$work/$role"
+  (
+    cd "$work/$role"
+    export DATABASE_URL="sqlite:///$work/$role/fuzz.db" FUZZ_EMAIL="fuzz-$role@example.com"
+    "$OMNISTACK" users create "$FUZZ_EMAIL" --role "$role" < /dev/null > /dev/null || exit
+    PYTHONPATH=$root/scripts SCHEMATHESIS_HOOKS=fuzz "$venv/bin/schemathesis" run "$url/api/v1/openapi.json" \
+      --exclude-checks positive_data_acceptance --seed "$seed" --max-time "$seconds" --generation-database none \
+      --request-timeout 30 --output-truncate true --warnings off --no-color
+  ) | cut -c 1-500 || failed+=" $role"
+  if grep -m 20 -E '^[0-9:.]+ ERROR ' "$work/$role/log"; then failed+=" $role (errors in its log)"; fi
+  stop
+done
+[ -z "$failed" ] || { echo "fuzzing found faults as:$failed" >&2; exit 1; }
