@@ -1,9 +1,9 @@
 //! Every refusal that a handler can return is documented: follows the calls of each handler through the source to the errors
 //! that they make, and compares their statuses with the OpenAPI document.
 //!
-//! Calls of functions are followed by their paths. A method is followed if only one type of the tree has a method of that
-//! name, because types are not known here. So the rule misses some errors; the test harness (`harness::documented`) notices
-//! those that a test meets.
+//! Calls of functions are followed by their paths. Types are not known here, so a method is followed if only one type of the
+//! tree has a method of that name, or if the receiver has the name of the type or of a module around it: `app.jobs.retry()`.
+//! So the rule misses some errors; the test harness (`harness::documented`) notices those that a test meets.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -51,7 +51,9 @@ struct Function {
     /// The operation that it handles.
     operation: Option<String>,
     paths: Vec<Vec<String>>,
-    methods: Vec<String>,
+    /// Calls of methods: the name of the receiver, where it is a variable or a field, and of the method.
+    methods: Vec<(Option<String>, String)>,
+    is_method: bool,
 }
 
 /// All functions by their paths; a method is below its type.
@@ -107,7 +109,10 @@ impl<'ast> Visit<'ast> for Collector<'_> {
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        self.function(&item.attrs, &item.sig.ident, |collector| visit::visit_impl_item_fn(collector, item));
+        self.function(&item.attrs, &item.sig.ident, |collector| {
+            collector.open.is_method = item.sig.receiver().is_some();
+            visit::visit_impl_item_fn(collector, item);
+        });
     }
 
     fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
@@ -123,7 +128,7 @@ impl<'ast> Visit<'ast> for Collector<'_> {
     }
 
     fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
-        self.open.methods.push(call.method.to_string());
+        self.open.methods.push((receiver(&call.receiver), call.method.to_string()));
         visit::visit_expr_method_call(self, call);
     }
 
@@ -136,13 +141,26 @@ impl<'ast> Visit<'ast> for Collector<'_> {
                     let path = self.absolute(found.path);
                     self.open.paths.push(path);
                 }
-                Found::Method { name, .. } => self.open.methods.push(name),
+                Found::Method { name, .. } => self.open.methods.push((None, name)),
                 _ => {}
             }
         }
     }
 
     fn visit_attribute(&mut self, _: &'ast syn::Attribute) {}
+}
+
+/// The name of a variable or field.
+fn receiver(expression: &syn::Expr) -> Option<String> {
+    match expression {
+        syn::Expr::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+        syn::Expr::Field(field) => match &field.member {
+            syn::Member::Named(name) => Some(name.to_string()),
+            syn::Member::Unnamed(_) => None,
+        },
+        syn::Expr::Reference(reference) => receiver(&reference.expr),
+        _ => None,
+    }
 }
 
 fn names(path: &syn::Path) -> Vec<String> {
@@ -183,7 +201,9 @@ fn refusals(functions: &Functions) -> BTreeMap<String, BTreeMap<u16, String>> {
             let mut next: Vec<&Vec<String>> = Vec::new();
             for called in &functions[&path].paths {
                 if let Some(statuses) = statuses(called) {
-                    statuses.iter().for_each(|status| drop(found.entry(*status).or_insert_with(|| path.join("::"))));
+                    for status in statuses {
+                        found.entry(*status).or_insert_with(|| path.join("::"));
+                    }
                 } else if let Some((known, _)) = functions.get_key_value(called) {
                     next.push(known);
                 } else if let [parent @ .., name] = called.as_slice() {
@@ -194,10 +214,12 @@ fn refusals(functions: &Functions) -> BTreeMap<String, BTreeMap<u16, String>> {
                     next.extend(extracts.iter().filter_map(|path| functions.get_key_value(path)).map(|(path, _)| path));
                 }
             }
-            for method in &functions[&path].methods {
-                if let [only] = named(method) {
-                    next.push(only);
-                }
+            for (receiver, method) in &functions[&path].methods {
+                let methods: Vec<_> = named(method).iter().filter(|path| functions[**path].is_method).collect();
+                let is_of_receiver =
+                    |path: &[String]| receiver.as_ref().is_some_and(|name| path.iter().any(|part| part.eq_ignore_ascii_case(name)));
+                let is_only = methods.len() == 1;
+                next.extend(methods.into_iter().filter(|path| is_only || is_of_receiver(&path[..path.len() - 1])));
             }
             open.extend(next.into_iter().filter(|path| seen.insert((*path).clone())).cloned());
         }
@@ -278,7 +300,7 @@ fn undocumented_refusal_is_reported() {
         (
             "src/features/notes/service/mod.rs",
             "pub mod deep; pub use deep::create; use crate::platform::error::Error as Refusal;
-             pub fn list() { let x = || GONE; tokio::join!(x.only_one()); }
+             pub fn list() { let x = || GONE; tokio::join!(x.only_one()); app.things.several(); }
              const GONE: Refusal = Refusal::NotFound {}; struct A; impl A { fn only_one(&self) { Self::hidden() } fn hidden() { Refusal::Forbidden(\"\") } }",
         ),
         (
@@ -287,13 +309,14 @@ fn undocumented_refusal_is_reported() {
              pub fn create() { Error::invalid(); other::Error::Conflict; other::create() }
              pub fn failed() { Error::Upstream {} } #[cfg(test)] mod tests { fn create() { Error::RateLimited } }",
         ),
-        ("src/other.rs", "pub fn create() {} pub fn unused() { crate::platform::error::Error::TooLarge }"),
+        ("src/features/things.rs", "use crate::platform::error::Error; struct T; impl T { fn several(&self) { Error::BadRequest() } }"),
+        ("src/other.rs", "struct U; impl U { fn several(&self) { crate::platform::error::Error::Unavailable } } pub fn create() {} pub fn unused() { crate::platform::error::Error::TooLarge }"),
     ];
     let functions = functions(&planted);
     let seen = refusals(&functions);
-    assert_eq!(seen["listNotes"].keys().copied().collect::<Vec<_>>(), [403, 404, 502]);
+    assert_eq!(seen["listNotes"].keys().copied().collect::<Vec<_>>(), [400, 403, 404, 502]);
     assert_eq!(seen["createNote"].keys().copied().collect::<Vec<_>>(), [415, 422]);
-    let documented = BTreeMap::from([("listNotes".to_owned(), BTreeSet::from([200, 403, 404]))]);
+    let documented = BTreeMap::from([("listNotes".to_owned(), BTreeSet::from([200, 400, 403, 404]))]);
     assert_eq!(
         undocumented(&functions, &documented),
         [
