@@ -27,7 +27,7 @@ impl ShownPath {
     }
 }
 
-/// The segments after which routes have private parameters: `download` of `/storage/download/{token}`.
+/// The segments after which routes have private parameters: `open` of `/links/open/{token}`.
 ///
 /// A path that matches no route may still hold a private parameter: with a slash behind it, below a wrong prefix, or with
 /// an encoded separator. So nothing behind one of these segments is shown, wherever it stands.
@@ -101,16 +101,16 @@ mod tests {
 
     fn private() -> PrivateSegments {
         let route = |template: &str, private| Route {
-            feature: "files",
+            feature: "links",
             template: template.to_owned(),
             methods: Vec::new(),
             policy: Policy::signed_link(private),
             documented: true,
         };
         let routes = [
-            route("/api/v1/public/storage/download/{token}", &["token"]),
+            route("/api/v1/public/links/open/{token}", &["token"]),
             route("/api/v1/public/share/{id}/{*key}", &["key"]),
-            route("/api/v1/public/open/{id}", &[]),
+            route("/api/v1/public/list/{id}", &[]),
         ];
         PrivateSegments::of(&routes)
     }
@@ -118,16 +118,16 @@ mod tests {
     #[test]
     fn unknown_path_hides_private_parameters_and_long_segments() {
         let shown = |path: &str| private().shown(path);
-        let download = "/api/v1/public/storage/download";
+        let open = "/api/v1/public/links/open";
         for behind in ["/", "//x", "/x/y", "%2Fx", "/..", "%252e"] {
-            assert_eq!(shown(&format!("{download}/{TOKEN}{behind}")), format!("{download}/…"), "{behind}");
+            assert_eq!(shown(&format!("{open}/{TOKEN}{behind}")), format!("{open}/…"), "{behind}");
         }
-        assert_eq!(shown(&format!("//api//v1/public/storage/Download//{TOKEN}")), "//api//v1/public/storage/download/…");
-        assert_eq!(shown(&format!("/proxy{download}%2f{TOKEN}")), format!("/proxy{download}/…"));
-        assert_eq!(shown(&format!("/storage/%2564ownload/{TOKEN}")), "/storage/download/…");
+        assert_eq!(shown(&format!("//api//v1/public/links/Open//{TOKEN}")), "//api//v1/public/links/open/…");
+        assert_eq!(shown(&format!("/proxy{open}%2f{TOKEN}")), format!("/proxy{open}/…"));
+        assert_eq!(shown(&format!("/links/%256fpen/{TOKEN}")), "/links/open/…");
         assert_eq!(shown(&format!("/api/v1/public/share/7/{TOKEN}/")), "/api/v1/public/share/…");
         assert_eq!(shown(&format!("/elsewhere/{}", "x".repeat(49))), "/elsewhere/…");
-        for path in ["/", "/api/v1/nowhere", "/api/v1/public/open/7/x", "/a%20b/0199e3c0-5a66-7d22-a2b5-3e1b3f6f8a11"] {
+        for path in ["/", "/api/v1/nowhere", "/api/v1/public/list/7/x", "/a%20b/0199e3c0-5a66-7d22-a2b5-3e1b3f6f8a11"] {
             assert_eq!(shown(path), path);
         }
     }

@@ -17,7 +17,7 @@ const SMALLEST: u64 = 1024;
 /// reads, and the length is known. Larger ones would keep the thread for more than a millisecond.
 const AT_ONCE: u64 = 64 * 1024;
 /// Memory in bytes of an encoder, measured.
-const ENCODER: usize = 320 * 1024;
+const ENCODER: usize = 336 * 1024;
 
 /// Memory that compression of a response takes until its last byte is sent.
 pub fn memory(accept_encoding: Option<&HeaderValue>, response: &Response) -> usize {
