@@ -13,6 +13,7 @@ pub mod http;
 pub mod id;
 pub mod middleware;
 pub mod outgoing;
+pub mod output;
 pub mod rate_limit;
 pub mod redis;
 pub mod telemetry;

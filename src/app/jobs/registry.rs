@@ -102,11 +102,16 @@ impl Catalog {
         self.0.keys().copied().collect()
     }
 
+    /// The members of a function's payload that are secrets.
+    pub fn secrets(&self, function: &str) -> &'static [&'static str] {
+        self.find(function).map_or(&[], |function| function.secrets)
+    }
+
     /// Returns a payload for display: members that its function declares as secrets are masked. An invalid payload becomes
     /// an empty object.
     pub fn shown(&self, function: &str, payload: &str) -> Value {
         let Ok(Value::Object(mut members)) = serde_json::from_str(payload) else { return serde_json::json!({}) };
-        let secrets = self.find(function).map_or(&[][..], |function| function.secrets);
+        let secrets = self.secrets(function);
         for (name, value) in &mut members {
             if secrets.contains(&name.as_str()) {
                 *value = "***".into();

@@ -12,7 +12,7 @@ mod refusal;
 mod token_type;
 mod verifier;
 
-pub use claims::{Claims, Role};
+pub use claims::{Claims, Role, placeholder_emails};
 pub use config::{Config, KeySource, Provider};
 pub use refusal::Refusal;
 pub use verifier::{Presented, Verifier};
