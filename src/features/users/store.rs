@@ -40,11 +40,6 @@ pub async fn insert(on: impl Into<Executor<'_>>, user: &NewUser, now: DateTime<U
     Ok(made.bind(user.last_login_at).bind(user.login_count).bind(now).execute().await? == 1)
 }
 
-/// Returns the authorization state of a user, if the user exists.
-pub async fn identity(on: impl Into<Executor<'_>>, id: &UserId) -> sqlx::Result<Option<Identity>> {
-    query(on, sql!("SELECT role, is_active, last_login_at FROM users WHERE id = $1")).bind(id).fetch_optional().await
-}
-
 /// A user's own view and last login, read in one statement for authentication and response.
 #[derive(sqlx::FromRow)]
 pub struct OwnRow {
