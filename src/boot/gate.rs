@@ -159,13 +159,7 @@ async fn identify(app: &App, presented: Presented) -> Identity {
 }
 
 /// Admits active users with the required role, and passes the user to the handler.
-async fn authorize(
-    app: &App,
-    access: Access,
-    identity: Identity,
-    context: &Arc<RequestContext>,
-    request: &mut Request,
-) -> Result<()> {
+async fn authorize(app: &App, access: Access, identity: Identity, context: &Arc<RequestContext>, request: &mut Request) -> Result<()> {
     let claims = identity.inspect_err(|refusal| {
         app.metrics.auth_failures.with_label_values(&[refusal.reason()]).inc();
         if let Refusal::Invalid(detail) = refusal {

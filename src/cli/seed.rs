@@ -71,7 +71,8 @@ fn as_owner(user: &User) -> CurrentUser {
 
 async fn person(app: &App, email: &str, role: Role, password: Option<&str>) -> anyhow::Result<User> {
     if let Some(password) = password
-        && let Some(user) = accounts::service::operator::create(app, email, role, password, false, &mut |_| Ok(())).await.map_err(setup::explained)?
+        && let Some(user) =
+            accounts::service::operator::create(app, email, role, password, false, &mut |_| Ok(())).await.map_err(setup::explained)?
     {
         return Ok(user);
     }

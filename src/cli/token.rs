@@ -36,12 +36,11 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn token(app: &App, email: &str, local: bool) -> anyhow::Result<String> {
     setup::bring_up_to_date(app).await?;
-    let user = match operator::find(app, email).await? {
-        Some(id) => users::service::get(app, &id).await?,
-        None => {
-            anyhow::ensure!(email.contains('@'), "no user has this id, and to make one, --email must be an e-mail address");
-            operator::find_or_create(app, email, Role::User).await?
-        }
+    let user = if let Some(id) = operator::find(app, email).await? {
+        users::service::get(app, &id).await?
+    } else {
+        anyhow::ensure!(email.contains('@'), "no user has this id, and to make one, --email must be an e-mail address");
+        operator::find_or_create(app, email, Role::User).await?
     };
     if local {
         return accounts::service::operator::token(app, &user).await?.context("the account is deactivated");

@@ -33,7 +33,15 @@ pub struct Actor {
 impl Actor {
     /// An operator on the command line, who may do everything.
     pub fn operator() -> Self {
-        Self { user: None, role: Role::Superadmin, token_role: Role::User, impersonator: None, address: None, request_id: None, session: None }
+        Self {
+            user: None,
+            role: Role::Superadmin,
+            token_role: Role::User,
+            impersonator: None,
+            address: None,
+            request_id: None,
+            session: None,
+        }
     }
 
     /// Whether the actor is this user.

@@ -63,8 +63,10 @@ pub async fn expire_surplus(on: impl Into<Executor<'_>>, user: &UserId, keep: i6
 
 /// Returns the user's export of this job, if its document is stored and has not expired.
 pub async fn stored(on: impl Into<Executor<'_>>, job: JobId, user: &UserId, now: DateTime<Utc>) -> sqlx::Result<Option<Export>> {
-    let stored =
-        query(on, sql!("SELECT ", EXPORT, " FROM data_exports WHERE job_id = $1 AND user_id = $2 AND bytes IS NOT NULL AND expires_at > $3"));
+    let stored = query(
+        on,
+        sql!("SELECT ", EXPORT, " FROM data_exports WHERE job_id = $1 AND user_id = $2 AND bytes IS NOT NULL AND expires_at > $3"),
+    );
     stored.bind(job).bind(user).bind(now).fetch_optional().await
 }
 

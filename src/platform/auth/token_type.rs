@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn header_typ_of_other_kinds_is_no_access_token() {
-        for access in [None, Some("JWT"), Some("jwt"), Some("at+jwt"), Some("AT+JWT"), Some("application/at+jwt"), Some("application/jwt")] {
+        for access in [None, Some("JWT"), Some("jwt"), Some("at+jwt"), Some("AT+JWT"), Some("application/at+jwt"), Some("application/jwt")]
+        {
             assert!(is_access(access), "{access:?}");
         }
         for other in

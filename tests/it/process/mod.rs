@@ -6,6 +6,8 @@ mod cli;
 mod docs;
 mod doctor;
 mod logs;
+mod output;
+mod people;
 mod rolling;
 mod start;
 mod stop;
