@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args as Arguments;
 
 use super::{secret, setup};
@@ -80,5 +80,5 @@ async fn person(app: &App, email: &str, role: Role, password: Option<&str>) -> a
     if let Some(password) = password {
         accounts::service::operator::set_password(app, user.clone().into(), password).await.map_err(setup::explained)?;
     }
-    if user.role == role { Ok(user) } else { Ok(promote(app, &user.id, role).await?) }
+    if user.role == role { Ok(user) } else { promote(app, user.id.as_str(), role).await?.context("the user has gone") }
 }

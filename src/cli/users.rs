@@ -14,7 +14,6 @@ use crate::features::{accounts, privacy};
 use crate::platform::actor::Actor;
 use crate::platform::auth::{Provider, Role};
 use crate::platform::config::Choice;
-use crate::platform::id::UserId;
 use crate::platform::output;
 
 /// Page size of the user list.
@@ -80,20 +79,11 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Create { email, role } => create(&app, email, *role).await?,
         Command::List { skip } => list(&app, *skip).await?,
-        Command::Promote { user, role } => {
-            let id = find(&app, user).await?;
-            changed(&app, &operator::promote(&app, &id, *role).await?).await?;
-        }
-        Command::Deactivate { user } => {
-            let id = find(&app, user).await?;
-            changed(&app, &operator::set_active(&app, &id, false).await?).await?;
-        }
-        Command::Activate { user } => {
-            let id = find(&app, user).await?;
-            changed(&app, &operator::set_active(&app, &id, true).await?).await?;
-        }
+        Command::Promote { user, role } => changed(&app, operator::promote(&app, user, *role).await?, user).await?,
+        Command::Deactivate { user } => changed(&app, operator::set_active(&app, user, false).await?, user).await?,
+        Command::Activate { user } => changed(&app, operator::set_active(&app, user, true).await?, user).await?,
         Command::Erase { user, yes: _ } => {
-            let id = find(&app, user).await?;
+            let id = operator::find(&app, user).await?.with_context(|| nobody(user))?;
             let rows = privacy::service::erase(&app, &Actor::operator(), &id).await?;
             output::line(format_args!("{} is erased: {rows} rows", id.as_str()))?;
             warn_without_admin(&app).await?;
@@ -103,13 +93,12 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the id of the user whom the operator means.
-async fn find(app: &App, user: &str) -> anyhow::Result<UserId> {
-    operator::find(app, user).await?.with_context(|| format!("no user has the address or id {user}"))
+fn nobody(user: &str) -> String {
+    format!("no user has the address or id {user}")
 }
 
-async fn changed(app: &App, user: &User) -> anyhow::Result<()> {
-    output::line(line(user)?)?;
+async fn changed(app: &App, user: Option<User>, wanted: &str) -> anyhow::Result<()> {
+    output::line(line(&user.with_context(|| nobody(wanted))?)?)?;
     warn_without_admin(app).await
 }
 

@@ -110,7 +110,7 @@ async fn every_route_enforces_its_access_level_for_local_accounts(b: Backend) {
             let issuer = if *who == Who::WrongKey { &stranger } else { &t };
             let token = accounts::service::operator::token(&issuer.app, user).await.unwrap().unwrap();
             let off = matches!(who, Who::Deactivated | Who::DeactivatedAdmin);
-            users::service::operator::set_active(&t.app, &user.id, !off).await.unwrap();
+            users::service::operator::set_active(&t.app, user.id.as_str(), !off).await.unwrap();
             if *who == Who::Expired {
                 t.clock.advance(TimeDelta::minutes(16));
             }

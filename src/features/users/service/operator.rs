@@ -11,14 +11,19 @@ use crate::platform::error::{Error, Result};
 use crate::platform::id::UserId;
 use crate::platform::text::fold_email;
 
-/// Gives a user a role.
-pub async fn promote(app: &App, id: &UserId, role: Role) -> Result<User> {
-    admin::update(app, &Actor::operator(), id, UpdateUser { role: Some(role), ..UpdateUser::default() }).await
+/// Gives a user a role. `None` if no user has that id or address.
+pub async fn promote(app: &App, id_or_email: &str, role: Role) -> Result<Option<User>> {
+    change(app, id_or_email, UpdateUser { role: Some(role), ..UpdateUser::default() }).await
 }
 
-/// Activates or deactivates a user.
-pub async fn set_active(app: &App, id: &UserId, active: bool) -> Result<User> {
-    admin::set_active(app, &Actor::operator(), id, active).await
+/// Activates or deactivates a user. `None` if no user has that id or address.
+pub async fn set_active(app: &App, id_or_email: &str, active: bool) -> Result<Option<User>> {
+    change(app, id_or_email, UpdateUser { is_active: Some(active), ..UpdateUser::default() }).await
+}
+
+async fn change(app: &App, id_or_email: &str, change: UpdateUser) -> Result<Option<User>> {
+    let Some(id) = find(app, id_or_email).await? else { return Ok(None) };
+    admin::update(app, &Actor::operator(), &id, change).await.map(Some)
 }
 
 /// Returns whether no active user has an administrator's role. Roles that only a token gives are not known here.
