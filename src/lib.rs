@@ -15,6 +15,9 @@
 //! `boot::gate` (limits, token, user) → a feature's `routes` → its `service` → its `store`.
 //! `tests/it/architecture` holds the code to this; `docs/architecture.md` says why it is so.
 
+// Both panic where the output is broken: `platform::output` reports it.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod app;
 pub mod boot;
 pub mod cli;

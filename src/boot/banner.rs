@@ -8,14 +8,15 @@ use crate::app::config::Core;
 use crate::platform::auth::{KeySource, Provider};
 use crate::platform::config::{Choice, Environment, program};
 use crate::platform::db::DatabaseUrl;
+use crate::platform::output;
 
-/// Prints the banner to standard output. `first` is the e-mail address and password of a new user; the password is shown
-/// once and never logged. In production only a log line is written.
-pub fn print(app: &App, address: SocketAddr, first: Option<(&str, &str)>) {
-    tracing::info!(address = %address, version = env!("CARGO_PKG_VERSION"), "ready");
-    if app.config.core.environment != Environment::Production {
-        print!("{}", text(app, address, first));
+/// Prints the banner to standard output, except in production. `first` is the e-mail address and password of a new user; the
+/// password is shown once and never logged.
+pub fn print(app: &App, address: SocketAddr, first: Option<(&str, &str)>) -> anyhow::Result<()> {
+    if app.config.core.environment == Environment::Production {
+        return Ok(());
     }
+    output::print(text(app, address, first))
 }
 
 fn text(app: &App, address: SocketAddr, first: Option<(&str, &str)>) -> String {

@@ -214,10 +214,10 @@ async fn answer<S>(
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
-    let mut decision = None;
+    let mut counted = None;
     let outcome = {
         // Pinned here, because each adapter would move the whole future.
-        let work = pin!(gate::admit(&shared.app, state, context, request, handler, &mut decision));
+        let work = pin!(gate::admit(&shared.app, state, context, request, handler, &mut counted));
         timeout_at(started + state.deadline, panics::catch(work)).await
     };
     let mut response = match outcome {
@@ -225,11 +225,10 @@ where
         Ok(Err(error)) => error.into_response(),
         Err(_) => Error::Unavailable { message: "The request took too long", retry_after: Some(1) }.into_response(),
     };
-    if let Some((decision, caller)) = decision {
-        gate::set_rate_limit_headers(response.headers_mut(), decision);
-        if !decision.allowed {
-            let name = state.limit.map_or("", |limit| limit.name);
-            shared.rate_limit_hits.with_label_values(&[name, &state.route.template, caller]).inc();
+    if let Some(counted) = counted {
+        counted.set_headers(response.headers_mut());
+        if let Some((class, caller)) = counted.refused_by() {
+            shared.rate_limit_hits.with_label_values(&[class, &state.route.template, caller]).inc();
         }
     }
     response

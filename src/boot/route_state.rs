@@ -11,11 +11,11 @@ use tower::Service;
 use crate::app::config::Config;
 use crate::platform::http::Route;
 use crate::platform::http::recorder::{HttpMetrics, Recorder};
-use crate::platform::rate_limit::Limit;
+use crate::platform::rate_limit::Limits;
 
 pub struct RouteState {
     pub route: Arc<Route>,
-    pub limit: Option<Limit>,
+    pub limits: Option<Limits>,
     pub body_limit: usize,
     /// Deadline for the response head.
     pub deadline: Duration,
@@ -27,7 +27,7 @@ impl RouteState {
         let policy = &route.policy;
         Self {
             route: route.clone(),
-            limit: policy.budget.and_then(|budget| config.rate_limit.limit(budget)),
+            limits: policy.budget.and_then(|budget| config.rate_limit.limits(budget)),
             body_limit: policy.body_limit(config.core.max_body_bytes),
             deadline: policy.head_deadline(config.core.request_timeout),
             recorder: Recorder::new(metrics, &route.template),

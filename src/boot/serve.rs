@@ -15,8 +15,11 @@ use super::{banner, listener, router, startup};
 use crate::app::App;
 use crate::features::accounts::service::operator;
 use crate::features::users;
+use crate::features::users::model::User;
 use crate::platform::auth::{Provider, Role};
 use crate::platform::config::Environment;
+use crate::platform::error::Error;
+use crate::platform::output;
 use crate::platform::redis::{self, Redis};
 
 /// E-mail address of the administrator created at the first local start.
@@ -34,9 +37,15 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     if Redis::health(app.redis.as_ref()).await == redis::Health::Unhealthy {
         tracing::warn!("REDIS_URL is set, but Redis does not answer: working in memory until it does");
     }
-    let password = first_local_password(&app).await?;
+    let address = listener.local_addr()?;
+    if !create_first_admin(&app, address).await?
+        && let Err(error) = banner::print(&app, address, None)
+    {
+        // Nothing is lost with it, so the server starts all the same.
+        output::error(format_args!("warning: the banner is not shown: {error:#}"));
+    }
     app.phase.set_ready();
-    banner::print(&app, listener.local_addr()?, password.as_deref().map(|password| (LOCAL_ADMIN, password)));
+    tracing::info!(address = %address, version = env!("CARGO_PKG_VERSION"), "ready");
     let clean = run(&app, listener, router).await?;
     app.close().await;
     if clean {
@@ -47,17 +56,23 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Creates an administrator at the first start of a local installation with its own accounts. Of several concurrent first
-/// starts only one creates it and prints the password.
-async fn first_local_password(app: &App) -> anyhow::Result<Option<String>> {
+/// Creates an administrator at the first start of a local installation with its own accounts, and prints the banner with their
+/// password; returns whether it did. Of several concurrent first starts only one does. If the banner cannot be printed, no
+/// administrator is made and the start fails.
+async fn create_first_admin(app: &App, address: SocketAddr) -> anyhow::Result<bool> {
     let first = app.config.core.environment == Environment::Local
         && app.config.auth.provider == Provider::Local
         && users::service::is_empty(app).await?;
     if !first {
-        return Ok(None);
+        return Ok(false);
     }
     let password = operator::random_password()?;
-    Ok(operator::create(app, LOCAL_ADMIN, Role::Admin, &password, false).await?.map(|_| password))
+    let mut show = |_: &User| banner::print(app, address, Some((LOCAL_ADMIN, &password)));
+    match operator::create(app, LOCAL_ADMIN, Role::Admin, &password, false, &mut show).await {
+        Ok(made) => Ok(made.is_some()),
+        Err(Error::Internal(cause)) => Err(cause.context("the first administrator is not made")),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Serves until the signal and through the shutdown; returns whether every connection ended in time.

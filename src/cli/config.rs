@@ -8,6 +8,7 @@ use super::setup;
 use crate::app::config::Config;
 use crate::features;
 use crate::platform::config::{Env, env_example, markdown, values_table};
+use crate::platform::output;
 
 #[derive(Arguments)]
 pub struct Args {
@@ -26,13 +27,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(loaded) => loaded.notes,
             Err(found) => found.notes,
         };
-        print!("{}", if args.markdown { markdown(&notes) } else { env_example(&notes) });
+        output::print(if args.markdown { markdown(&notes) } else { env_example(&notes) })?;
         return Ok(ExitCode::SUCCESS);
     }
     let loaded = setup::load()?;
-    print!("{}", values_table(&loaded.notes));
+    output::print(values_table(&loaded.notes))?;
     for warning in loaded.warnings {
-        println!("warning: {warning}");
+        output::line(format_args!("warning: {warning}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

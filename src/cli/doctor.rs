@@ -15,6 +15,7 @@ use crate::features;
 use crate::platform::clock::Clock;
 use crate::platform::config::{Env, Environment};
 use crate::platform::db::{DatabaseUrl, Health as DatabaseHealth, pooler_remedy};
+use crate::platform::output;
 use crate::platform::private_files;
 use crate::platform::redis::{Health, Redis};
 
@@ -31,17 +32,22 @@ struct Findings {
 
 impl Findings {
     fn ok(what: &str, text: &str) {
-        println!("ok    {what:<14} {text}");
+        say(format_args!("ok    {what:<14} {text}"));
     }
 
     fn warn(what: &str, text: &str, remedy: &str) {
-        println!("warn  {what:<14} {text}\n      {:<14} {remedy}", "");
+        say(format_args!("warn  {what:<14} {text}\n      {:<14} {remedy}", ""));
     }
 
     fn fail(&mut self, what: &str, text: &str, remedy: &str) {
         self.failed = true;
-        println!("FAIL  {what:<14} {text}\n      {:<14} {remedy}", "");
+        say(format_args!("FAIL  {what:<14} {text}\n      {:<14} {remedy}", ""));
     }
+}
+
+/// Prints a finding. A broken output stays broken, and is reported with the last line.
+fn say(finding: std::fmt::Arguments<'_>) {
+    let _ = output::line(finding);
 }
 
 pub async fn run() -> anyhow::Result<ExitCode> {
@@ -60,7 +66,7 @@ pub async fn run() -> anyhow::Result<ExitCode> {
             check_service(&mut findings, loaded).await;
         }
     }
-    println!("{}", if findings.failed { "\nSomething must be mended before the service can run." } else { "\nAll is well." });
+    output::line(if findings.failed { "\nSomething must be mended before the service can run." } else { "\nAll is well." })?;
     Ok(if findings.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -6,10 +6,11 @@ use anyhow::Context;
 use clap::{Args as Arguments, Subcommand};
 use serde_json::Value;
 
-use super::setup;
+use super::{secret, setup};
 use crate::app::App;
 use crate::app::jobs::model::{JobId, JobRow, Status};
 use crate::app::jobs::operator;
+use crate::platform::output;
 use crate::platform::text::cut;
 
 #[derive(Arguments)]
@@ -34,7 +35,8 @@ enum Command {
     /// Run a function here and now, and show its result.
     Run {
         function: String,
-        /// Its arguments, as a JSON object.
+        /// Its arguments, as a JSON object; `-` reads them from standard input. Secrets, such as `reset_link`, are refused on the
+        /// command line, which is visible to other users of the machine; at a terminal they are asked for.
         #[arg(default_value = "{}")]
         arguments: String,
     },
@@ -61,26 +63,49 @@ async fn act(app: &App, command: &Command) -> anyhow::Result<ExitCode> {
         Command::List { status, limit } => {
             let (rows, total) = app.jobs.page(&app.db, *status, *limit, 0).await?;
             for row in &rows {
-                println!("{}", line(app, row));
+                output::line(line(app, row))?;
             }
-            println!("{} of {total} jobs", rows.len());
+            output::line(format_args!("{} of {total} jobs", rows.len()))?;
         }
-        Command::Functions => app.jobs.catalog().names().iter().for_each(|name| println!("{name}")),
+        Command::Functions => output::line(app.jobs.catalog().names().join("\n"))?,
         Command::Run { function, arguments } => {
-            let payload: Value = serde_json::from_str(arguments).context("the arguments are not JSON")?;
+            let payload = payload(app, function, arguments)?;
             let (id, outcome) = operator::run(app.clone(), &app.code, &app.jobs, &app.db, function, payload).await?;
             match outcome {
-                Ok(result) => println!("{}", serde_json::to_string_pretty(&result)?),
+                Ok(result) => output::line(serde_json::to_string_pretty(&result)?)?,
                 Err(reason) => anyhow::bail!("job {id} failed: {reason}"),
             }
         }
-        Command::Retry { id } => println!("{}", app.jobs.retry(&app.db, parse(id)?).await?),
+        Command::Retry { id } => output::line(app.jobs.retry(&app.db, parse(id)?).await?)?,
         Command::Cancel { id } => match app.jobs.cancel(&app.db, parse(id)?).await? {
-            Status::Cancelled => println!("cancelled"),
-            _ => println!("its worker will end it within seconds"),
+            Status::Cancelled => output::line("cancelled")?,
+            _ => output::line("its worker will end it within seconds")?,
         },
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the arguments of a function. Its secrets come from standard input, or are asked for.
+fn payload(app: &App, function: &str, arguments: &str) -> anyhow::Result<Value> {
+    if arguments == "-" {
+        return serde_json::from_reader(std::io::stdin().lock()).context("standard input holds no JSON");
+    }
+    let mut payload: Value = serde_json::from_str(arguments).context("the arguments are not JSON")?;
+    let Some(members) = payload.as_object_mut() else { return Ok(payload) };
+    for name in app.jobs.catalog().secrets(function) {
+        anyhow::ensure!(
+            !members.contains_key(*name),
+            "{name} is a secret, and {}. Give `-` in place of the arguments, and pipe them in",
+            secret::REFUSED
+        );
+        if secret::can_ask() {
+            let secret = secret::ask(name)?;
+            if !secret.is_empty() {
+                members.insert((*name).to_owned(), secret.into());
+            }
+        }
+    }
+    Ok(payload)
 }
 
 fn parse(id: &str) -> anyhow::Result<JobId> {

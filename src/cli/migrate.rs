@@ -9,6 +9,7 @@ use super::setup;
 use crate::app::migrate;
 use crate::features;
 use crate::platform::db::Db;
+use crate::platform::output;
 use crate::platform::telemetry::metrics::Metrics;
 
 #[derive(Arguments)]
@@ -28,20 +29,21 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let db = Db::connect(&config, url, &Metrics::default()).await?;
     if args.status {
         for step in migrate::status(&db).await? {
-            println!("{:04} {:<20} {}", step.version, step.name, if step.applied { "applied" } else { "pending" });
+            let state = if step.applied { "applied" } else { "pending" };
+            output::line(format_args!("{:04} {:<20} {state}", step.version, step.name))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     let report = migrate::run(&db, url, &features::all(), args.dry_run).await?;
     let verb = if args.dry_run { "would apply" } else { "applied" };
     for step in &report.applied {
-        println!("{verb} {step}");
+        output::line(format_args!("{verb} {step}"))?;
     }
     for remark in &report.remarks {
-        println!("{remark}");
+        output::line(remark)?;
     }
     if report.applied.is_empty() {
-        println!("nothing to do: the database is up to date");
+        output::line("nothing to do: the database is up to date")?;
     }
     db.close().await;
     Ok(ExitCode::SUCCESS)

@@ -6,6 +6,7 @@ mod jobs;
 mod migrate;
 mod openapi;
 pub mod routes;
+mod secret;
 mod seed;
 mod serve;
 mod setup;
@@ -13,9 +14,12 @@ mod token;
 mod users;
 mod worker;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::platform::output;
 
 /// The OmniStack server and its tools.
 #[derive(Parser)]
@@ -53,12 +57,15 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command.unwrap_or(Command::Serve);
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command.unwrap_or(Command::Serve),
+        Err(asked) => return usage(&asked),
+    };
     // Fails only where a provider is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outcome = match command {
         Command::Openapi => openapi::run(),
-        Command::Routes(args) => Ok(routes::run(&args)),
+        Command::Routes(args) => routes::run(&args),
         Command::Config(args) => config::run(&args),
         other => match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(run(other)),
@@ -68,10 +75,23 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::error(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints help, version or what is wrong with the arguments.
+fn usage(asked: &clap::Error) -> ExitCode {
+    let printed = asked.print().and_then(|()| std::io::stdout().flush());
+    if asked.use_stderr() {
+        return ExitCode::from(2);
+    }
+    if let Err(error) = printed {
+        output::error(format_args!("error: standard output cannot be written: {error}"));
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {

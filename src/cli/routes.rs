@@ -8,6 +8,7 @@ use clap::Args as Arguments;
 use crate::boot::router;
 use crate::features;
 use crate::platform::http::Route;
+use crate::platform::output;
 
 #[derive(Arguments)]
 pub struct Args {
@@ -16,9 +17,9 @@ pub struct Args {
     markdown: bool,
 }
 
-pub fn run(args: &Args) -> ExitCode {
-    print!("{}", table(&router::routes(&features::all()), args.markdown));
-    ExitCode::SUCCESS
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    output::print(table(&router::routes(&features::all()), args.markdown))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The routes as a table, in the order of their paths.

@@ -7,43 +7,48 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 use clap::Args as Arguments;
 
-use super::setup;
+use super::{secret, setup};
 use crate::app::App;
 use crate::features::accounts;
 use crate::features::users::model::User;
 use crate::features::users::service::operator::{find_or_create, promote};
 use crate::platform::actor::{Actor, CurrentUser};
 use crate::platform::auth::{Claims, Provider, Role};
+use crate::platform::output;
 
 const PEOPLE: [(&str, Role); 2] = [("demo@example.com", Role::User), ("admin@example.com", Role::Admin)];
 
 #[derive(Arguments)]
 pub struct Args {
-    /// The password of both accounts; made up where it is not given.
+    /// Read the password of both accounts at the terminal, or as one line of standard input; otherwise it is made up and printed. It
+    /// takes no value: a command line is visible to other users of the machine.
     #[arg(long)]
-    password: Option<String>,
+    password: bool,
+    /// A value given to `--password`, which is refused.
+    #[arg(hide = true)]
+    value: Option<String>,
 }
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    ensure!(args.value.is_none(), "--password takes no value, because {}. Pipe it in, or type it when asked", secret::REFUSED);
     let app = setup::app().await?;
     ensure!(!app.config.core.environment.is_production(), "refused in production: these accounts are for development");
     setup::bring_up_to_date(&app).await?;
     let local = app.config.auth.provider == Provider::Local;
-    let password = match &args.password {
-        Some(password) => password.clone(),
-        None => accounts::service::operator::random_password()?,
-    };
+    let password = if args.password { secret::read("Password")? } else { accounts::service::operator::random_password()? };
+    if local && !args.password {
+        // First, so that no account is made whose password could not be shown.
+        output::line(format_args!("password of both: {password}"))?;
+    }
     for (email, role) in PEOPLE {
         let user = person(&app, email, role, local.then_some(password.as_str())).await?;
-        println!("{} ({}), {}", user.email, user.id.as_str(), serde_json::to_value(user.role)?.as_str().unwrap_or_default());
+        let role = serde_json::to_value(user.role)?;
+        output::line(format_args!("{} ({}), {}", user.email, user.id.as_str(), role.as_str().unwrap_or_default()))?;
         for feature in &app.features {
             if let Some(made) = feature.seed(&app, &as_owner(&user)).await? {
-                println!("  {made}");
+                output::line(format_args!("  {made}"))?;
             }
         }
-    }
-    if local {
-        println!("password of both: {password}");
     }
     app.close().await;
     Ok(ExitCode::SUCCESS)
@@ -66,7 +71,8 @@ fn as_owner(user: &User) -> CurrentUser {
 
 async fn person(app: &App, email: &str, role: Role, password: Option<&str>) -> anyhow::Result<User> {
     if let Some(password) = password
-        && let Some(user) = accounts::service::operator::create(app, email, role, password, false).await.map_err(setup::explained)?
+        && let Some(user) =
+            accounts::service::operator::create(app, email, role, password, false, &mut |_| Ok(())).await.map_err(setup::explained)?
     {
         return Ok(user);
     }
@@ -74,5 +80,5 @@ async fn person(app: &App, email: &str, role: Role, password: Option<&str>) -> a
     if let Some(password) = password {
         accounts::service::operator::set_password(app, user.clone().into(), password).await.map_err(setup::explained)?;
     }
-    if user.role == role { Ok(user) } else { promote(app, email, role).await?.context("the user has gone") }
+    if user.role == role { Ok(user) } else { promote(app, user.id.as_str(), role).await?.context("the user has gone") }
 }

@@ -24,6 +24,7 @@ pub fn explained(error: Error) -> anyhow::Error {
             let words: Vec<_> = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
             anyhow::anyhow!(words.join("; "))
         }
+        Error::Internal(cause) => cause,
         other => other.into(),
     }
 }

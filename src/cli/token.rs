@@ -1,4 +1,4 @@
-//! `omnistack token --email <address>`: prints an access token for development, without a front end.
+//! `omnistack token --email <address or id>`: prints an access token for development, without a front end.
 
 use std::process::ExitCode;
 
@@ -7,13 +7,15 @@ use clap::Args as Arguments;
 
 use super::setup;
 use crate::app::App;
+use crate::features::users::service::operator;
 use crate::features::{accounts, users};
 use crate::platform::auth::{Provider, Role, own};
 use crate::platform::config::Choice;
+use crate::platform::output;
 
 #[derive(Arguments)]
 pub struct Args {
-    /// The user's e-mail address; the user is made if there is none.
+    /// The user's e-mail address or id; a user with this address is made if there is none.
     #[arg(long)]
     email: String,
 }
@@ -27,14 +29,19 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "tokens come from the issuer (AUTH_PROVIDER={}): only it holds the signing key. Log in there, or use AUTH_PROVIDER=local for development",
         app.config.auth.provider.name()
     );
-    println!("{}", token(&app, &args.email, local).await?);
+    output::line(token(&app, &args.email, local).await?)?;
     app.close().await;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn token(app: &App, email: &str, local: bool) -> anyhow::Result<String> {
     setup::bring_up_to_date(app).await?;
-    let user = users::service::operator::find_or_create(app, email, Role::User).await.map_err(setup::explained)?;
+    let user = if let Some(id) = operator::find(app, email).await? {
+        users::service::get(app, &id).await?
+    } else {
+        anyhow::ensure!(email.contains('@'), "no user has this id, and to make one, --email must be an e-mail address");
+        operator::find_or_create(app, email, Role::User).await.map_err(setup::explained)?
+    };
     if local {
         return accounts::service::operator::token(app, &user).await?.context("the account is deactivated");
     }

@@ -1,13 +1,12 @@
 //! `omnistack users create|list|promote|deactivate|activate|erase`: manages users without a front end, on any database, also
 //! that of a running service.
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use clap::{Args as Arguments, Subcommand};
 
-use super::setup;
+use super::{secret, setup};
 use crate::app::App;
 use crate::features::users::model::User;
 use crate::features::users::service::{self, operator};
@@ -15,6 +14,7 @@ use crate::features::{accounts, privacy};
 use crate::platform::actor::Actor;
 use crate::platform::auth::{Provider, Role};
 use crate::platform::config::Choice;
+use crate::platform::output;
 
 /// Page size of the user list.
 const PAGE: i64 = 100;
@@ -27,7 +27,8 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make an account; its password is asked for, or made up and printed once where nobody can be asked.
+    /// Make an account; its password is asked for, or made up and printed once where nobody can be asked. If it cannot be printed,
+    /// no account is made.
     Create {
         /// The e-mail address.
         email: String,
@@ -78,13 +79,14 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Create { email, role } => create(&app, email, *role).await?,
         Command::List { skip } => list(&app, *skip).await?,
-        Command::Promote { user, role } => changed(operator::promote(&app, user, *role).await?, user)?,
-        Command::Deactivate { user } => changed(operator::set_active(&app, user, false).await?, user)?,
-        Command::Activate { user } => changed(operator::set_active(&app, user, true).await?, user)?,
+        Command::Promote { user, role } => changed(&app, operator::promote(&app, user, *role).await?, user).await?,
+        Command::Deactivate { user } => changed(&app, operator::set_active(&app, user, false).await?, user).await?,
+        Command::Activate { user } => changed(&app, operator::set_active(&app, user, true).await?, user).await?,
         Command::Erase { user, yes: _ } => {
             let id = operator::find(&app, user).await?.with_context(|| nobody(user))?;
             let rows = privacy::service::erase(&app, &Actor::operator(), &id).await?;
-            println!("{} is erased: {rows} rows", id.as_str());
+            output::line(format_args!("{} is erased: {rows} rows", id.as_str()))?;
+            warn_without_admin(&app).await?;
         }
     }
     app.close().await;
@@ -95,8 +97,18 @@ fn nobody(user: &str) -> String {
     format!("no user has the address or id {user}")
 }
 
-fn changed(user: Option<User>, wanted: &str) -> anyhow::Result<()> {
-    println!("{}", line(&user.with_context(|| nobody(wanted))?)?);
+async fn changed(app: &App, user: Option<User>, wanted: &str) -> anyhow::Result<()> {
+    output::line(line(&user.with_context(|| nobody(wanted))?)?)?;
+    warn_without_admin(app).await
+}
+
+/// An operator may take away the last administrator, because they can make another one at any time: they are only told.
+async fn warn_without_admin(app: &App) -> anyhow::Result<()> {
+    if operator::lacks_admin(app).await? {
+        output::line(
+            "warning: no active user has an administrator's role. Only tokens of the issuer can still give it, or `omnistack users promote`",
+        )?;
+    }
     Ok(())
 }
 
@@ -113,38 +125,28 @@ async fn create(app: &App, email: &str, role: Role) -> anyhow::Result<()> {
         app.config.auth.provider.name()
     );
     setup::bring_up_to_date(app).await?;
-    let asked = std::io::stdin().is_terminal().then(ask).transpose()?;
+    let asked = secret::can_ask().then(|| secret::ask_twice("Password")).transpose()?;
     let password = match &asked {
         Some(password) => password.clone(),
         None => accounts::service::operator::random_password()?,
     };
-    let user = accounts::service::operator::create(app, email, role, &password, true).await.map_err(setup::explained)?;
-    println!("{}", line(&user.with_context(|| format!("{email} has an account already"))?)?);
-    if asked.is_none() {
-        println!("password: {password}");
-    }
+    let mut show = |user: &User| {
+        output::line(line(user)?)?;
+        if asked.is_none() { output::line(format_args!("password: {password}")) } else { Ok(()) }
+    };
+    let user = accounts::service::operator::create(app, email, role, &password, true, &mut show).await.map_err(setup::explained)?;
+    user.with_context(|| format!("{email} has an account already"))?;
     Ok(())
-}
-
-/// Asks twice, without echo.
-fn ask() -> anyhow::Result<String> {
-    print!("Password (is not shown): ");
-    std::io::stdout().flush()?;
-    let first = rpassword::read_password()?;
-    print!("Once more: ");
-    std::io::stdout().flush()?;
-    ensure!(rpassword::read_password()? == first, "the two differ");
-    Ok(first)
 }
 
 async fn list(app: &App, skip: u32) -> anyhow::Result<()> {
     let (users, total) = service::list(None).rows(&app.db, PAGE, skip.into()).await?;
     for user in &users {
-        println!("{}", line(user)?);
+        output::line(line(user)?)?;
     }
     let shown = i64::from(skip) + i64::try_from(users.len())?;
     if shown < total {
-        println!("… {} more: `omnistack users list --skip {shown}`", total - shown);
+        output::line(format_args!("… {} more: `omnistack users list --skip {shown}`", total - shown))?;
     }
     Ok(())
 }

@@ -20,6 +20,8 @@ pub struct Actor {
     pub user: Option<UserId>,
     /// The higher of the role in the users row and the role in the token.
     pub role: Role,
+    /// The role in the token alone. It does not count where users change their own row.
+    pub token_role: Role,
     /// The administrator who impersonates the user.
     pub impersonator: Option<UserId>,
     pub address: Option<IpAddr>,
@@ -31,7 +33,15 @@ pub struct Actor {
 impl Actor {
     /// An operator on the command line, who may do everything.
     pub fn operator() -> Self {
-        Self { user: None, role: Role::Superadmin, impersonator: None, address: None, request_id: None, session: None }
+        Self {
+            user: None,
+            role: Role::Superadmin,
+            token_role: Role::User,
+            impersonator: None,
+            address: None,
+            request_id: None,
+            session: None,
+        }
     }
 
     /// Whether the actor is this user.

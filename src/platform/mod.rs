@@ -14,6 +14,7 @@ pub mod http;
 pub mod id;
 pub mod middleware;
 pub mod outgoing;
+pub mod output;
 pub mod private_files;
 pub mod rate_limit;
 pub mod redis;

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use omnistack::platform::clock::Clock;
 use omnistack::platform::config::{Env, Section, Value};
 use omnistack::platform::id::UserId;
-use omnistack::platform::rate_limit::{Caller, DEFAULT, Limit, Limiter, Rate};
+use omnistack::platform::rate_limit::{Caller, DEFAULT, KeyedBy, Limit, Limiter, Limits, Rate};
 use omnistack::platform::redis::{self, Redis};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -12,13 +12,13 @@ use serde_json::json;
 
 use crate::harness::{Backend, Client, Reply, TestApp, services};
 
-fn remaining(reply: &Reply) -> i64 {
+pub fn remaining(reply: &Reply) -> i64 {
     reply.header("x-ratelimit-remaining").unwrap().parse().unwrap()
 }
 
 /// Checks the headers and body of a 429 and returns the seconds of `Retry-After`.
 #[track_caller]
-fn refused(reply: Reply, clock: &Clock) -> i64 {
+pub fn refused(reply: Reply, clock: &Clock) -> i64 {
     let seconds: i64 = reply.header("retry-after").unwrap().parse().unwrap();
     assert!(seconds >= 1);
     assert_eq!(remaining(&reply), 0);
@@ -171,11 +171,11 @@ async fn client_ip_trusted_proxy_uses_nearest_untrusted_hop() {
 }
 
 /// Variables that connect to the shared test Redis under the given prefix.
-fn redis_vars(prefix: &str) -> Option<[(&str, &str); 2]> {
+pub fn redis_vars(prefix: &str) -> Option<[(&str, &str); 2]> {
     Some([("REDIS_URL", services::redis()?), ("REDIS_PREFIX", prefix)])
 }
 
-fn prefix() -> String {
+pub fn prefix() -> String {
     format!("omnistack-test:{}:", uuid::Uuid::now_v7().simple())
 }
 
@@ -230,6 +230,10 @@ fn rate_limit_redis_agrees_with_memory() {
         runtime.block_on(async {
             let limit = Limit { name: DEFAULT.name, rate: Rate::parse(&format!("{limit}/{unit}")).unwrap(), keyed_by: DEFAULT.keyed_by };
             let (memory, shared, clock) = (Limiter::new(None), Limiter::new(connect(&prefix())), Clock::manual());
+            let limits = Limits {
+                address: Limit { name: "address", rate: Rate { limit: 5, ..limit.rate }, keyed_by: KeyedBy::Address },
+                route: Limit { name: "route", ..limit },
+            };
             for (step, who) in steps {
                 #[expect(clippy::cast_possible_truncation, reason = "less than a window")]
                 clock.advance(TimeDelta::milliseconds((step * f64::from(window)) as i64));
@@ -237,6 +241,15 @@ fn rate_limit_redis_agrees_with_memory() {
                 let by_memory = memory.hit(&limit, &caller, clock.now()).await;
                 let by_redis = shared.hit(&limit, &caller, clock.now()).await;
                 prop_assert_eq!(by_memory, by_redis);
+                let address = Caller::address([192, 0, 2, 1].into());
+                let by_memory = memory.admit(&limits, &address, &caller, clock.now()).await;
+                prop_assert_eq!(by_memory, shared.admit(&limits, &address, &caller, clock.now()).await);
+                if who == 1 {
+                    memory.give_back_address(&limits, &address, clock.now()).await;
+                    shared.give_back_address(&limits, &address, clock.now()).await;
+                }
+                let by_memory = memory.hit_address(&limits, &address, clock.now()).await;
+                prop_assert_eq!(by_memory, shared.hit_address(&limits, &address, clock.now()).await);
             }
             Ok(())
         })

@@ -14,6 +14,7 @@ mod database;
 mod harness;
 mod jobs;
 mod limits;
+mod limits_address;
 mod observability;
 mod outages;
 mod process;

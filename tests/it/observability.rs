@@ -148,6 +148,14 @@ async fn metrics_rate_limit_hits_are_labelled_by_class_and_route() {
         .await;
         assert!(added >= 1.0, "{kind}");
     }
+    let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_ADDRESS", "1/day")]).await;
+    let amy = t.user("amy").await;
+    let labels = [("class", "address"), ("endpoint", "/api/v1/app/projects/{project_id}"), ("client_type", "ip")];
+    let added = grew(&t, "rate_limit_hits_total", &labels, async || {
+        amy.get("/app/projects/1").await.expect_error(429, "RATE_LIMIT_EXCEEDED");
+    })
+    .await;
+    assert!(added >= 1.0);
 }
 
 #[tokio::test]

@@ -22,6 +22,10 @@ pub trait Job<A>: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Members of the payload that are masked wherever it is shown.
     const SECRETS: &'static [&'static str] = &[];
 
+    /// Members of the result that administrators may see; `None` for all. Results are values, not documents: what is large or
+    /// personal belongs into a table or the object storage.
+    const SHOWN_RESULT: Option<&'static [&'static str]> = None;
+
     /// Runs one attempt. The returned value is stored as the job's result (JSON `null` if there is none).
     ///
     /// A job runs *at least* once: it may start again after a crash, so it checks whether its work is done, and passes

@@ -90,7 +90,7 @@ impl Queue {
         Ok(store::by_id(db, id, self.0.clock.now()).await?)
     }
 
-    /// Returns a page of jobs, newest first, and the exact total.
+    /// Returns a page of jobs, newest first, and the exact total. Long results are replaced by `{"truncated": true}`.
     pub async fn page(&self, db: &Db, status: Option<Status>, limit: i64, skip: i64) -> Result<(Vec<JobRow>, i64)> {
         Ok(store::page(db, status, limit, skip, self.0.clock.now()).await?)
     }

@@ -22,6 +22,7 @@ pub(super) struct Function {
     pub max_attempts: i32,
     pub limit: Duration,
     secrets: &'static [&'static str],
+    shown_result: Option<&'static [&'static str]>,
     check: fn(&str) -> Result<(), serde_json::Error>,
 }
 
@@ -64,6 +65,7 @@ impl<A: 'static> Registry<A> {
             max_attempts: J::MAX_ATTEMPTS,
             limit: J::LIMIT,
             secrets: J::SECRETS,
+            shown_result: J::SHOWN_RESULT,
             check: |payload| parse::<A, J>(payload).map(|_| ()),
         };
         assert!(self.catalog.0.insert(J::NAME, function).is_none(), "two functions are called {}", J::NAME);
@@ -102,11 +104,24 @@ impl Catalog {
         self.0.keys().copied().collect()
     }
 
+    /// The members of a function's payload that are secrets.
+    pub fn secrets(&self, function: &str) -> &'static [&'static str] {
+        self.find(function).map_or(&[], |function| function.secrets)
+    }
+
+    /// Returns an outcome for display: without the members of the result that its function hides.
+    pub fn shown_outcome(&self, function: &str, mut outcome: Value) -> Value {
+        if let (Some(shown), Value::Object(members)) = (self.find(function).and_then(|function| function.shown_result), &mut outcome) {
+            members.retain(|name, _| shown.contains(&name.as_str()));
+        }
+        outcome
+    }
+
     /// Returns a payload for display: members that its function declares as secrets are masked. An invalid payload becomes
     /// an empty object.
     pub fn shown(&self, function: &str, payload: &str) -> Value {
         let Ok(Value::Object(mut members)) = serde_json::from_str(payload) else { return serde_json::json!({}) };
-        let secrets = self.find(function).map_or(&[][..], |function| function.secrets);
+        let secrets = self.secrets(function);
         for (name, value) in &mut members {
             if secrets.contains(&name.as_str()) {
                 *value = "***".into();

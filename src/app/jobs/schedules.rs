@@ -1,6 +1,7 @@
 //! Schedules: jobs enqueued by cron patterns, in UTC. One row per schedule holds its last used slot. The instance that
 //! advances it enqueues the job in the same transaction, so each slot is used once per cluster, even after a crash. At the
-//! next start only the latest missed slot is used; slots before the very first start are not.
+//! next start only the latest missed slot is used; slots before the very first start are not. A stored slot in the future is not
+//! believed.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -59,13 +60,12 @@ impl<A: 'static> Schedules<A> {
         let now = queue.clock().now();
         let mut next: Option<DateTime<Utc>> = None;
         for schedule in &self.all {
-            if let Ok(slot) = schedule.cron.find_next_occurrence(&now, false) {
-                next = Some(next.map_or(slot, |next| next.min(slot)));
-            }
+            let Ok(following) = schedule.cron.find_next_occurrence(&now, false) else { continue };
+            next = Some(next.map_or(following, |next| next.min(following)));
             let Ok(slot) = schedule.cron.find_previous_occurrence(&now, true) else { continue };
             let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).get(schedule.name).copied();
-            if used.is_none_or(|used| used < slot) {
-                schedule.use_slot(db, queue, slot, now).await?;
+            if used.is_none_or(|used| used < slot || used > following) {
+                schedule.use_slot(db, queue, Slots { slot, following, now }).await?;
                 self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(schedule.name, slot);
             }
         }
@@ -91,20 +91,45 @@ impl<A: 'static> Schedules<A> {
     }
 }
 
+/// The slots around the present.
+#[derive(Clone, Copy)]
+struct Slots {
+    /// The latest slot, which is due.
+    slot: DateTime<Utc>,
+    following: DateTime<Utc>,
+    now: DateTime<Utc>,
+}
+
+/// How a slot was taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// It was used already.
+    No,
+    Yes,
+    /// The stored slot lay in the future, because a clock was wrong once.
+    Corrected,
+}
+
 impl Schedule {
-    async fn use_slot(&self, db: &Db, queue: &Queue, slot: DateTime<Utc>, now: DateTime<Utc>) -> Result<()> {
-        if is_first_start(db, self.name, now).await? {
+    async fn use_slot(&self, db: &Db, queue: &Queue, slots: Slots) -> Result<()> {
+        if is_first_start(db, self.name, slots.now).await? {
             return Ok(());
         }
-        let used = crate::transaction!(db, |tx| {
-            let free = take_slot(tx, self.name, slot).await?;
-            if free {
+        let taken = crate::transaction!(db, |tx| {
+            let taken = take_slot(tx, self.name, slots).await?;
+            if taken != Taken::No {
                 (self.enqueue)(queue, tx).await?;
             }
-            Ok(free)
-        });
-        if used? {
-            tracing::info!(function = self.name, %slot, "scheduled job enqueued");
+            Ok(taken)
+        })?;
+        if taken == Taken::Corrected {
+            tracing::warn!(
+                function = self.name,
+                "the last slot of this schedule was stored in the future: a clock was wrong. The schedule goes on from now"
+            );
+        }
+        if taken != Taken::No {
+            tracing::info!(function = self.name, slot = %slots.slot, "scheduled job enqueued");
         }
         Ok(())
     }
@@ -124,8 +149,14 @@ async fn is_first_start(db: &Db, name: &str, now: DateTime<Utc>) -> sqlx::Result
     Ok(first.bind(name).bind(now).execute().await? == 1)
 }
 
-/// Takes the slot; returns whether it was free.
-async fn take_slot(tx: &mut Tx, name: &str, slot: DateTime<Utc>) -> sqlx::Result<bool> {
-    let moved = query(tx, sql!("UPDATE cron_schedules SET last_slot = $2 WHERE name = $1 AND last_slot < $2"));
-    Ok(moved.bind(name).bind(slot).execute().await? == 1)
+/// Takes the slot if it was not used, or if what is stored lies beyond the following slot, which no clock that is right can have
+/// stored. An instance whose clock is a little ahead may have used the following one.
+async fn take_slot(tx: &mut Tx, name: &str, slots: Slots) -> sqlx::Result<Taken> {
+    let moved = query(&mut *tx, sql!("UPDATE cron_schedules SET last_slot = $2 WHERE name = $1 AND last_slot < $2"));
+    if moved.bind(name).bind(slots.slot).execute().await? == 1 {
+        return Ok(Taken::Yes);
+    }
+    let corrected = query(tx, sql!("UPDATE cron_schedules SET last_slot = $2 WHERE name = $1 AND last_slot > $3"));
+    let corrected = corrected.bind(name).bind(slots.slot).bind(slots.following).execute().await?;
+    Ok(if corrected == 1 { Taken::Corrected } else { Taken::No })
 }

@@ -25,6 +25,12 @@ const CLAIM: &str = "id, function, CAST(kwargs AS text) AS kwargs, attempts, max
 const ROW: &str = "id, function, CAST(kwargs AS text) AS kwargs, status AS state, attempts, max_attempts, run_at, enqueue_time,
     start_time, finish_time, success, CAST(result AS text) AS result, error, owner_id";
 
+/// As [`ROW`], for lists: a long result is replaced in the database, which would otherwise send every one of a page. Twice the
+/// 1024 bytes that are shown, because Postgres writes JSON with spaces.
+const SHORT_ROW: &str = "id, function, CAST(kwargs AS text) AS kwargs, status AS state, attempts, max_attempts, run_at, enqueue_time,
+    start_time, finish_time, success, CASE WHEN octet_length(CAST(result AS text)) <= 2048 THEN CAST(result AS text)
+    WHEN result IS NOT NULL THEN '{\"truncated\": true}' END AS result, error, owner_id";
+
 /// Retention of finished jobs with their results, and of dead jobs.
 const KEEP_FINISHED: TimeDelta = TimeDelta::hours(1);
 const KEEP_DEAD: TimeDelta = TimeDelta::days(14);
@@ -284,14 +290,15 @@ pub async fn by_id(on: impl Into<Executor<'_>>, id: JobId, now: DateTime<Utc>) -
     query(on, sql!("SELECT ", ROW, ", run_at > $2 AS ahead FROM jobs WHERE id = $1")).bind(id).bind(now).fetch_optional().await
 }
 
-/// Returns a page of rows, newest first, optionally of one status, and the total.
+/// Returns a page of rows, newest first, optionally of one status, and the total. Results longer than some 1024 bytes are replaced
+/// by `{"truncated": true}`.
 pub async fn page(db: &Db, status: Option<Status>, limit: i64, skip: i64, now: DateTime<Utc>) -> sqlx::Result<(Vec<JobRow>, i64)> {
     // Ids are ordered by time, so the primary key gives the order of the list.
     let rows = query(
         db,
         sql!(
             "SELECT ",
-            ROW,
+            SHORT_ROW,
             ", run_at > $3 AS ahead,
              (SELECT COUNT(*) FROM jobs WHERE (status = $1 OR $1 IS NULL) AND ((run_at > $3) = $2 OR $2 IS NULL)) AS total
              FROM jobs WHERE (status = $1 OR $1 IS NULL) AND ((run_at > $3) = $2 OR $2 IS NULL)

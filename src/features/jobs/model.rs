@@ -2,11 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::jobs::model::{JobRow, Status};
 use crate::app::jobs::{Catalog, JobId};
+
+/// Longest result in the list, in bytes of JSON.
+const LISTED_RESULT: usize = 1024;
 
 /// Filter of the list of jobs.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -73,14 +76,14 @@ pub struct JobSummary {
     pub finish_time: Option<DateTime<Utc>>,
     /// Null until it has ended, and where it was cancelled.
     pub success: Option<bool>,
-    /// Its value, or why its latest attempt failed.
+    /// Its value, or why its latest attempt failed. In the list, a result above 1 KiB is `{"truncated": true}`.
     pub result: Value,
 }
 
-impl From<JobRow> for JobSummary {
-    fn from(row: JobRow) -> Self {
+impl JobSummary {
+    fn new(row: JobRow, catalog: &Catalog) -> Self {
         Self {
-            result: row.outcome(),
+            result: catalog.shown_outcome(&row.function, row.outcome()),
             job_id: row.id,
             function: row.function,
             enqueue_time: row.enqueue_time,
@@ -93,13 +96,18 @@ impl From<JobRow> for JobSummary {
 
 impl JobInfo {
     pub fn new(row: JobRow, catalog: &Catalog) -> Self {
-        Self { kwargs: catalog.shown(&row.function, &row.kwargs), args: [], summary: row.into() }
+        let kwargs = catalog.shown(&row.function, &row.kwargs);
+        let mut summary = JobSummary::new(row, catalog);
+        if summary.result.to_string().len() > LISTED_RESULT {
+            summary.result = json!({"truncated": true});
+        }
+        Self { kwargs, args: [], summary }
     }
 }
 
-impl From<JobRow> for JobStatus {
-    fn from(row: JobRow) -> Self {
-        Self { status: row.status(), summary: row.into() }
+impl JobStatus {
+    pub fn new(row: JobRow, catalog: &Catalog) -> Self {
+        Self { status: row.status(), summary: JobSummary::new(row, catalog) }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::platform::id::PathId;
 
 /// List jobs
 ///
-/// Newest first.
+/// Newest first. A result above 1 KiB is shown as `{"truncated": true}`.
 #[utoipa::path(get, path = "/jobs", operation_id = "listJobs", tag = "admin", params(JobFilter), responses((status = 200, body = JobList)))]
 pub async fn list(State(app): State<App>, Query(filter): Query<JobFilter>) -> Result<Json<JobList>> {
     let (rows, total) = app.jobs.page(&app.db, filter.status, filter.limit.unwrap_or(50), filter.skip.unwrap_or(0)).await?;
@@ -26,7 +26,7 @@ pub async fn list(State(app): State<App>, Query(filter): Query<JobFilter>) -> Re
     responses((status = 200, body = JobStatus)))]
 pub async fn get(State(app): State<App>, Path(id): Path<JobId>) -> Result<Json<JobStatus>> {
     let row = app.jobs.get(&app.db, id).await?.ok_or_else(|| id.not_found())?;
-    Ok(Json(row.into()))
+    Ok(Json(JobStatus::new(row, app.jobs.catalog())))
 }
 
 /// Retry a job

@@ -1,8 +1,9 @@
-//! `export_user_data`.
+//! `export_user_data` and `remove_exports`.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::service::document;
 use crate::app::App;
 use crate::app::jobs::{Fail, Job, Run};
 use crate::platform::id::UserId;
@@ -14,16 +15,32 @@ pub struct ExportUserData {
 
 impl Job<App> for ExportUserData {
     const NAME: &'static str = "export_user_data";
+    // Earlier versions kept the document itself in the result: it is only for the user.
+    const SHOWN_RESULT: Option<&'static [&'static str]> = Some(&["bytes", "expires_at", "error"]);
+
+    async fn run(self, app: App, run: Run) -> Result<Value, Fail> {
+        Ok(match document::store(&app, run.id, &self.user_id).await? {
+            Some(export) => json!({"bytes": export.bytes, "expires_at": export.expires_at}),
+            None => json!({"error": "User not found"}),
+        })
+    }
+}
+
+/// Removes the documents of an erased user.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RemoveExports {
+    pub keys: Vec<String>,
+}
+
+impl Job<App> for RemoveExports {
+    const NAME: &'static str = "remove_exports";
+    // High, because a store may be down for hours and the keys are stored nowhere else.
+    const MAX_ATTEMPTS: i32 = 20;
 
     async fn run(self, app: App, _: Run) -> Result<Value, Fail> {
-        let mut document = Map::new();
-        for feature in &app.features {
-            document.extend(feature.export(&app, &self.user_id).await?);
+        for key in &self.keys {
+            app.storage.delete(key).await?;
         }
-        if !document.contains_key("user") {
-            return Ok(json!({"error": "User not found"}));
-        }
-        document.insert("exported_at".to_owned(), json!(app.clock.now()));
-        Ok(Value::Object(document))
+        Ok(json!({"removed": self.keys.len()}))
     }
 }

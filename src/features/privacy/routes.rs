@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,7 +22,8 @@ pub struct ExportRequested {
 
 /// Request a data export
 ///
-/// While an export is in progress, its `job_id` is answered again. The document can be fetched for an hour.
+/// While an export is in progress, its `job_id` is answered again. The document can be fetched for 24 hours; of several, the five
+/// newest are kept.
 #[utoipa::path(post, path = "/users/me/export", operation_id = "requestExport", tag = "users",
     responses((status = 202, body = ExportRequested)))]
 pub async fn request(State(app): State<App>, user: CurrentUser) -> Result<Response> {
@@ -37,9 +38,8 @@ pub async fn request(State(app): State<App>, user: CurrentUser) -> Result<Respon
     responses((status = 200, body = Value, example = json!({
         "user": {"id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "email": "ada@example.com"}, "subscription": {"plan": null, "status": null},
         "projects": [], "files": [], "exported_at": "2026-01-10T12:00:00.123456Z"
-    }))))]
+    })), (status = 409), (status = 502)))]
 pub async fn get(State(app): State<App>, user: CurrentUser, PathParam(job_id): PathParam) -> Result<Response> {
-    let mut response = Json(service::export(&app, &user, &job_id).await?).into_response();
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"export.json\""));
-    Ok(response)
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CONTENT_DISPOSITION, "attachment; filename=\"export.json\"")];
+    Ok((headers, service::export(&app, &user, &job_id).await?).into_response())
 }

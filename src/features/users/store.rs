@@ -48,11 +48,6 @@ pub async fn insert(on: impl Into<Executor<'_>>, user: &NewUser, now: DateTime<U
     Ok(made.execute().await? == 1)
 }
 
-/// Returns the authorization state of a user, if the user exists.
-pub async fn identity(on: impl Into<Executor<'_>>, id: &UserId) -> sqlx::Result<Option<Identity>> {
-    query(on, sql!("SELECT role, is_active, last_login_at FROM users WHERE id = $1")).bind(id).fetch_optional().await
-}
-
 /// A user's own view and last login, read in one statement for authentication and response.
 #[derive(sqlx::FromRow)]
 pub struct OwnRow {
@@ -89,6 +84,34 @@ pub async fn lock(db: &Db, tx: &mut Tx, id: &UserId) -> sqlx::Result<Option<Iden
         sql!(lite: "SELECT role, is_active, last_login_at FROM users WHERE id = $1"),
     );
     query(tx, text).bind(id).fetch_optional().await
+}
+
+/// What decides about a change by an administrator.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Standing {
+    pub id: UserId,
+    pub role: Role,
+    pub is_active: bool,
+}
+
+/// Locks the rows of a user and of who changes it until the transaction ends, in the order of their ids, so that two users who
+/// change each other do not wait for each other forever.
+pub async fn lock_both(db: &Db, tx: &mut Tx, target: &UserId, actor: Option<&UserId>) -> sqlx::Result<Vec<Standing>> {
+    // SQLite has no FOR UPDATE: a write transaction locks the whole database.
+    let text = db.pick(
+        sql!(pg: "SELECT id, role, is_active FROM users WHERE id IN ($1, $2) ORDER BY id FOR UPDATE"),
+        sql!(lite: "SELECT id, role, is_active FROM users WHERE id IN ($1, $2)"),
+    );
+    query(tx, text).bind(target).bind(actor).fetch_all().await
+}
+
+/// Returns whether an active user other than this one has an administrator's role.
+pub async fn any_admin(on: impl Into<Executor<'_>>, but: Option<&UserId>) -> sqlx::Result<bool> {
+    let other = query(
+        on,
+        sql!("SELECT id FROM users WHERE role IN ('admin', 'superadmin') AND is_active = TRUE AND (id <> $1 OR $1 IS NULL) LIMIT 1"),
+    );
+    Ok(other.bind(but).fetch_optional::<(UserId,)>().await?.is_some())
 }
 
 pub async fn id_of_email(on: impl Into<Executor<'_>>, email: &str) -> sqlx::Result<Option<UserId>> {

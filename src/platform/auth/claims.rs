@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::config::Provider;
 use super::refusal::Refusal;
+use crate::platform::crypto;
 use crate::platform::id::UserId;
 use crate::platform::text;
 
@@ -39,7 +40,7 @@ impl Role {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
     pub subject: UserId,
-    /// Trimmed and lower-cased.
+    /// Trimmed, lower-cased and well-formed; `None` unless the issuer vouches for it.
     pub email: Option<String>,
     pub full_name: Option<String>,
     pub avatar_url: Option<String>,
@@ -61,12 +62,11 @@ impl Claims {
             _ => None,
         };
         let first = |paths: &[&[&str]]| paths.iter().find_map(|path| string(payload, path));
-        let email = first(&[&["email"], &["user_metadata", "email"], &["app_metadata", "email"]]);
         let full_name = first(&[&["name"], &["full_name"], &["user_metadata", "full_name"], &["user_metadata", "name"]]);
         let avatar_url = first(&[&["picture"], &["avatar_url"], &["user_metadata", "avatar_url"], &["user_metadata", "picture"]]);
         Ok(Self {
             subject,
-            email: email.map(text::fold_email).filter(|email| email.chars().count() <= 320),
+            email: trusted_email(payload),
             full_name: full_name.map(|name| text::cut(name, 255).to_owned()),
             avatar_url: avatar_url.filter(|url| text::is_web_url(url)).map(str::to_owned),
             role: trusted_role(payload, provider),
@@ -90,6 +90,39 @@ fn string<'v>(payload: &'v Map<String, Value>, path: &[&str]) -> Option<&'v str>
     let (last, objects) = path.split_last()?;
     let object = objects.iter().try_fold(payload, |object, name| object.get(*name)?.as_object())?;
     object.get(*last)?.as_str().map(str::trim).filter(|text| !text.is_empty() && !text.contains('\0'))
+}
+
+/// The user's address, unless the issuer says that it is not verified. `user_metadata` is not read: users write it themselves, so
+/// an address in it is only a claim.
+fn trusted_email(payload: &Map<String, Value>) -> Option<String> {
+    // Some issuers write booleans as text.
+    if payload.get("email_verified").is_some_and(|verified| *verified == Value::Bool(false) || *verified == "false") {
+        return None;
+    }
+    let email = string(payload, &["email"]).or_else(|| string(payload, &["app_metadata", "email"]))?;
+    usable_email(email)
+}
+
+/// Returns the address as it is stored, if mail can be sent to it and it is not in the domain of placeholders.
+fn usable_email(email: &str) -> Option<String> {
+    let email = text::fold_email(email);
+    let usable = email.chars().count() <= 320 && text::is_email(&email) && !email.ends_with(PLACEHOLDER);
+    usable.then_some(email)
+}
+
+/// Ends of the addresses of users without one.
+const PLACEHOLDER: &str = "@placeholder.local";
+
+/// Returns the addresses of a user without one. The second one is for a subject whose first one was taken before addresses in this
+/// domain were refused.
+///
+/// Two subjects never share an address: a subject that has other characters than an address, or that only differs in case from
+/// another one, is written as a hash.
+pub fn placeholder_emails(subject: &UserId) -> Vec<String> {
+    let subject = subject.as_str();
+    let plain = subject.len() <= 64 && subject.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+    let hashed = format!("u-{}{PLACEHOLDER}", &crypto::hex(&crypto::sha256(subject.as_bytes()))[..32]);
+    if plain { vec![format!("{subject}{PLACEHOLDER}"), hashed] } else { vec![hashed] }
 }
 
 fn trusted_role(payload: &Map<String, Value>, provider: Provider) -> Role {
@@ -146,6 +179,39 @@ mod tests {
         assert_eq!((claims.email, claims.full_name, claims.avatar_url, claims.issued_at), (None, None, None, None));
         assert!(read(&json!({"exp": "tomorrow"}), Provider::Custom).is_err());
         assert!(read(&json!({"sub": "a\nb"}), Provider::Custom).is_err());
+    }
+
+    #[test]
+    fn email_is_taken_only_if_the_issuer_vouches_for_it() {
+        let email = |claims: Value| read(&claims, Provider::Supabase).unwrap().email;
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(email(json!({"email": " Ada@Example.test "})), some("ada@example.test"));
+        assert_eq!(email(json!({"email": "", "app_metadata": {"email": "app@example.test"}})), some("app@example.test"));
+        assert_eq!(email(json!({"email": "ada@example.test", "email_verified": true})), some("ada@example.test"));
+        assert_eq!(email(json!({"email": "ada@example.test", "email_verified": null})), some("ada@example.test"));
+        for claims in [
+            json!({"user_metadata": {"email": "ada@example.test"}}),
+            json!({"email": "ada@example.test", "email_verified": false}),
+            json!({"email": "ada@example.test", "email_verified": "false"}),
+            json!({"app_metadata": {"email": "ada@example.test"}, "email_verified": false}),
+            json!({"email": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d"}),
+            json!({"email": "not an address", "app_metadata": {"email": "app@example.test"}}),
+            json!({"email": "bob@placeholder.local"}),
+            json!({"email": "Bob@Placeholder.LOCAL"}),
+        ] {
+            assert_eq!(email(claims.clone()), None, "{claims}");
+        }
+    }
+
+    #[test]
+    fn placeholder_differs_for_each_subject() {
+        let of = |subject: &str| placeholder_emails(&UserId::parse(subject).unwrap());
+        assert_eq!(of("user_2.x-1"), ["user_2.x-1@placeholder.local", "u-bdf2a8f0b8aa292e57f477ee120da758@placeholder.local"]);
+        for odd in ["auth0|7", "AUTH0|7", "User_1", "ünï", "a b", "a@b.c", &"x".repeat(65)] {
+            let [only] = of(odd).try_into().unwrap();
+            assert!(only.len() == 2 + 32 + PLACEHOLDER.len() && only.starts_with("u-"), "{only}");
+        }
+        assert_ne!(of("auth0|7"), of("AUTH0|7"));
     }
 
     #[test]

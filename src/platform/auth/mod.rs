@@ -9,9 +9,10 @@ mod jwks;
 pub mod own;
 pub mod passwords;
 mod refusal;
+mod token_type;
 mod verifier;
 
-pub use claims::{Claims, Role};
+pub use claims::{Claims, Role, placeholder_emails};
 pub use config::{Config, KeySource, Provider};
 pub use refusal::Refusal;
-pub use verifier::Verifier;
+pub use verifier::{Presented, Verifier};

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::claims::{self, Claims};
 use super::config::{Config, KeySource, Provider};
 use super::refusal::Refusal;
-use super::{jwks, own};
+use super::{jwks, own, token_type};
 use crate::platform::clock::Clock;
 use crate::platform::crypto::{self, Keys};
 use crate::platform::outgoing::Outgoing;
@@ -36,6 +36,27 @@ pub struct Verifier {
     clock: Clock,
     metrics: Metrics,
     remembered: quick_cache::sync::Cache<[u8; 32], (DateTime<Utc>, Arc<Claims>), ClaimsWeight>,
+}
+
+/// A token as a request presents it.
+#[derive(Debug)]
+pub enum Presented {
+    /// Verified within the last minute, or refused at first sight.
+    Known(Result<Arc<Claims>, Refusal>),
+    Unverified(Unverified),
+}
+
+/// A token that is not verified yet.
+pub struct Unverified {
+    token: String,
+    /// Its SHA-256, under which the verified token is remembered.
+    key: [u8; 32],
+}
+
+impl std::fmt::Debug for Unverified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Unverified(***)")
+    }
 }
 
 /// Computes the size of a cached token in bytes.
@@ -82,32 +103,44 @@ impl Verifier {
         Self { trust, provider: config.provider, issuer, audience, clock, metrics, remembered }
     }
 
-    /// Verifies the token after `Bearer` in the `Authorization` header, or returns why it is rejected.
-    pub async fn verify_header(&self, header: Option<&http::HeaderValue>) -> Result<Arc<Claims>, Refusal> {
-        let text = header.ok_or(Refusal::Missing)?.to_str().map_err(|_| Refusal::Invalid("header is not ASCII"))?;
+    /// Reads the token after `Bearer` in the `Authorization` header.
+    pub fn present_header(&self, header: Option<&http::HeaderValue>) -> Presented {
+        let Some(header) = header else { return Presented::Known(Err(Refusal::Missing)) };
+        let Ok(text) = header.to_str() else { return Presented::Known(Err(Refusal::Invalid("header is not ASCII"))) };
         let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
         if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
-            return Err(Refusal::Missing);
+            return Presented::Known(Err(Refusal::Missing));
         }
-        self.verify(token.trim()).await
+        self.present(token.trim())
+    }
+
+    /// Returns what is known of a compact JWS without verifying it.
+    pub fn present(&self, token: &str) -> Presented {
+        if matches!(self.trust, Trust::Nobody) {
+            return Presented::Known(Err(Refusal::NotConfigured));
+        }
+        if token.len() > MAX_TOKEN {
+            return Presented::Known(Err(Refusal::Invalid("longer than 8 KiB")));
+        }
+        let key = crypto::sha256(token.as_bytes());
+        match self.remembered.get(&key) {
+            Some((until, claims)) if self.clock.now() < until => Presented::Known(Ok(claims)),
+            _ => Presented::Unverified(Unverified { token: token.to_owned(), key }),
+        }
     }
 
     /// Verifies a compact JWS.
     pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
-        if matches!(self.trust, Trust::Nobody) {
-            return Err(Refusal::NotConfigured);
+        match self.present(token) {
+            Presented::Known(known) => known,
+            Presented::Unverified(token) => self.verify_presented(token).await,
         }
-        if token.len() > MAX_TOKEN {
-            return Err(Refusal::Invalid("longer than 8 KiB"));
-        }
+    }
+
+    /// Verifies a token that [`Verifier::present`] did not know.
+    pub async fn verify_presented(&self, Unverified { token, key }: Unverified) -> Result<Arc<Claims>, Refusal> {
         let now = self.clock.now();
-        let key = crypto::sha256(token.as_bytes());
-        if let Some((until, claims)) = self.remembered.get(&key)
-            && now < until
-        {
-            return Ok(claims);
-        }
-        let verified = self.verify_unknown(token, now).await.inspect_err(|refusal| {
+        let verified = self.verify_unknown(&token, now).await.inspect_err(|refusal| {
             if matches!(refusal, Refusal::Expired) {
                 self.metrics.token_operations.with_label_values(&["expired"]).inc();
             }
@@ -130,12 +163,20 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(Refusal::Invalid("crit names extensions that we do not know"));
         }
+        let typ = header.typ.as_deref();
+        let fits = if matches!(self.trust, Trust::Own(_)) { typ == Some(own::TYPE) } else { token_type::is_access(typ) };
+        if !fits {
+            return Err(Refusal::Invalid("typ is not that of an access token"));
+        }
         if signature.is_empty() {
             return Err(Refusal::Invalid("not signed"));
         }
         self.check_signature(&header, message, signature, now).await?;
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Refusal::Invalid("payload is not base64url"))?;
         let payload = serde_json::from_slice(&payload).map_err(|_| Refusal::Invalid("payload is not a JSON object"))?;
+        if token_type::is_of_other_kind(&payload) {
+            return Err(Refusal::Invalid("claims of another kind of token"));
+        }
         self.check_claims(&payload, now)
     }
 
@@ -148,9 +189,6 @@ impl Verifier {
         };
         let fetched;
         let key = match &self.trust {
-            Trust::Own(_) if header.typ.as_deref() != Some(own::TYPE) => {
-                return Err(Refusal::Invalid("typ is not that of an access token"));
-            }
             Trust::Own(key) | Trust::Hs256(key) if algorithm == Algorithm::HS256 => key,
             Trust::Jwks(keys) if algorithm != Algorithm::HS256 => {
                 // Boxed, because a fetch is rare and every request would carry its size.

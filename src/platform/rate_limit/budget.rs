@@ -49,6 +49,25 @@ pub struct Limit {
     pub keyed_by: KeyedBy,
 }
 
+/// The budgets that a request of a limited route counts against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The budget of the client's address, shared by everything that this address sends. It keeps one address from multiplying
+    /// its budget with accounts, and refuses before any work is done for a token.
+    pub address: Limit,
+    /// The budget of the route.
+    pub route: Limit,
+}
+
+/// The outcome for one request that counts against both [`Limits`]. A refused request uses up neither of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The budget of the address is used up.
+    AddressRefused(Decision),
+    /// The decision of the route's budget.
+    Route(Decision),
+}
+
 /// The key of one counter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Caller {
@@ -115,6 +134,13 @@ impl Window {
     pub(super) fn leaves(self, index: u64) -> i64 {
         let micros = (i128::from(index) + i128::from(SLOTS)) * i128::from(self.micros());
         i64::try_from((micros + i128::from(SLOTS) - 1) / i128::from(SLOTS)).unwrap_or(i64::MAX)
+    }
+}
+
+impl Rate {
+    /// The same window with this many times the requests.
+    pub(super) fn times(self, factor: u32) -> Self {
+        Self { limit: self.limit.saturating_mul(factor), ..self }
     }
 }
 

@@ -2,18 +2,24 @@
 
 use chrono::{DateTime, Utc};
 
-use super::budget::{Budget, Caller, Decision, Limit, Rate};
+use super::budget::{Budget, Caller, DEFAULT, Decision, KeyedBy, Limit, Limits, Rate, Verdict};
 use super::memory;
 #[cfg(feature = "redis")]
 use super::shared;
 use crate::platform::config::Env;
 use crate::platform::redis::Redis;
 
+/// Name of the budget of client addresses in front of all others.
+const ADDRESS: &str = "address";
+/// The budget of an address as a multiple of the default budget, because several users may share an address.
+const ADDRESS_FACTOR: u32 = 10;
+
 /// The rates of all budgets.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub enabled: bool,
     rates: Vec<(&'static str, Rate)>,
+    address: Rate,
 }
 
 impl Config {
@@ -27,19 +33,28 @@ impl Config {
                 rates.push((budget.name, env.var(budget.variable, budget.help).or(budget.default)));
             }
         }
-        Self { enabled, rates }
+        let default = rates.iter().find(|(name, _)| *name == DEFAULT.name).map_or(DEFAULT.default, |(_, rate)| *rate);
+        let help = "Requests per client address to all limited routes together, counted before the token is verified. \
+            Behind a proxy, set TRUSTED_PROXIES";
+        let address = env.var("RATE_LIMIT_ADDRESS", help).shown_default("10 × `RATE_LIMIT_DEFAULT`").or(default.times(ADDRESS_FACTOR));
+        Self { enabled, rates, address }
     }
 
-    /// Returns the budget with its effective rate; `None` if limits are off.
-    pub fn limit(&self, budget: &Budget) -> Option<Limit> {
+    /// Returns the budgets of a route that declares this one, with their effective rates; `None` if limits are off.
+    pub fn limits(&self, budget: &Budget) -> Option<Limits> {
         let rate = self.rates.iter().find(|(name, _)| *name == budget.name).map_or(budget.default, |(_, rate)| *rate);
-        self.enabled.then_some(Limit { name: budget.name, rate, keyed_by: budget.keyed_by })
+        self.enabled.then_some(Limits {
+            address: Limit { name: ADDRESS, rate: self.address, keyed_by: KeyedBy::Address },
+            route: Limit { name: budget.name, rate, keyed_by: budget.keyed_by },
+        })
     }
 }
 
 /// Counts requests.
 pub struct Limiter {
     memory: memory::Counters,
+    /// Apart from the others, so that a flood of addresses does not push out the counters of users.
+    addresses: memory::Counters,
     #[cfg(feature = "redis")]
     shared: Option<shared::Counters>,
 }
@@ -49,9 +64,54 @@ impl Limiter {
     pub fn new(redis: Option<Redis>) -> Self {
         Self {
             memory: memory::Counters::default(),
+            addresses: memory::Counters::default(),
             #[cfg(feature = "redis")]
             shared: redis.map(shared::Counters::new),
         }
+    }
+
+    /// Counts one request against the budgets of its address and of its route, unless one of them is used up: with Redis in one
+    /// round trip.
+    pub async fn admit(&self, limits: &Limits, address: &Caller, caller: &Caller, now: DateTime<Utc>) -> Verdict {
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared
+            // Boxed, because its size would otherwise be part of every request's future, even without Redis.
+            && let Some(verdict) = Box::pin(shared.admit(limits, address, caller, now)).await
+        {
+            return verdict;
+        }
+        let first = self.addresses.count(&limits.address, address, 1, now);
+        if !first.allowed {
+            return Verdict::AddressRefused(first);
+        }
+        let second = self.memory.count(&limits.route, caller, 1, now);
+        if !second.allowed {
+            self.addresses.give_back(&limits.address, address, now);
+        }
+        Verdict::Route(second)
+    }
+
+    /// Counts one request against the budget of its address alone, where the caller is not known yet. What follows is
+    /// [`Limiter::hit`] for the route's budget, and [`Limiter::give_back_address`] if that refuses.
+    pub async fn hit_address(&self, limits: &Limits, address: &Caller, now: DateTime<Utc>) -> Decision {
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared
+            && let Some(decision) = Box::pin(shared.count(&limits.address, address, 1, now)).await
+        {
+            return decision;
+        }
+        self.addresses.count(&limits.address, address, 1, now)
+    }
+
+    /// Takes back what [`Limiter::hit_address`] has counted at this time.
+    pub async fn give_back_address(&self, limits: &Limits, address: &Caller, now: DateTime<Utc>) {
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared
+            && Box::pin(shared.give_back(&limits.address, address, now)).await
+        {
+            return;
+        }
+        self.addresses.give_back(&limits.address, address, now);
     }
 
     /// Counts one request, unless the budget is used up.

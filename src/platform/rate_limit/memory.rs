@@ -55,6 +55,14 @@ impl Counters {
         counts.count(limit.rate, by, now)
     }
 
+    /// Takes back one request that was counted at this time.
+    pub fn give_back(&self, limit: &Limit, caller: &Caller, now: DateTime<Utc>) {
+        let key = (limit.name, caller.clone());
+        if let Some(counts) = self.shard(&key).windows.get_mut(&key) {
+            counts.give_back(limit.rate, now);
+        }
+    }
+
     pub fn forget(&self, limit: &Limit, caller: &Caller) {
         let key = (limit.name, caller.clone());
         self.shard(&key).windows.remove(&key);
@@ -103,6 +111,17 @@ impl Counts {
         }
         let oldest = self.slots.first().map_or(index, |(slot, _)| index - u64::from(low.wrapping_sub(*slot)));
         Decision::new(rate, allowed, total, oldest, now)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "as in `count`")]
+    fn give_back(&mut self, rate: Rate, now: DateTime<Utc>) {
+        let low = rate.window.index(now).max(self.newest) as u32;
+        if let Some(place) = self.slots.iter().position(|(slot, _)| *slot == low) {
+            self.slots[place].1 -= 1;
+            if self.slots[place].1 == 0 {
+                self.slots.remove(place);
+            }
+        }
     }
 }
 

@@ -293,3 +293,30 @@ async fn claims_of_wrong_type_count_as_absent() {
     refused_as_token(&t, "deep", &seal(&format!("{}.{}", base64url(r#"{"alg":"HS256"}"#), base64url(deep)), SECRET.as_bytes()), INVALID)
         .await;
 }
+
+#[tokio::test]
+async fn token_of_another_kind_is_refused() {
+    let t = TestApp::start(Backend::Sqlite).await;
+    let signed = |typ: Value, claims: Claims| {
+        let header = json!({"alg": "HS256", "typ": typ});
+        seal(&signed_part(header.to_string(), claims.body.to_string()), SECRET.as_bytes())
+    };
+    for typ in ["logout+jwt", "secevent+jwt", "dpop+jwt", "LOGOUT+JWT", "application/dpop+jwt", "id+jwt", "JOSE", "x"] {
+        refused_as_token(&t, typ, &signed(typ.into(), mallory(&t)), INVALID).await;
+    }
+    for (name, value) in [
+        ("events", json!({"http://schemas.openid.net/event/backchannel-logout": {}})),
+        ("at_hash", json!("MTIzNDU2Nzg5MDEyMzQ1Ng")),
+        ("c_hash", json!("LDktKdoQak3Pk0cnXxCltA")),
+        ("token_use", json!("id")),
+        ("typ", json!("ID")),
+        ("typ", json!("Refresh")),
+    ] {
+        refused_as_token(&t, name, &signed("JWT".into(), mallory(&t).with(name, value)), INVALID).await;
+    }
+    made_no_user(&t).await;
+    for typ in [json!("JWT"), json!("jwt"), json!("at+jwt"), json!("AT+JWT"), json!("application/at+jwt"), Value::Null] {
+        let claims = mallory(&t).with("typ", "Bearer".into()).with("token_use", "access".into()).with("nonce", "n".into());
+        t.with_token(&signed(typ, claims)).get("/admin/users").await.expect(200);
+    }
+}

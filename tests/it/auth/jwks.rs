@@ -331,3 +331,15 @@ async fn auth_without_key_source_returns_503() {
     t.anonymous().get("/public/health").await.expect(200);
     assert_eq!(t.number("SELECT COUNT(*) FROM users").await, 0);
 }
+
+#[tokio::test]
+async fn jwks_redirect_is_not_followed() {
+    let elsewhere = Issuer::start(&[rsa_key(0).named("k")]).await;
+    for status in [301, 302, 303, 307, 308] {
+        let issuer = Issuer::start(&[]).await;
+        issuer.redirect_to(status, &format!("{}/keys", elsewhere.url));
+        let t = trusting(&issuer).await;
+        later(me(&t, &rsa_key(0).token("k", &body(&t))).await);
+        assert_eq!((issuer.fetches(), elsewhere.fetches()), (1, 0), "{status}");
+    }
+}

@@ -17,6 +17,8 @@ crate::on_both_backends![
     scheduler_slot_with_job_queued_enqueues_no_second,
     scheduler_slot_with_queue_write_failure_is_retried,
     scheduler_enqueued_jobs_run_to_completion,
+    scheduler_slot_stored_in_the_future_is_corrected,
+    scheduler_slot_of_clock_slightly_ahead_is_kept,
 ];
 
 /// Advances the clock to the next such weekday and time (UTC).
@@ -186,4 +188,37 @@ async fn scheduler_enqueued_jobs_run_to_completion(b: Backend) {
     t.run_jobs().await;
     assert_eq!(t.texts("SELECT status FROM jobs").await, ["done"; 3]);
     assert_eq!(taken(&t).await, jobs([CLEANUP, REPORT, SWEEP]));
+}
+
+async fn scheduler_slot_stored_in_the_future_is_corrected(b: Backend) {
+    let t = TestApp::start(b).await;
+    go_to(&t, Weekday::Mon, 8, 30);
+    tick(&t).await;
+    // A host whose clock was years ahead used its slots.
+    t.sql("UPDATE cron_schedules SET last_slot = '2099-01-01T09:00:00.000000+00:00'").await;
+    let (restarted, other) = (t.second(&[]).await, t.second(&[]).await);
+    join_all([&restarted, &other].map(tick)).await;
+    assert_eq!(taken(&t).await, jobs([CLEANUP, REPORT, SWEEP]), "the latest slot of each, once");
+    go_to(&t, Weekday::Mon, 9, 0);
+    join_all([&t, &restarted, &other].map(tick)).await;
+    assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]), "the schedules go on");
+    assert_eq!(t.number("SELECT COUNT(*) FROM cron_schedules WHERE last_slot > '2098-01-01T00:00:00.000000+00:00'").await, 0);
+}
+
+/// A slot that the next clock reaches within a period is believed: hosts' clocks differ a little.
+async fn scheduler_slot_of_clock_slightly_ahead_is_kept(b: Backend) {
+    let t = TestApp::start(b).await;
+    go_to(&t, Weekday::Mon, 8, 30);
+    tick(&t).await;
+    go_to(&t, Weekday::Mon, 9, 0);
+    let nine = t.clock.now();
+    t.clock.advance(TimeDelta::minutes(-1));
+    t.sql(&format!("UPDATE cron_schedules SET last_slot = '{}'", nine.format("%Y-%m-%dT%H:%M:%S%.6f+00:00"))).await;
+    let other = t.second(&[]).await;
+    for _ in 0..2 {
+        tick(&t).await;
+        tick(&other).await;
+        assert_eq!(taken(&t).await, jobs([]), "the slot at nine is used already");
+        t.clock.advance(TimeDelta::minutes(1));
+    }
 }

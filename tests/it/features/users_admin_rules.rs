@@ -155,8 +155,14 @@ async fn superadmin_role_changed_by_admin_returns_403(b: Backend) {
     }
     let untouched = root.get("/admin/users/root").await.expect(200);
     assert_eq!((&untouched["role"], &untouched["full_name"]), (&json!("superadmin"), &Value::Null));
-    // Setting the current role again is allowed because it grants nothing.
-    set_role(&admin, "root", "superadmin").await.expect(200);
+    for (body, action) in [(json!({"full_name": "x"}), "deactivate"), (json!({"avatar_url": null, "is_active": true}), "activate")] {
+        for actor in [&admin, &claimed] {
+            actor.patch("/admin/users/root", body.clone()).await.expect_error(403, "AUTHORIZATION_ERROR");
+            act(actor, "root", action).await.expect_error(403, "AUTHORIZATION_ERROR");
+            set_role(actor, "root", "superadmin").await.expect_error(403, "AUTHORIZATION_ERROR");
+        }
+    }
+    assert_eq!(root.get("/admin/users/root").await.expect(200), untouched);
     for actor in [&root, &claimed_root] {
         for role in ["superadmin", "admin", "superadmin", "user"] {
             assert_eq!(set_role(actor, "amy", role).await.expect(200)["role"], role);
@@ -232,7 +238,7 @@ async fn user_role_change_takes_effect_immediately(b: Backend) {
 
 async fn deactivated_admin_any_admin_request_returns_403(b: Backend) {
     let t = TestApp::start(b).await;
-    let admin = t.admin().await;
+    let admin = t.user_with_role("the-admin", "superadmin").await;
     let by_row = t.user_with_role("by-row", "superadmin").await;
     let by_claim = claiming(&t, "by-claim", "superadmin").await;
     for (client, id) in [(&by_row, "by-row"), (&by_claim, "by-claim")] {

@@ -11,6 +11,7 @@ crate::on_both_backends![
     first_request_name_comes_from_first_usable_claim,
     first_request_picture_comes_from_first_usable_claim,
     first_request_picture_not_http_url_is_dropped,
+    first_request_placeholder_is_never_shared,
     first_request_claims_of_wrong_type_are_ignored,
     first_request_creates_active_user_with_defaults,
     first_request_sent_concurrently_creates_one_user,
@@ -42,24 +43,46 @@ async fn first_request_email_comes_from_first_usable_claim(b: Backend) {
     let t = TestApp::start(b).await;
     let nested = |top: Value| json!({"email": top, "user_metadata": {"email": "user@x.test"}, "app_metadata": {"email": "app@x.test"}});
     let user = |n: u32| json!({"email": format!("user{n}@x.test")});
-    let mut longest = format!("{}@x.test", "a".repeat(313));
+    let mut longest = format!("{}@x.test", "a".repeat(64));
     let cases = [
         (nested(json!("top@x.test")), json!("top@x.test")),
-        (nested(json!("")), json!("user@x.test")),
-        (json!({"email": " \t", "user_metadata": {"email": " "}, "app_metadata": {"email": "app@x.test"}}), json!("app@x.test")),
-        (json!({"email": null, "user_metadata": user(3)}), json!("user3@x.test")),
+        (nested(json!("")), json!("app@x.test")),
+        (json!({"email": " \t", "user_metadata": {"email": " "}, "app_metadata": {"email": "app2@x.test"}}), json!("app2@x.test")),
+        (json!({"email": null, "user_metadata": user(3)}), json!("user-3@placeholder.local")),
         (json!({"email": 5, "user_metadata": "none", "app_metadata": user(4)}), json!("user4@x.test")),
         (json!({"email": "  Ada.Lovelace@Example.TEST \n"}), json!("ada.lovelace@example.test")),
         (json!({"email": "ÄRGER@x.test"}), json!("ärger@x.test")),
         (json!({"email": longest}), json!(longest)),
         (json!({}), json!("user-8@placeholder.local")),
         (json!({"user_metadata": [], "app_metadata": {"email": {}}}), json!("user-9@placeholder.local")),
+        (json!({"email": "unverified@x.test", "email_verified": false}), json!("user-10@placeholder.local")),
+        (json!({"email": "unverified@x.test", "email_verified": "false"}), json!("user-11@placeholder.local")),
+        (json!({"email": "verified@x.test", "email_verified": true}), json!("verified@x.test")),
+        (json!({"email": "user-1@placeholder.local"}), json!("user-13@placeholder.local")),
+        (json!({"email": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d"}), json!("user-14@placeholder.local")),
     ];
-    assert_eq!(longest.len(), 320);
     longest.insert(0, 'a');
     first_sight(&t, "email", &cases).await;
     let odd = newcomer(&t, "Auth0|ABC Ünï", json!({"email": longest})).get("/app/users/me").await.expect(200);
-    assert_eq!(odd["email"], "auth0|abc ünï@placeholder.local");
+    let hash = omnistack::platform::crypto::hex(&omnistack::platform::crypto::sha256("Auth0|ABC Ünï".as_bytes()));
+    assert_eq!(odd["email"], format!("u-{}@placeholder.local", &hash[..32]));
+}
+
+async fn first_request_placeholder_is_never_shared(b: Backend) {
+    let t = TestApp::start(b).await;
+    let mut emails = Vec::new();
+    for subject in ["auth0|amy", "AUTH0|amy", "auth0|AMY", "Amy", "amy", " amy"] {
+        let me = newcomer(&t, subject, json!({})).get("/app/users/me").await.expect(200);
+        assert_eq!(me["id"], subject);
+        emails.push(me["email"].as_str().unwrap().to_owned());
+    }
+    emails.sort();
+    emails.dedup();
+    assert_eq!(emails.len(), 6, "{emails:?}");
+    // Earlier versions let anybody claim a placeholder: its true owner is not locked out.
+    t.sql("UPDATE users SET email = 'bob@placeholder.local' WHERE id = 'amy'").await;
+    let bob = newcomer(&t, "bob", json!({})).get("/app/users/me").await.expect(200);
+    assert!(bob["email"].as_str().unwrap().starts_with("u-"), "{bob}");
 }
 
 async fn first_request_name_comes_from_first_usable_claim(b: Backend) {

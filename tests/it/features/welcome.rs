@@ -73,7 +73,7 @@ async fn welcome_email_without_name_uses_email_local_part(b: Backend) {
         ("a", json!({"email": "Ada.L@example.test"}), "ada.l"),
         ("b", json!({"email": "bea@example.test", "name": "  "}), "bea"),
         ("c", json!({"email": "cleo@example.test", "user_metadata": {"full_name": "Cleo"}}), "Cleo"),
-        ("d", json!({"user_metadata": {"email": "dora@example.test"}}), "dora"),
+        ("d", json!({"app_metadata": {"email": "dora@example.test"}}), "dora"),
     ] {
         come(&newcomer(&t, subject, claims)).await;
         let newest = greetings(&t).await.remove(0);

@@ -104,6 +104,7 @@ impl SigningKey {
 pub struct Issuer {
     pub url: String,
     answer: Arc<Mutex<(u16, Vec<u8>)>>,
+    location: Arc<Mutex<String>>,
     fetches: Arc<AtomicUsize>,
     paths: Arc<Mutex<Vec<String>>>,
     held: watch::Sender<bool>,
@@ -116,19 +117,23 @@ impl Issuer {
         let issuer = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
             answer: Arc::default(),
+            location: Arc::default(),
             fetches: Arc::default(),
             paths: Arc::default(),
             held: watch::Sender::new(false),
         };
         issuer.publish(keys);
         let (answer, fetches, paths, held) = (issuer.answer.clone(), issuer.fetches.clone(), issuer.paths.clone(), issuer.held.subscribe());
+        let location = issuer.location.clone();
         let serve = move |uri: Uri| async move {
             fetches.fetch_add(1, Ordering::SeqCst);
             paths.lock().unwrap().push(uri.path().to_owned());
             // Fails only after the issuer was dropped.
             let _ = held.clone().wait_for(|held| !held).await;
             let (status, body) = answer.lock().unwrap().clone();
-            Response::builder().status(status).header("content-type", "application/json").body(Body::from(body)).unwrap()
+            let location = location.lock().unwrap().clone();
+            let response = Response::builder().status(status).header("content-type", "application/json").header("location", location);
+            response.body(Body::from(body)).unwrap()
         };
         tokio::spawn(axum::serve(listener, axum::Router::new().fallback(serve)).into_future());
         issuer
@@ -142,6 +147,12 @@ impl Issuer {
     /// Sets the response of all further requests.
     pub fn answer_with(&self, status: u16, body: impl Into<Vec<u8>>) {
         *self.answer.lock().unwrap() = (status, body.into());
+    }
+
+    /// Redirects all further requests.
+    pub fn redirect_to(&self, status: u16, url: &str) {
+        url.clone_into(&mut self.location.lock().unwrap());
+        self.answer_with(status, "");
     }
 
     /// Number of requests so far.

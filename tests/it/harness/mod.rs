@@ -193,10 +193,12 @@ impl TestApp {
         limit: fn(&mut Limits),
     ) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let storage = data.path().join("storage");
         let mut all: HashMap<String, String> = [
             ("DATABASE_URL", database.url.as_str()),
             ("DB_POOL_SIZE", "4"),
             ("DATA_DIR", data.path().to_str().unwrap()),
+            ("LOCAL_STORAGE_DIR", storage.to_str().unwrap()),
             ("SECRET_KEY", "a-service-secret-for-tests-of-32-characters"),
             ("AUTH_PROVIDER", "custom"),
             ("OAUTH_JWT_SECRET", SECRET),

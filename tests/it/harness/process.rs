@@ -1,7 +1,7 @@
 //! Runs the real binary as a child process, in a temporary folder and only with the variables of the test.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,8 +95,26 @@ impl Place {
     pub async fn run(&self, args: &[&str]) -> Outcome {
         let mut command = self.command(args);
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Outcome { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+        Outcome::of(output)
+    }
+
+    /// Runs a command with this text on its standard input, and waits for its end.
+    pub async fn run_with(&self, args: &[&str], input: &str) -> Outcome {
+        let (mut command, input) = (self.command(args), input.to_owned());
+        let output = tokio::task::spawn_blocking(move || {
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            // Fails where the command refuses its arguments before it reads.
+            let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+            child.wait_with_output().unwrap()
+        });
+        Outcome::of(output.await.unwrap())
+    }
+
+    /// Runs a command whose standard output is this file, and waits for its end.
+    pub async fn run_into(&self, args: &[&str], output: Stdio) -> Outcome {
+        let mut command = self.command(args);
+        let child = command.stdout(output).stderr(Stdio::piped()).spawn().unwrap();
+        Outcome::of(tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap())
     }
 
     /// Starts the server and waits until it is ready.
@@ -112,14 +130,25 @@ impl Place {
 
     /// Starts a process without waiting.
     pub fn spawn(&self, args: &[&str]) -> Server {
-        let mut child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.spawn_into(args, Stdio::piped())
+    }
+
+    /// As [`Place::spawn`], with this standard output.
+    pub fn spawn_into(&self, args: &[&str], output: Stdio) -> Server {
+        let mut child = self.command(args).stdout(output).stderr(Stdio::piped()).spawn().unwrap();
         let output = Arc::new(Mutex::new(String::new()));
-        let readers = vec![collect(child.stdout.take().unwrap(), &output), collect(child.stderr.take().unwrap(), &output)];
+        let mut readers = vec![collect(child.stderr.take().unwrap(), &output)];
+        readers.extend(child.stdout.take().map(|stdout| collect(stdout, &output)));
         Server { child, url: String::new(), output, readers }
     }
 }
 
 impl Outcome {
+    fn of(output: std::process::Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
     /// Checks that the command succeeded and returns its standard output.
     #[track_caller]
     pub fn expect_ok(self) -> String {

@@ -107,9 +107,15 @@ async fn seed_repeated_prints_the_current_password() {
     let demo = log_in("demo@example.com", &passwords[1]).await.expect(200);
     let client = server.client(demo["access_token"].as_str().map(str::to_owned));
     assert_eq!(client.get("/app/projects").await.expect(200)["total"], 4);
-    place.run(&["seed", "--password", "one for the whole team"]).await.expect_ok();
+    let said = place.run_with(&["seed", "--password"], "one for the whole team\n").await.expect_ok();
+    assert!(!said.contains("one for the whole team"), "{said}");
     assert_eq!(log_in("admin@example.com", "one for the whole team").await.expect(200)["user"]["role"], "admin");
-    assert!(place.run(&["seed", "--password", "password1"]).await.expect_refusal().contains("common"));
+    assert!(place.run_with(&["seed", "--password"], "password1").await.expect_refusal().contains("common"));
+    for (args, input) in [(&["seed", "--password"][..], ""), (&["seed", "--password", "on the command line"], "x\n")] {
+        place.run_with(args, input).await.expect_refusal();
+    }
+    assert!(place.run(&["seed", "--password", "x"]).await.expect_refusal().contains("visible to other users"));
+    log_in("admin@example.com", "one for the whole team").await.expect(200);
     let production = Place::new()
         .with("ENVIRONMENT", "production")
         .with("SECRET_KEY", SECRET)

@@ -7,6 +7,8 @@ mod docs;
 mod doctor;
 mod files;
 mod logs;
+mod output;
+mod people;
 mod rolling;
 mod start;
 mod stop;

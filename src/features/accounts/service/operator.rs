@@ -15,8 +15,16 @@ use crate::platform::error::Result;
 use crate::platform::id::PathId;
 use crate::platform::text::is_email;
 
-/// Creates an account with a verified address. `None` if the address is taken.
-pub async fn create(app: &App, email: &str, role: Role, password: &str, greet: bool) -> Result<Option<User>> {
+/// Creates an account with a verified address. `None` if the address is taken. `show` runs before the account exists for good, so
+/// that none is made whose password could not be shown.
+pub async fn create(
+    app: &App,
+    email: &str,
+    role: Role,
+    password: &str,
+    greet: bool,
+    show: &mut (dyn FnMut(&User) -> anyhow::Result<()> + Send),
+) -> Result<Option<User>> {
     let email = mail_address(email)?;
     let hash = app.state::<State>().passwords.hash(checked(app, &email, password)?).await?;
     let (now, account) = (app.clock.now(), NewAccount { email, full_name: None, role, logs_in: false });
@@ -26,6 +34,7 @@ pub async fn create(app: &App, email: &str, role: Role, password: &str, greet: b
         if greet && is_email(&user.email) {
             users::welcome(app, tx, &user.id).await?;
         }
+        show(&user)?;
         Ok(Some(user))
     });
     let user = user?;

@@ -32,10 +32,10 @@ pub async fn get(State(app): State<App>, Path(id): Path<UserId>) -> Result<Json<
 
 /// Update a user
 ///
-/// Changes profile, role and access. 400 when administrators take away their own role or access; 403 when the caller is not a
-/// superadmin and grants or removes `superadmin`.
+/// Changes profile, role and access. 400 when administrators take away their own role or access; 403 when they raise their own role,
+/// or change a superadmin or grant that role without being one; 409 when no active administrator would be left.
 #[utoipa::path(patch, path = "/users/{user_id}", operation_id = "updateUser", tag = "admin", params(("user_id" = String, Path)),
-    request_body = UpdateUser, responses((status = 200, body = UserReadAdmin)))]
+    request_body = UpdateUser, responses((status = 200, body = UserReadAdmin), (status = 400), (status = 403), (status = 409)))]
 pub async fn update(
     State(app): State<App>,
     user: CurrentUser,
@@ -46,18 +46,19 @@ pub async fn update(
 
 /// Deactivate a user
 ///
-/// Their tokens are refused from now on. 400 for oneself.
+/// Their tokens are refused from now on. 400 for oneself; 403 for a superadmin, unless the caller is one; 409 when no active
+/// administrator would be left.
 #[utoipa::path(post, path = "/users/{user_id}/deactivate", operation_id = "deactivateUser", tag = "admin", params(("user_id" = String, Path)),
-    responses((status = 200, body = UserReadAdmin), (status = 400)))]
+    responses((status = 200, body = UserReadAdmin), (status = 400), (status = 403), (status = 409)))]
 pub async fn deactivate(State(app): State<App>, user: CurrentUser, Path(id): Path<UserId>) -> Result<Json<UserReadAdmin>> {
     Ok(Json(service::set_active(&app, &user, &id, false).await?.into()))
 }
 
 /// Activate a user
 ///
-/// Ends a deactivation.
+/// Ends a deactivation. 403 for a superadmin, unless the caller is one.
 #[utoipa::path(post, path = "/users/{user_id}/activate", operation_id = "activateUser", tag = "admin", params(("user_id" = String, Path)),
-    responses((status = 200, body = UserReadAdmin)))]
+    responses((status = 200, body = UserReadAdmin), (status = 403)))]
 pub async fn activate(State(app): State<App>, user: CurrentUser, Path(id): Path<UserId>) -> Result<Json<UserReadAdmin>> {
     Ok(Json(service::set_active(&app, &user, &id, true).await?.into()))
 }

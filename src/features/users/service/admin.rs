@@ -1,8 +1,8 @@
 //! Listing and changing users, for administrators and operators on the command line.
 
 use crate::app::App;
-use crate::features::users::model::{Identity, UpdateUser, User};
-use crate::features::users::store;
+use crate::features::users::model::{UpdateUser, User};
+use crate::features::users::store::{self, Standing};
 use crate::platform::actor::Actor;
 use crate::platform::auth::Role;
 use crate::platform::error::{Error, Result};
@@ -20,16 +20,23 @@ pub fn list(active: Option<bool>) -> List<User> {
 
 /// Changes a user.
 ///
-/// Errors: 400 if the actor removes their own role or access; 403 if the actor grants or removes `superadmin` without being a
-/// superadmin.
+/// Errors: 400 if the actor takes away their own role or access; 403 if the actor raises their own role, or changes a superadmin or
+/// grants `superadmin` without being one; 409 if no active administrator would be left.
 pub async fn update(app: &App, actor: &Actor, id: &UserId, change: UpdateUser) -> Result<User> {
     let empty = change.full_name.is_none() && change.avatar_url.is_none() && change.role.is_none() && change.is_active.is_none();
     if empty {
         return get(app, id).await;
     }
     let user = crate::transaction!(app.db, |tx| {
-        let target = store::lock(&app.db, tx, id).await?.ok_or_else(|| id.not_found())?;
-        check_change(actor, id, &target, &change)?;
+        let rows = store::lock_both(&app.db, tx, id, actor.user.as_ref()).await?;
+        let target = rows.iter().find(|row| row.id == *id).ok_or_else(|| id.not_found())?;
+        if let Some(own) = &actor.user {
+            let acting = acting_role(actor, rows.iter().find(|row| row.id == *own), id);
+            if acting.is_none() && removes_admin(target, &change) && !store::any_admin(&mut *tx, Some(id)).await? {
+                return Err(Error::Conflict { message: "No active administrator would be left", resource: "User" });
+            }
+            check_change(acting.ok_or(NO_ADMIN)?, actor, target, &change)?;
+        }
         store::update(&mut *tx, id, &change, app.clock.now()).await?;
         if change.is_active == Some(false) {
             for feature in &app.features {
@@ -45,22 +52,45 @@ pub async fn update(app: &App, actor: &Actor, id: &UserId, change: UpdateUser) -
     Ok(user)
 }
 
+/// The actor has lost role or access since the request was admitted.
+const NO_ADMIN: Error = Error::Forbidden("Administrators only");
+
+/// Returns the role in which the actor changes this user, by their locked row; `None` for one who is no active administrator any
+/// more.
+///
+/// Administrators stay as long as this is looked at again here: of two who deactivate each other, the second one is no administrator
+/// by the time it is their turn.
+fn acting_role(actor: &Actor, own: Option<&Standing>, target: &UserId) -> Option<Role> {
+    let own = own.filter(|own| own.is_active)?;
+    let role = own.role.max(actor.token_role);
+    // A role by claim ends with its issuer's will, so nobody writes it into their own row.
+    (role >= Role::Admin).then_some(if actor.is(target) { own.role } else { role })
+}
+
+/// Returns whether the change takes an active administrator away.
+fn removes_admin(target: &Standing, change: &UpdateUser) -> bool {
+    let stays = change.is_active != Some(false) && change.role.is_none_or(|role| role >= Role::Admin);
+    target.is_active && target.role >= Role::Admin && !stays
+}
+
 pub async fn set_active(app: &App, actor: &Actor, id: &UserId, active: bool) -> Result<User> {
     update(app, actor, id, UpdateUser { is_active: Some(active), ..UpdateUser::default() }).await
 }
 
-fn check_change(actor: &Actor, id: &UserId, target: &Identity, change: &UpdateUser) -> Result<()> {
-    let oneself = actor.is(id);
+fn check_change(acting: Role, actor: &Actor, target: &Standing, change: &UpdateUser) -> Result<()> {
+    let oneself = actor.is(&target.id);
     if oneself && change.is_active == Some(false) {
         return Err(Error::BadRequest("You cannot deactivate yourself".to_owned()));
     }
-    let Some(role) = change.role else { return Ok(()) };
-    let touches_superadmin = role != target.role && (role == Role::Superadmin || target.role == Role::Superadmin);
-    if touches_superadmin && actor.role != Role::Superadmin {
-        return Err(Error::Forbidden("Only a superadmin grants or removes superadmin"));
-    }
-    if oneself && role < actor.role {
+    if oneself && change.role.is_some_and(|role| role < actor.role) {
         return Err(Error::BadRequest("You cannot take away your own role".to_owned()));
+    }
+    let touches_superadmin = target.role == Role::Superadmin || change.role == Some(Role::Superadmin);
+    if touches_superadmin && acting != Role::Superadmin {
+        return Err(Error::Forbidden("Only a superadmin changes a superadmin, or grants that role"));
+    }
+    if oneself && change.role.is_some_and(|role| role > acting) {
+        return Err(Error::Forbidden("You cannot raise your own role"));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::features::users::model::{Identity, LoadedUser, UserRead};
 use crate::features::users::state::State;
 use crate::features::users::store::{self, NewUser, OwnRow};
 use crate::platform::actor::{Actor, CurrentUser};
-use crate::platform::auth::{Claims, Provider, Role};
+use crate::platform::auth::{Claims, Provider, Role, placeholder_emails};
 use crate::platform::config::Choice;
 use crate::platform::error::{Error, Result};
 use crate::platform::http::RequestContext;
@@ -45,6 +45,7 @@ pub async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestConte
     let actor = Actor {
         user: Some(claims.subject.clone()),
         role: identity.role.max(claims.role),
+        token_role: claims.role,
         impersonator: None,
         address: Some(request.client_ip),
         request_id: Some(request.request_id.clone()),
@@ -64,24 +65,28 @@ async fn load(app: &App, claims: &Claims, now: DateTime<Utc>) -> Result<OwnRow> 
         app.metrics.auth_failures.with_label_values(&["invalid_token"]).inc();
         return Err(Error::Unauthenticated("Invalid token"));
     }
-    let email = claims.email.clone().unwrap_or_else(|| format!("{id}@placeholder.local").to_lowercase());
-    let user = NewUser {
-        id: id.clone(),
-        email,
-        full_name: claims.full_name.clone(),
-        avatar_url: claims.avatar_url.clone(),
-        role: Role::User,
-        last_login_at: Some(now),
-        login_count: 1,
-    };
-    let welcome = claims.email.is_some().then(|| welcome_of(&user.email, user.full_name.as_deref()));
-    if insert_and_welcome(app, &user, welcome, now).await? {
-        tracing::info!(user_id = id.as_str(), "user created at first request");
-        app.metrics.auth_events.with_label_values(&["signup", app.config.auth.provider.name()]).inc();
-        return Ok(OwnRow { last_login_at: user.last_login_at, user: own_view(user, now) });
+    let emails = claims.email.clone().map_or_else(|| placeholder_emails(id), |email| vec![email]);
+    for email in emails {
+        let user = NewUser {
+            id: id.clone(),
+            email,
+            full_name: claims.full_name.clone(),
+            avatar_url: claims.avatar_url.clone(),
+            role: Role::User,
+            last_login_at: Some(now),
+            login_count: 1,
+        };
+        let welcome = claims.email.is_some().then(|| welcome_of(&user.email, user.full_name.as_deref()));
+        if insert_and_welcome(app, &user, welcome, now).await? {
+            tracing::info!(user_id = id.as_str(), "user created at first request");
+            app.metrics.auth_events.with_label_values(&["signup", app.config.auth.provider.name()]).inc();
+            return Ok(OwnRow { last_login_at: user.last_login_at, user: own_view(user, now) });
+        }
+        if let Some(row) = store::own_row(&app.db, id).await? {
+            return Ok(row);
+        }
     }
-    let taken = Error::Conflict { message: "This e-mail address belongs to another account", resource: "User" };
-    store::own_row(&app.db, id).await?.ok_or(taken)
+    Err(Error::Conflict { message: "This e-mail address belongs to another account", resource: "User" })
 }
 
 fn own_view(user: NewUser, now: DateTime<Utc>) -> UserRead {

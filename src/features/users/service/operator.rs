@@ -1,4 +1,4 @@
-//! User operations of the command line, and lookup of users by address or id.
+//! User operations of the command line, and lookup of users by id or address.
 
 use super::welcome::{insert_and_welcome, welcome_of};
 use super::{admin, get};
@@ -12,22 +12,27 @@ use crate::platform::error::{Error, Result};
 use crate::platform::id::UserId;
 use crate::platform::text::fold_email;
 
-/// Gives a user a role. `None` if no user has that address or id.
-pub async fn promote(app: &App, email_or_id: &str, role: Role) -> Result<Option<User>> {
-    change(app, email_or_id, UpdateUser { role: Some(role), ..UpdateUser::default() }).await
+/// Gives a user a role. `None` if no user has that id or address.
+pub async fn promote(app: &App, id_or_email: &str, role: Role) -> Result<Option<User>> {
+    change(app, id_or_email, UpdateUser { role: Some(role), ..UpdateUser::default() }).await
 }
 
-/// Activates or deactivates a user. `None` if no user has that address or id.
-pub async fn set_active(app: &App, email_or_id: &str, active: bool) -> Result<Option<User>> {
-    change(app, email_or_id, UpdateUser { is_active: Some(active), ..UpdateUser::default() }).await
+/// Activates or deactivates a user. `None` if no user has that id or address.
+pub async fn set_active(app: &App, id_or_email: &str, active: bool) -> Result<Option<User>> {
+    change(app, id_or_email, UpdateUser { is_active: Some(active), ..UpdateUser::default() }).await
 }
 
-async fn change(app: &App, email_or_id: &str, change: UpdateUser) -> Result<Option<User>> {
-    let Some(id) = find(app, email_or_id).await? else { return Ok(None) };
+async fn change(app: &App, id_or_email: &str, change: UpdateUser) -> Result<Option<User>> {
+    let Some(id) = find(app, id_or_email).await? else { return Ok(None) };
     admin::update(app, &Actor::operator(), &id, change).await.map(Some)
 }
 
-/// Returns the user with this address; creates the user if none exists. Used by `omnistack token`.
+/// Returns whether no active user has an administrator's role. Roles that only a token gives are not known here.
+pub async fn lacks_admin(app: &App) -> Result<bool> {
+    Ok(!store::any_admin(&app.db, None).await?)
+}
+
+/// Returns the user with this address; creates the user if none exists.
 pub async fn find_or_create(app: &App, email: &str, role: Role) -> Result<User> {
     let email = mail_address(email)?;
     let user = NewUser {
@@ -52,11 +57,19 @@ pub fn mail_address(email: &str) -> Result<String> {
     EmailAddress::parse(email.trim()).map(|address| fold_email(address.as_str())).ok_or_else(refused)
 }
 
-/// Returns the id of the user with this address or id.
-pub async fn find(app: &App, email_or_id: &str) -> Result<Option<UserId>> {
-    if let Some(id) = store::id_of_email(&app.db, &fold_email(email_or_id)).await? {
-        return Ok(Some(id));
+/// Returns the id of the user with exactly this id, else of the user with this address.
+///
+/// 400 for a text that is one user's id and another one's address: some issuers let users choose their address, so it must not
+/// decide whom a command means.
+pub async fn find(app: &App, id_or_email: &str) -> Result<Option<UserId>> {
+    let by_email = store::id_of_email(&app.db, &fold_email(id_or_email)).await?;
+    let Some(id) = UserId::parse(id_or_email) else { return Ok(by_email) };
+    let Some(user) = store::by_id(&app.db, &id).await? else { return Ok(by_email) };
+    match by_email {
+        Some(other) if other != id => Err(Error::BadRequest(format!(
+            "{id_or_email} is the id of one user ({}) and the address of another one ({other}): use what stands in brackets",
+            user.email
+        ))),
+        _ => Ok(Some(id)),
     }
-    let Some(id) = UserId::parse(email_or_id) else { return Ok(None) };
-    Ok(store::identity(&app.db, &id).await?.map(|_| id))
 }
