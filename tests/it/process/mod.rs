@@ -6,6 +6,7 @@ mod cli;
 mod docs;
 mod doctor;
 mod logs;
+mod production;
 mod rolling;
 mod start;
 mod stop;
