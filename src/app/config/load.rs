@@ -74,7 +74,7 @@ impl Config {
         }
         if core.cors_origins.iter().any(|origin| origin.0 == "*") {
             env.problem("BACKEND_CORS_ORIGINS", "must not hold * in production", "List the origins of your front ends");
-        } else if core.cors_origins.iter().any(Origin::is_plain_http) {
+        } else if core.cors_origins.iter().any(Origin::is_plain_http) && !env.has_problem("BACKEND_CORS_ORIGINS") {
             env.problem(
                 "BACKEND_CORS_ORIGINS",
                 "must hold no http origins in production",

@@ -113,6 +113,11 @@ impl Env {
         self.problems.push(Problem { variable: variable.to_owned(), reason: reason.into(), remedy: remedy.into() });
     }
 
+    /// Returns whether a problem with the variable was recorded. A rule on its default would only add a misleading second one.
+    pub fn has_problem(&self, variable: &str) -> bool {
+        self.problems.iter().any(|problem| problem.variable == variable)
+    }
+
     /// Records a warning; it does not stop the start.
     pub fn warning(&mut self, variable: &str, reason: impl Into<String>, remedy: impl Into<String>) {
         self.warnings.push(Problem { variable: variable.to_owned(), reason: reason.into(), remedy: remedy.into() });

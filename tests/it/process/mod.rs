@@ -8,5 +8,6 @@ mod doctor;
 mod logs;
 mod production;
 mod rolling;
+mod rotation;
 mod start;
 mod stop;
