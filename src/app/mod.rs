@@ -80,10 +80,8 @@ impl App {
         let metrics = Metrics::default();
         let db = Db::connect(&config.database, url, &metrics).await?;
         let redis = Redis::connect(&config.redis)?;
-        let keys = Keys::with_previous(
-            config.core.secret_key.as_ref().context("SECRET_KEY is not set")?,
-            &config.core.previous_secret_keys,
-        );
+        let keys =
+            Keys::with_previous(config.core.secret_key.as_ref().context("SECRET_KEY is not set")?, &config.core.previous_secret_keys);
         let outgoing = Outgoing::new(&metrics)?;
         let outside = Outside { outgoing: outgoing.clone(), keys: keys.clone(), metrics: metrics.clone() };
         let (mut registry, mut schedules) = (Registry::default(), Schedules::default());

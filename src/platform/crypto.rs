@@ -184,7 +184,9 @@ mod tests {
         let before = Keys::new(&old).ring("x");
         let (tag, sealed) = (before.mac(&[b"m"]), before.seal(b"row", b"hello").unwrap());
         let rotated = Keys::with_previous(&new, std::slice::from_ref(&old)).ring("x");
-        assert!(rotated.verify(&[b"m"], &tag) && rotated.verify(&[b"m"], tag.first_chunk::<16>().unwrap()) && !rotated.verify(&[b"n"], &tag));
+        assert!(
+            rotated.verify(&[b"m"], &tag) && rotated.verify(&[b"m"], tag.first_chunk::<16>().unwrap()) && !rotated.verify(&[b"n"], &tag)
+        );
         assert_eq!(rotated.open(b"row", &sealed).as_deref(), Some(&b"hello"[..]));
         assert_eq!(rotated.open(b"other row", &sealed), None);
         // What the rotated ring makes, the new secret alone accepts, and the old one does not.

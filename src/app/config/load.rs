@@ -60,10 +60,18 @@ impl Config {
             env.problem("SECRET_KEY", "is a sample value or a single repeated character", "Make one with `openssl rand -hex 32`");
         }
         if core.previous_secret_keys.iter().any(is_sample) {
-            env.problem("SECRET_KEY_PREVIOUS", "holds a sample value or a single repeated character", "Remove it: anybody can sign with it");
+            env.problem(
+                "SECRET_KEY_PREVIOUS",
+                "holds a sample value or a single repeated character",
+                "Remove it: anybody can sign with it",
+            );
         }
         if core.public_base_url.as_ref().is_some_and(|url| url.scheme() != "https") {
-            env.problem("PUBLIC_BASE_URL", "must be an https URL in production", "Set it to the public URL of the API, e.g. https://api.example.com");
+            env.problem(
+                "PUBLIC_BASE_URL",
+                "must be an https URL in production",
+                "Set it to the public URL of the API, e.g. https://api.example.com",
+            );
         }
         if core.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
             env.problem(

@@ -255,19 +255,17 @@ mod tests {
         for (bytes, wanted) in [
             (&b"A=1\nhunter2\nB=2"[..], &["line 2 is no NAME=value"][..]),
             (b"A: hunter2", &["line 1 is no NAME=value"]),
-            (b"=hunter2\n2A=hunter2\nA B=hunter2\nexport hunter2", &[
-                "line 1 is no NAME=value",
-                "line 2 is no NAME=value",
-                "line 3 is no NAME=value",
-                "line 4 is no NAME=value",
-            ]),
+            (
+                b"=hunter2\n2A=hunter2\nA B=hunter2\nexport hunter2",
+                &["line 1 is no NAME=value", "line 2 is no NAME=value", "line 3 is no NAME=value", "line 4 is no NAME=value"],
+            ),
             (b"\n\nA='hunter2\nB=1", &["line 3 opens a quote that is not closed"]),
             (b"A=\"hunter2\\\"\nB=1", &["line 1 opens a quote that is not closed"]),
             (b"A='it''s hunter2'\nB=1", &["line 1 has text after the closing quote"]),
             (b"A=\"a\nb\" hunter2", &["line 1 has text after the closing quote", "line 2 is no NAME=value"]),
             (b"A=1\nB=\xe4", &["line 2 is not UTF-8"]),
-            (b"\xff\xfeA\0=\01\0", &["is UTF-16 text or no text at all"]),
-            (b"A\0=\01\0", &["is UTF-16 text or no text at all"]),
+            (b"\xff\xfeA\0=\0x\0", &["is UTF-16 text or no text at all"]),
+            (b"A\0=\0x\0", &["is UTF-16 text or no text at all"]),
         ] {
             let file = EnvFile::parse(bytes);
             assert_eq!(file.faults.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>(), wanted);

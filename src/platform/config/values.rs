@@ -182,7 +182,8 @@ impl Value for Origin {
             scheme => return custom_origin(scheme, rest).map(Self).ok_or_else(wants),
         }
         let url = <Url as Value>::parse(text).map_err(|_| wants())?;
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some()
+        {
             return Err("a list of origins without a path".to_owned());
         }
         Ok(Self(url.origin().ascii_serialization()))

@@ -141,7 +141,7 @@ impl PostgresUrl {
         if query.split('&').any(|pair| !pair.is_empty() && !pair.contains('=')) {
             return Err(PARAMETER);
         }
-        let mut address = None;
+        let (mut address, mut system_roots) = (None, false);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let value = value.into_owned();
             let first = || value.split(',').next().unwrap_or_default().to_owned();
@@ -159,16 +159,27 @@ impl PostgresUrl {
                 "dbname" | "database" => self.database = Some(value),
                 // Other drivers spell it `ssl`.
                 "sslmode" | "ssl-mode" | "ssl" => self.sslmode = Some(sslmode(&value)?.to_owned()),
-                // libpq's name for the certificates of the system, which are used without this parameter.
-                "sslrootcert" if value == "system" => self.sslmode = Some("verify-full".to_owned()),
+                // libpq's word for the public authorities, which sqlx trusts if no file is named.
+                "sslrootcert" if value == "system" => system_roots = true,
                 "statement-cache-capacity" if value.parse::<usize>().is_err() => self.dropped.push(name.into_owned()),
-                "sslrootcert" | "ssl-root-cert" | "ssl-ca" | "sslcert" | "ssl-cert" | "sslkey" | "ssl-key" | "statement-cache-capacity"
-                | "application_name" | "options" => self.parameters.push((name.into_owned(), value)),
+                "sslrootcert"
+                | "ssl-root-cert"
+                | "ssl-ca"
+                | "sslcert"
+                | "ssl-cert"
+                | "sslkey"
+                | "ssl-key"
+                | "statement-cache-capacity"
+                | "application_name"
+                | "options" => self.parameters.push((name.into_owned(), value)),
                 option if option.starts_with("options[") => self.parameters.push((name.into_owned(), value)),
                 _ => self.dropped.push(name.into_owned()),
             }
         }
         self.host = self.host.take().or(address);
+        if system_roots {
+            self.sslmode = Some("verify-full".to_owned());
+        }
         Ok(())
     }
 
@@ -211,7 +222,8 @@ impl PostgresUrl {
             names.push("others");
         }
         if !names.is_empty() {
-            warnings.push((format!("has parameters that are not read here: {}", names.join(", ")), "Remove them if nothing else needs them"));
+            warnings
+                .push((format!("has parameters that are not read here: {}", names.join(", ")), "Remove them if nothing else needs them"));
         }
         warnings
     }
@@ -306,7 +318,8 @@ fn sslmode(value: &str) -> Parsed<&'static str> {
     })
 }
 
-#[cfg(all(test, feature = "postgres"))]
+#[cfg(test)]
+#[cfg(feature = "postgres")]
 mod tests {
     use std::str::FromStr;
 
@@ -457,7 +470,7 @@ mod tests {
             ("//h/db?ssl=true", false),
             ("//h/db?sslmode=REQUIRE", false),
             ("//h/db?sslmode=verify-full", false),
-            ("//h/db?sslrootcert=system", false),
+            ("//h/db?sslrootcert=system&sslmode=prefer", false),
             ("//10.0.0.7/db?sslmode=disable", true),
             ("//localhost/db", false),
             ("//127.0.0.1/db", false),

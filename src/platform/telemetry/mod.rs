@@ -28,7 +28,10 @@ impl Section for Config {
             level: env.var("LOG_LEVEL", "`DEBUG`, `INFO`, `WARNING` or `ERROR`").or(Level::Info),
             debug: env.var("DEBUG", "Log SQL statements (without values); refused in production").or(false),
             metrics_token: env
-                .var("METRICS_TOKEN", "Bearer token of the metrics page, at least 16 characters in production, where the page is 404 without it")
+                .var(
+                    "METRICS_TOKEN",
+                    "Bearer token of the metrics page, at least 16 characters in production, where the page is 404 without it",
+                )
                 .secret(shortest),
         }
     }

@@ -81,25 +81,30 @@ async fn production_weak_settings_are_refused_by_name() {
         ("AUTH_PROVIDER", &[("AUTH_PROVIDER", "supabase")]),
         ("SUPABASE_PROJECT_URL", &[("AUTH_PROVIDER", "supabase"), ("SUPABASE_JWT_SECRET", "hunter2-0123456789abcdef0123456789abcdef")]),
         ("SUPABASE_PROJECT_URL", &[("AUTH_PROVIDER", "supabase"), ("SUPABASE_PROJECT_URL", "http://hunter2.supabase.co")]),
-        ("SUPABASE_JWT_SECRET", &[
-            ("AUTH_PROVIDER", "supabase"),
-            ("SUPABASE_JWT_SECRET", "hunter2"),
-            ("SUPABASE_PROJECT_URL", "https://x.supabase.co"),
-        ]),
+        (
+            "SUPABASE_JWT_SECRET",
+            &[("AUTH_PROVIDER", "supabase"), ("SUPABASE_JWT_SECRET", "hunter2"), ("SUPABASE_PROJECT_URL", "https://x.supabase.co")],
+        ),
         ("CLERK_ISSUER_URL", &[("AUTH_PROVIDER", "clerk"), ("CLERK_ISSUER_URL", "http://hunter2.clerk.accounts.dev")]),
-        ("OAUTH_JWKS_URL", &[
-            ("AUTH_PROVIDER", "custom"),
-            ("OAUTH_JWKS_URL", "http://hunter2.example/jwks"),
-            ("OAUTH_ISSUER", "https://id.example"),
-            ("OAUTH_AUDIENCE", "api"),
-        ]),
+        (
+            "OAUTH_JWKS_URL",
+            &[
+                ("AUTH_PROVIDER", "custom"),
+                ("OAUTH_JWKS_URL", "http://hunter2.example/jwks"),
+                ("OAUTH_ISSUER", "https://id.example"),
+                ("OAUTH_AUDIENCE", "api"),
+            ],
+        ),
         ("OAUTH_ISSUER", &[("AUTH_PROVIDER", "custom"), ("OAUTH_JWT_SECRET", STRONG), ("OAUTH_AUDIENCE", "api")]),
-        ("OAUTH_JWT_SECRET", &[
-            ("AUTH_PROVIDER", "custom"),
-            ("OAUTH_JWT_SECRET", "hunter2"),
-            ("OAUTH_ISSUER", "https://id.example"),
-            ("OAUTH_AUDIENCE", "api"),
-        ]),
+        (
+            "OAUTH_JWT_SECRET",
+            &[
+                ("AUTH_PROVIDER", "custom"),
+                ("OAUTH_JWT_SECRET", "hunter2"),
+                ("OAUTH_ISSUER", "https://id.example"),
+                ("OAUTH_AUDIENCE", "api"),
+            ],
+        ),
         ("RESEND_API_KEY", &[("RESEND_API_KEY", "")]),
         ("R2_BUCKET", &[("R2_BUCKET", "")]),
     ] {

@@ -56,7 +56,8 @@ async fn secret_key_rotation_keeps_what_is_listed() {
         let place = Place::new().with("DATABASE_URL", &database.url).with("RATE_LIMIT_ENABLED", "false").with("SECRET_KEY", OLD);
         let server = place.serve().await;
         let first = post(&server, "register", json!({"email": "ada@example.com", "password": PASSWORD})).await.expect(201);
-        let log_in = async |server: &Server| post(server, "login", json!({"email": "ada@example.com", "password": PASSWORD})).await.expect(200);
+        let log_in =
+            async |server: &Server| post(server, "login", json!({"email": "ada@example.com", "password": PASSWORD})).await.expect(200);
         let second = log_in(&server).await;
         let ada = with_token(&server, &first);
         let made = create(&ada, "one", "old-key").await.expect(201);
@@ -88,7 +89,8 @@ async fn secret_key_rotation_keeps_what_is_listed() {
         server.stop().await;
 
         // The old key alone: an instance that was not restarted yet refuses what the new key signed, and ends nothing.
-        let server = Place::new().with("DATABASE_URL", &database.url).with("RATE_LIMIT_ENABLED", "false").with("SECRET_KEY", OLD).serve().await;
+        let server =
+            Place::new().with("DATABASE_URL", &database.url).with("RATE_LIMIT_ENABLED", "false").with("SECRET_KEY", OLD).serve().await;
         refresh(&server, &newer["refresh_token"]).await.expect_error(401, "AUTHENTICATION_ERROR");
         with_token(&server, &newer).get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
         server.stop().await;

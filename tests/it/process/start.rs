@@ -129,7 +129,7 @@ async fn env_file_that_cannot_be_read_stops_the_start() {
     for (content, reason) in [
         (&b"PORT=8000\nthis is no assignment hunter2\n"[..], ".env: line 2 is no NAME=value"),
         (b"PORT=8000\n\nPROJECT_NAME='hunter2\n", ".env: line 3 opens a quote that is not closed"),
-        (b"\xff\xfeP\0O\0R\0T\0=\01\0", ".env: is UTF-16 text or no text at all. Save it as UTF-8"),
+        (b"\xff\xfeP\0O\0R\0T\0=\0x\0", ".env: is UTF-16 text or no text at all. Save it as UTF-8"),
     ] {
         let place = Place::bare();
         std::fs::write(place.path(".env"), content).unwrap();
