@@ -15,7 +15,7 @@ use http::Extensions;
 
 use crate::platform::auth::Verifier;
 use crate::platform::clock::Clock;
-use crate::platform::crypto::Keys;
+use crate::platform::crypto::{KeyRing, Keys};
 use crate::platform::db::Db;
 use crate::platform::http::cursor::Cursors;
 use crate::platform::http::idempotency;
@@ -50,6 +50,8 @@ pub struct AppInner {
     pub verifier: Verifier,
     pub limiter: Limiter,
     pub cursors: Cursors,
+    /// Keys of stored answers of repeated requests.
+    answer_keys: KeyRing,
     pub outgoing: Outgoing,
     pub jobs: Queue,
     pub code: Code<App>,
@@ -78,7 +80,8 @@ impl App {
         let metrics = Metrics::default();
         let db = Db::connect(&config.database, url, &metrics).await?;
         let redis = Redis::connect(&config.redis)?;
-        let keys = Keys::new(config.core.secret_key.as_ref().context("SECRET_KEY is not set")?);
+        let keys =
+            Keys::with_previous(config.core.secret_key.as_ref().context("SECRET_KEY is not set")?, &config.core.previous_secret_keys);
         let outgoing = Outgoing::new(&metrics)?;
         let outside = Outside { outgoing: outgoing.clone(), keys: keys.clone(), metrics: metrics.clone() };
         let (mut registry, mut schedules) = (Registry::default(), Schedules::default());
@@ -102,6 +105,7 @@ impl App {
             verifier: Verifier::new(&config.auth, &keys, &outgoing, clock.clone(), metrics.clone()),
             limiter: Limiter::new(redis.clone()),
             cursors: Cursors::new(&keys),
+            answer_keys: keys.ring(idempotency::PURPOSE),
             jobs: Queue::new(clock.clone(), catalog, &metrics),
             mailer: Mailer::new(&config.email, &config.core.project_name, &config.core.data_dir, &outside)?,
             storage: Storage::new(&config.storage, &outside)?,
@@ -135,7 +139,7 @@ impl App {
 
     /// Where answers of repeated requests are kept.
     pub fn answers(&self) -> idempotency::Store<'_> {
-        idempotency::Store { db: &self.db, keys: &self.keys, now: self.clock.now() }
+        idempotency::Store { db: &self.db, keys: &self.answer_keys, now: self.clock.now() }
     }
 
     /// Creates a worker for this application's jobs.

@@ -1,12 +1,14 @@
 //! `/docs` (Swagger UI, to try the API) and `/redoc` (Scalar, to read it), embedded in the binary: they work offline and
 //! under a content security policy that allows no other origins. Absent in production.
+//!
+//! Every reference is relative, so the pages also work behind a proxy that strips a path prefix.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use axum::Extension;
 use axum::extract::Path;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -32,24 +34,27 @@ pub(super) fn endpoints(app: &App) -> Endpoints<App> {
     if app.config.core.environment.is_production() {
         return Endpoints::new();
     }
-    let document = openapi::path(&app.config.core);
+    // Relative to the pages, which are at the root.
+    let document = openapi::path(&app.config.core).trim_start_matches('/').to_owned();
     let title = escape(&app.config.core.project_name);
     let swagger = Arc::new(Config::from(document.clone()).persist_authorization(true).try_it_out_enabled(true));
     let swagger_page = page(
         &title,
-        r#"<link rel="stylesheet" href="/docs/swagger-ui.css"><link rel="stylesheet" href="/docs/index.css">"#,
-        r#"<div id="swagger-ui"></div><script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/swagger-ui-standalone-preset.js"></script><script src="/docs/swagger-initializer.js"></script>"#,
+        r#"<link rel="stylesheet" href="docs/swagger-ui.css"><link rel="stylesheet" href="docs/index.css">"#,
+        r#"<div id="swagger-ui"></div><script src="docs/swagger-ui-bundle.js"></script><script src="docs/swagger-ui-standalone-preset.js"></script><script src="docs/swagger-initializer.js"></script>"#,
     );
     let scalar_page =
-        page(&title, "", r#"<div id="app"></div><script src="/redoc/scalar.js"></script><script src="/redoc/start.js"></script>"#);
+        page(&title, "", r#"<div id="app"></div><script src="redoc/scalar.js"></script><script src="redoc/start.js"></script>"#);
     let start = format!(
         "Scalar.createApiReference('#app', {});",
         serde_json::json!({"url": document, "withDefaultFonts": false, "telemetry": false, "hideClientButton": true, "showDeveloperTools": "never", "agent": {"disabled": true}})
     );
     Endpoints::new()
         .page(PAGE, "/docs", [Method::GET], get(move || async move { shown(swagger_page) }))
+        .page(PAGE, "/docs/", [Method::GET], get(|| async { Redirect::temporary("../docs") }))
         .page(PAGE, "/docs/{file}", [Method::GET], get(move |Path(file): Path<String>| async move { swagger_file(&file, swagger) }))
         .page(PAGE, "/redoc", [Method::GET], get(move || async move { shown(scalar_page) }))
+        .page(PAGE, "/redoc/", [Method::GET], get(|| async { Redirect::temporary("../redoc") }))
         .page(PAGE, "/redoc/{file}", [Method::GET], get(move |Path(file): Path<String>| async move { scalar_file(&file, start) }))
 }
 

@@ -8,13 +8,14 @@ use axum::Extension;
 use axum::routing::get;
 use http::{Method, StatusCode, header};
 use serde_json::json;
+use url::Url;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{Array, ArrayItems, Components};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
+use utoipa::openapi::{OpenApi, Ref, RefOr, Schema, Server};
 use utoipa::{OpenApi as _, ToSchema};
 
 use crate::app::config::Core;
@@ -187,6 +188,12 @@ fn error_response(status: u16, declared: &str) -> utoipa::openapi::Response {
 /// The path of the document.
 pub fn path(core: &Core) -> String {
     format!("{}/openapi.json", core.api_prefix)
+}
+
+/// The address of the API for clients that are made from the document. Without `PUBLIC_BASE_URL` there is none: it is then the
+/// host that the document was read from.
+pub fn servers(public_base_url: Option<&Url>) -> Option<Vec<Server>> {
+    public_base_url.map(|url| vec![Server::new(url.as_str().trim_end_matches('/'))])
 }
 
 /// The document as a page; absent in production.

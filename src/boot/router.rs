@@ -100,7 +100,8 @@ pub fn api(features: &[&'static DynFeature], project_name: &str) -> OpenApi {
 /// Builds the whole service. Needs an [`axum::extract::ConnectInfo`] of the peer in each request.
 pub fn build(app: &App) -> Built {
     let mut collected = Collected::of(&app.features, |endpoint| (endpoint.available)(app));
-    let api = collected.document(&app.features, &app.config.core.project_name);
+    let mut api = collected.document(&app.features, &app.config.core.project_name);
+    api.servers = openapi::servers(app.config.core.public_base_url.as_ref());
     collected.add("docs", openapi::endpoints(app, &api), |_| true);
     #[cfg(feature = "docs-ui")]
     collected.add("docs", super::docs::endpoints(app), |_| true);

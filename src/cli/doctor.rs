@@ -13,7 +13,7 @@ use crate::app::{App, migrate};
 use crate::boot::banner;
 use crate::features;
 use crate::platform::clock::Clock;
-use crate::platform::config::{Env, Environment};
+use crate::platform::config::{Env, Environment, Problem};
 use crate::platform::db::{DatabaseUrl, Health as DatabaseHealth, pooler_remedy};
 use crate::platform::output;
 use crate::platform::private_files;
@@ -57,17 +57,22 @@ pub async fn run() -> anyhow::Result<ExitCode> {
             for problem in &found.problems {
                 findings.fail("configuration", &format!("{}: {}", problem.variable, problem.reason), &problem.remedy);
             }
+            warn_of(&found.warnings);
         }
         Ok(loaded) => {
             Findings::ok("configuration", &format!("{} variables read", loaded.notes.len()));
-            for warning in &loaded.warnings {
-                Findings::warn("configuration", &format!("{}: {}", warning.variable, warning.reason), &warning.remedy);
-            }
+            warn_of(&loaded.warnings);
             check_service(&mut findings, loaded).await;
         }
     }
     output::line(if findings.failed { "\nSomething must be mended before the service can run." } else { "\nAll is well." })?;
     Ok(if findings.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn warn_of(warnings: &[Problem]) {
+    for warning in warnings {
+        Findings::warn("configuration", &format!("{}: {}", warning.variable, warning.reason), &warning.remedy);
+    }
 }
 
 async fn check_service(findings: &mut Findings, loaded: Loaded) {

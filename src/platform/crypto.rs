@@ -1,33 +1,89 @@
-//! Keys derived from `SECRET_KEY`, one per purpose, and the few operations done with them.
+//! Keys derived from `SECRET_KEY`, one per purpose, and the few operations done with them. Keys of earlier secrets
+//! (`SECRET_KEY_PREVIOUS`) verify and open what they made; nothing new is made with them.
 //!
 //! HKDF-SHA-256 (RFC 5869), HMAC-SHA-256 (RFC 2104) and AES-256-GCM (RFC 5116), all from aws-lc. A key that leaks or is
 //! misused for one purpose does not affect the other purposes.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{constant_time, digest, hkdf, hmac};
 use secrecy::{ExposeSecret, SecretString};
 
-/// Derives the service's keys from the secret, which it never exposes.
+/// Derives the service's keys from its secrets, which it never exposes.
 #[derive(Clone)]
-pub struct Keys(hkdf::Prk);
+pub struct Keys {
+    current: hkdf::Prk,
+    previous: Arc<[hkdf::Prk]>,
+}
 
 /// 32 bytes of key material for exactly one purpose.
 pub type Key = [u8; 32];
 
 impl Keys {
     pub fn new(secret: &SecretString) -> Self {
-        Self(hkdf::Salt::new(hkdf::HKDF_SHA256, b"omnistack").extract(secret.expose_secret().as_bytes()))
+        Self::with_previous(secret, &[])
     }
 
-    /// The key for `purpose`, a fixed name such as `access-token`.
+    /// `previous` are secrets that were in use before, or that other instances use during a rotation.
+    pub fn with_previous(secret: &SecretString, previous: &[SecretString]) -> Self {
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"omnistack");
+        let extract = |secret: &SecretString| salt.extract(secret.expose_secret().as_bytes());
+        Self { current: extract(secret), previous: previous.iter().map(extract).collect() }
+    }
+
+    /// The current key for `purpose`, a fixed name such as `access-token`.
     pub fn derive(&self, purpose: &str) -> Key {
-        let mut key = [0; 32];
-        let info = [purpose.as_bytes()];
-        let filled = self.0.expand(&info, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut key));
-        debug_assert!(filled.is_ok(), "32 bytes are within HKDF-SHA-256's limit");
-        key
+        derive(&self.current, purpose)
+    }
+
+    /// The current key for `purpose` and those of earlier secrets.
+    pub fn ring(&self, purpose: &str) -> KeyRing {
+        KeyRing { current: self.derive(purpose), previous: self.previous.iter().map(|prk| derive(prk, purpose)).collect() }
+    }
+}
+
+fn derive(prk: &hkdf::Prk, purpose: &str) -> Key {
+    let mut key = [0; 32];
+    let info = [purpose.as_bytes()];
+    let filled = prk.expand(&info, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut key));
+    debug_assert!(filled.is_ok(), "32 bytes are within HKDF-SHA-256's limit");
+    key
+}
+
+/// The keys of one purpose. The current one makes; all of them verify and open, the current one first.
+#[derive(Clone)]
+pub struct KeyRing {
+    current: Key,
+    previous: Arc<[Key]>,
+}
+
+impl KeyRing {
+    /// The current key, then the earlier ones.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.current).chain(self.previous.iter())
+    }
+
+    /// [`mac`] with the current key.
+    pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        mac(&self.current, parts)
+    }
+
+    /// Returns whether `tag` is the first `N` bytes of the parts' MAC by one of the keys. Compares in constant time. An array,
+    /// so that the sender cannot choose a shorter tag.
+    pub fn verify<const N: usize>(&self, parts: &[&[u8]], tag: &[u8; N]) -> bool {
+        self.keys().any(|key| mac(key, parts).get(..N).is_some_and(|expected| same(expected, tag)))
+    }
+
+    /// [`seal`] with the current key.
+    pub fn seal(&self, context: &[u8], plain: &[u8]) -> anyhow::Result<Vec<u8>> {
+        seal(&self.current, context, plain)
+    }
+
+    /// Decrypts what was sealed with one of the keys; `None` if none of them fits.
+    pub fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        self.keys().find_map(|key| open(key, context, sealed).ok())
     }
 }
 
@@ -120,6 +176,25 @@ mod tests {
         let two = Keys::new(&SecretString::from("b"));
         assert_ne!(one.derive("x"), one.derive("y"));
         assert_ne!(one.derive("x"), two.derive("x"));
+    }
+
+    #[test]
+    fn earlier_secret_verifies_and_opens_but_makes_nothing() {
+        let [old, new] = ["a", "b"].map(SecretString::from);
+        let before = Keys::new(&old).ring("x");
+        let (tag, sealed) = (before.mac(&[b"m"]), before.seal(b"row", b"hello").unwrap());
+        let rotated = Keys::with_previous(&new, std::slice::from_ref(&old)).ring("x");
+        assert!(
+            rotated.verify(&[b"m"], &tag) && rotated.verify(&[b"m"], tag.first_chunk::<16>().unwrap()) && !rotated.verify(&[b"n"], &tag)
+        );
+        assert_eq!(rotated.open(b"row", &sealed).as_deref(), Some(&b"hello"[..]));
+        assert_eq!(rotated.open(b"other row", &sealed), None);
+        // What the rotated ring makes, the new secret alone accepts, and the old one does not.
+        let alone = Keys::new(&new).ring("x");
+        assert!(alone.verify(&[b"m"], &rotated.mac(&[b"m"])) && !before.verify(&[b"m"], &rotated.mac(&[b"m"])));
+        assert!(alone.open(b"row", &rotated.seal(b"row", b"hi").unwrap()).is_some());
+        assert!(!alone.verify(&[b"m"], &tag) && alone.open(b"row", &sealed).is_none());
+        assert!(!Keys::with_previous(&new, &[old]).ring("y").verify(&[b"m"], &tag), "purposes stay apart");
     }
 
     #[test]

@@ -39,7 +39,11 @@ pub enum Error {
     #[error("Method not allowed")]
     MethodNotAllowed,
     #[error("{message}")]
-    Conflict { message: &'static str, resource: &'static str },
+    Conflict {
+        message: &'static str,
+        /// Empty if the conflict is about no record.
+        resource: &'static str,
+    },
     #[error("Request body too large")]
     TooLarge { limit: usize },
     #[error("Content-Type must be application/json")]
@@ -173,7 +177,7 @@ impl Error {
                 json!({"feature": feature, "limit": limit, "used": used, "resets_at": resets_at})
             }
             Self::NotFound { resource, id } => json!({"resource": resource, "id": id}),
-            Self::Conflict { resource, .. } => json!({"resource": resource}),
+            Self::Conflict { resource, .. } if !resource.is_empty() => json!({"resource": resource}),
             Self::TooLarge { limit } => json!({"limit": limit}),
             Self::Invalid(errors) => json!({"field": errors.first().map(|e| &e.field), "errors": errors}),
             Self::RateLimited { retry_after } => json!({"retry_after": retry_after}),

@@ -40,6 +40,8 @@ pub struct Core {
     pub environment: Environment,
     /// `None` only in a local installation whose secret does not exist yet.
     pub secret_key: Option<SecretString>,
+    /// Earlier secrets: they verify and open what was made with them, and make nothing.
+    pub previous_secret_keys: Vec<SecretString>,
     /// Prefix of the OpenAPI document; the routes themselves are fixed.
     pub api_prefix: String,
     pub cors_origins: Vec<Origin>,
@@ -70,6 +72,9 @@ impl Section for Core {
                 .var("SECRET_KEY", "Secret from which all keys of the server are derived, at least 32 characters")
                 .shown_default("`made at the first start and kept in DATA_DIR` with ENVIRONMENT=local, else required")
                 .secret(32),
+            previous_secret_keys: env
+                .var("SECRET_KEY_PREVIOUS", "Earlier values of SECRET_KEY, separated by commas: what they signed stays valid")
+                .secrets(32, 4),
             api_prefix: env.var("API_V1_STR", "Path prefix of the OpenAPI document; the API routes do not change").checked(
                 "/api/v1".to_owned(),
                 |text: &String| text.starts_with('/') && !text.ends_with('/') && !text.contains(['{', '}', '*', ' ']),

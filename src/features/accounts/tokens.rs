@@ -29,7 +29,7 @@ pub fn refresh(keys: &Keys, seed: &[u8], session: SessionId, generation: u32) ->
     let mut bytes = Vec::with_capacity(ID + GENERATION + SIGNATURE);
     bytes.extend_from_slice(session.as_bytes());
     bytes.extend_from_slice(&generation.to_be_bytes());
-    bytes.extend_from_slice(&sign(keys, seed, session, generation));
+    bytes.extend_from_slice(&crypto::mac(&keys.derive(REFRESH), &[seed, session.as_bytes(), &generation.to_be_bytes()]));
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -49,14 +49,11 @@ impl Presented {
         })
     }
 
-    /// Verifies the signature in constant time.
+    /// Verifies the signature in constant time. A token of an earlier `SECRET_KEY` is valid; its successor is signed with the
+    /// current one.
     pub fn is_signed(&self, keys: &Keys, seed: &[u8]) -> bool {
-        crypto::same(&sign(keys, seed, self.session, self.generation), &self.signature)
+        keys.ring(REFRESH).verify(&[seed, self.session.as_bytes(), &self.generation.to_be_bytes()], &self.signature)
     }
-}
-
-fn sign(keys: &Keys, seed: &[u8], session: SessionId, generation: u32) -> [u8; SIGNATURE] {
-    crypto::mac(&keys.derive(REFRESH), &[seed, session.as_bytes(), &generation.to_be_bytes()])
 }
 
 /// Purpose of a mailed single-use token.
@@ -83,7 +80,8 @@ impl Purpose {
     }
 }
 
-/// Returns the token that the job mails. Derived from the job id, so every attempt sends the same token.
+/// Returns the token that the job mails. Derived from the job id, so every attempt sends the same token, except after a change
+/// of `SECRET_KEY`: then the later mail's link replaces the earlier one's. Verified by its hash, without a key.
 pub fn mailed(keys: &Keys, purpose: Purpose, job: JobId) -> String {
     URL_SAFE_NO_PAD.encode(crypto::mac(&keys.derive(MAILED), &[purpose.name().as_bytes(), job.to_string().as_bytes()]))
 }
@@ -119,6 +117,9 @@ mod tests {
         assert_eq!((read.session, read.generation), (id, 7));
         assert!(read.is_signed(&keys, b"seed"));
         assert!(!read.is_signed(&keys, b"other") && !read.is_signed(&Keys::new(&SecretString::from("b")), b"seed"));
+        let rotated = Keys::with_previous(&SecretString::from("b"), &[SecretString::from("a")]);
+        assert!(read.is_signed(&rotated, b"seed") && !read.is_signed(&rotated, b"other"));
+        assert_eq!(refresh(&rotated, b"seed", id, 8), refresh(&Keys::new(&SecretString::from("b")), b"seed", id, 8));
         let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
         for bit in 0..bytes.len() * 8 {
             let mut bytes = bytes.clone();

@@ -142,6 +142,21 @@ impl Config {
             }
             Some(_) => {}
         }
+        if production && self.provider == Provider::Supabase && matches!(self.keys, Some(KeySource::Hs256(_))) && self.issuer.is_none() {
+            env.problem(
+                "SUPABASE_PROJECT_URL",
+                "is required in production with SUPABASE_JWT_SECRET: nothing else says which issuer and audience tokens must have",
+                "Set it to https://<project>.supabase.co",
+            );
+        }
+        if production && !self.passwords.is_strong() {
+            let variable = if env.is_set("AUTH_ARGON2_MEMORY_KIB") { "AUTH_ARGON2_MEMORY_KIB" } else { "AUTH_ARGON2_ITERATIONS" };
+            env.problem(
+                variable,
+                "makes password hashes too cheap to guess in production",
+                "Use at least AUTH_ARGON2_MEMORY_KIB=19456 with AUTH_ARGON2_ITERATIONS=2, or 7168 with 5",
+            );
+        }
         if production && self.provider == Provider::Custom {
             if self.issuer.is_none() {
                 env.problem(

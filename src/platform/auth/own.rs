@@ -20,8 +20,9 @@ pub const TYPE: &str = "at+jwt";
 
 const PURPOSE: &str = "access-token";
 
-pub(super) fn verification_key(keys: &Keys) -> DecodingKey {
-    DecodingKey::from_secret(&keys.derive(PURPOSE))
+/// The keys that verify the tokens: the current one, then those of earlier `SECRET_KEY`s.
+pub(super) fn verification_keys(keys: &Keys) -> Vec<DecodingKey> {
+    keys.ring(PURPOSE).keys().map(|key| DecodingKey::from_secret(key)).collect()
 }
 
 /// Signs an access token of the service's own accounts, for an existing user in one of their sessions.

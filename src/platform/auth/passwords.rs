@@ -49,6 +49,14 @@ impl Section for Config {
     }
 }
 
+impl Config {
+    /// Returns whether the cost reaches one of OWASP's pairs of memory and iterations
+    /// (<https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>).
+    pub(super) fn is_strong(self) -> bool {
+        [(7 * 1024, 5), (19 * 1024, 2)].iter().any(|(memory, iterations)| self.memory_kib >= *memory && self.iterations >= *iterations)
+    }
+}
+
 /// The outcome of comparing a password with a hash.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {

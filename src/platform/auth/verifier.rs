@@ -71,8 +71,8 @@ impl quick_cache::Weighter<[u8; 32], (DateTime<Utc>, Arc<Claims>)> for ClaimsWei
 }
 
 enum Trust {
-    /// The service's own access tokens.
-    Own(DecodingKey),
+    /// The service's own access tokens; the current key first.
+    Own(Vec<DecodingKey>),
     Hs256(DecodingKey),
     Jwks(jwks::KeySet),
     Nobody,
@@ -90,7 +90,7 @@ struct Header {
 impl Verifier {
     pub fn new(config: &Config, keys: &Keys, outgoing: &Outgoing, clock: Clock, metrics: Metrics) -> Self {
         let trust = match &config.keys {
-            _ if config.provider == Provider::Local => Trust::Own(own::verification_key(keys)),
+            _ if config.provider == Provider::Local => Trust::Own(own::verification_keys(keys)),
             Some(KeySource::Hs256(secret)) => Trust::Hs256(DecodingKey::from_secret(secret.expose_secret().as_bytes())),
             Some(KeySource::Jwks(url)) => Trust::Jwks(jwks::KeySet::new(url.clone(), config.jwks_cache, outgoing.service("jwks"))),
             None => Trust::Nobody,
@@ -188,19 +188,18 @@ impl Verifier {
             _ => return Err(Refusal::Invalid("algorithm is none of ours")),
         };
         let fetched;
-        let key = match &self.trust {
-            Trust::Own(key) | Trust::Hs256(key) if algorithm == Algorithm::HS256 => key,
+        let keys = match &self.trust {
+            Trust::Own(keys) if algorithm == Algorithm::HS256 => keys.as_slice(),
+            Trust::Hs256(key) if algorithm == Algorithm::HS256 => std::slice::from_ref(key),
             Trust::Jwks(keys) if algorithm != Algorithm::HS256 => {
                 // Boxed, because a fetch is rare and every request would carry its size.
                 fetched = Box::pin(keys.find(header.kid.as_deref(), algorithm, now)).await?;
-                &fetched
+                std::slice::from_ref(&fetched)
             }
             _ => return Err(Refusal::Invalid("algorithm is not the configured one")),
         };
-        match jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, algorithm) {
-            Ok(true) => Ok(()),
-            _ => Err(Refusal::Invalid("signature does not fit")),
-        }
+        let fits = |key| matches!(jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, algorithm), Ok(true));
+        if keys.iter().any(fits) { Ok(()) } else { Err(Refusal::Invalid("signature does not fit")) }
     }
 
     fn check_claims(&self, payload: &serde_json::Map<String, serde_json::Value>, now: DateTime<Utc>) -> Result<Claims, Refusal> {

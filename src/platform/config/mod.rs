@@ -4,16 +4,21 @@
 //! `.env.example`, `docs/configuration.md`, `omnistack config` and `omnistack doctor` are made from these records, so none of
 //! them can name a variable that the code does not read.
 
+mod env_file;
 mod notes;
 mod values;
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use secrecy::SecretString;
 
+use env_file::EnvFile;
+
 pub use notes::{Note, env_example, markdown, values_table};
-pub use values::{Choice, Environment, List, Origin, Value};
+pub use values::{Choice, Environment, List, Origin, Value, is_loopback};
 
 /// A part of the configuration, read beside the code that uses it.
 pub trait Section: Sized {
@@ -47,29 +52,17 @@ pub struct Env {
 impl Env {
     /// Reads the process environment; missing variables come from a `.env` file in the working directory.
     pub fn from_process() -> Self {
-        let mut broken = None;
-        let mut vars = HashMap::new();
-        if Path::new(".env").is_file() {
-            match dotenvy::from_path_iter(".env") {
-                Ok(lines) => {
-                    for line in lines {
-                        match line {
-                            Ok((name, value)) => {
-                                vars.entry(name).or_insert(value);
-                            }
-                            Err(_) => broken = Some("holds a line that is no NAME=value"),
-                        }
-                    }
-                }
-                Err(_) => broken = Some("cannot be read"),
-            }
-        }
+        let file = read_env_file();
+        let mut vars = file.vars;
         let process = std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
         // An empty value counts as unset, so the file fills that in too.
         vars.extend(process.filter(|(_, value)| !value.trim().is_empty()));
         let mut env = Self::from_vars(vars);
-        if let Some(reason) = broken {
-            env.problem(".env", reason, "Correct the file, or quote values that hold spaces or #");
+        for (reason, remedy) in file.faults {
+            env.problem(".env", reason, remedy);
+        }
+        for (name, earlier, last) in file.repeated {
+            env.warning(&name, format!("is set on lines {earlier} and {last} of .env; the last one counts"), "Remove the others");
         }
         env
     }
@@ -118,6 +111,11 @@ impl Env {
     /// Records a problem that stops the start.
     pub fn problem(&mut self, variable: &str, reason: impl Into<String>, remedy: impl Into<String>) {
         self.problems.push(Problem { variable: variable.to_owned(), reason: reason.into(), remedy: remedy.into() });
+    }
+
+    /// Returns whether a problem with the variable was recorded. A rule on its default would only add a misleading second one.
+    pub fn has_problem(&self, variable: &str) -> bool {
+        self.problems.iter().any(|problem| problem.variable == variable)
     }
 
     /// Records a warning; it does not stop the start.
@@ -197,6 +195,22 @@ impl Var<'_> {
         raw.map(SecretString::from)
     }
 
+    /// A comma-separated or JSON list of secrets of at least `min` characters each; at most `max` of them.
+    pub fn secrets(mut self, min: usize, max: usize) -> Vec<SecretString> {
+        let raw = self.env.vars.get(self.name).cloned();
+        self.note(self.shown_default.unwrap_or("").to_owned(), raw.as_ref().map(|_| "***".to_owned()), true);
+        let Some(raw) = raw else { return Vec::new() };
+        let list = List::<String>::parse(raw.trim()).unwrap_or_default().0;
+        if list.is_empty() || list.len() > max || list.iter().any(|secret| secret.chars().count() < min) {
+            let reason = format!("must be a list of 1 to {max} secrets of at least {min} characters, separated by commas");
+            self.env.problem(self.name, reason, "Correct it, or leave it unset");
+        }
+        // A secret that was read from a file may end with a line break, which a list does not keep.
+        let mut secrets: Vec<String> = list.iter().flat_map(|secret| [secret.clone(), format!("{secret}\n")]).collect();
+        secrets.dedup();
+        secrets.into_iter().map(SecretString::from).collect()
+    }
+
     fn take<T: Value>(mut self, shown_default: String, rule: impl Fn(&T) -> bool, wants: &str) -> Option<T> {
         let parsed = self.env.vars.get(self.name).map(|raw| T::parse(raw.trim()));
         let shown = parsed.as_ref().and_then(|value| value.as_ref().ok()).map(Value::show);
@@ -218,6 +232,23 @@ impl Var<'_> {
     fn note(&mut self, default: String, value: Option<String>, secret: bool) {
         let (section, name, help) = (self.env.section, self.name, self.help);
         self.env.notes.push(Note { section, name, help, default, value, secret });
+    }
+}
+
+fn read_env_file() -> EnvFile {
+    // A folder of this name, such as a Python environment, is none of ours.
+    if !Path::new(".env").is_file() {
+        return EnvFile::default();
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed, so that a longer file is refused instead of cut.
+    let read = File::open(".env").and_then(|file| file.take(env_file::MAX_BYTES as u64 + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => EnvFile::parse(&bytes),
+        Err(error) => EnvFile {
+            faults: vec![(format!("cannot be read: {}", error.kind()), "Let this user read it, or remove it")],
+            ..EnvFile::default()
+        },
     }
 }
 

@@ -150,17 +150,40 @@ impl<T: Value> Value for List<T> {
     }
 }
 
-/// A web origin as a browser sends it: scheme, host and port, without a path; `*` stands for any.
+/// An origin as a browser or web view sends it: scheme, host and port, without a path; `*` stands for any. Custom schemes are
+/// those of app shells, such as `capacitor://localhost`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(pub String);
+
+impl Origin {
+    /// Returns whether its pages are loaded over plain HTTP, where anybody on the way can change them.
+    pub fn is_plain_http(&self) -> bool {
+        self.0.starts_with("http://")
+    }
+}
 
 impl Value for Origin {
     fn parse(text: &str) -> Result<Self, String> {
         if text == "*" {
             return Ok(Self(text.to_owned()));
         }
-        let url = <Url as Value>::parse(text).map_err(|_| "a list of origins such as https://app.example.com".to_owned())?;
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        if text.contains('*') {
+            return Err("a list of whole origins: no part of one can be `*`; name each, such as https://app.example.com".to_owned());
+        }
+        if text.eq_ignore_ascii_case("null") {
+            return Err("a list of origins: `null` is sent by any sandboxed page and local file, so it cannot be allowed".to_owned());
+        }
+        let wants = || "a list of origins such as https://app.example.com or capacitor://localhost".to_owned();
+        let (scheme, rest) = text.split_once("://").ok_or_else(wants)?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" | "https" => {}
+            "ws" | "wss" => return Err("a list of origins: the origin of a WebSocket starts with http:// or https://".to_owned()),
+            "file" => return Err("a list of origins: pages from files send `null`, which cannot be allowed".to_owned()),
+            scheme => return custom_origin(scheme, rest).map(Self).ok_or_else(wants),
+        }
+        let url = <Url as Value>::parse(text).map_err(|_| wants())?;
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some()
+        {
             return Err("a list of origins without a path".to_owned());
         }
         Ok(Self(url.origin().ascii_serialization()))
@@ -169,6 +192,21 @@ impl Value for Origin {
     fn show(&self) -> String {
         self.0.clone()
     }
+}
+
+/// Scheme and host of an origin outside of the web, in lower case. Standards give it no form, so it is compared as it is sent.
+fn custom_origin(scheme: &str, rest: &str) -> Option<String> {
+    let host = rest.strip_suffix('/').unwrap_or(rest).to_ascii_lowercase();
+    let known = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
+    (known && !host.is_empty() && host.bytes().all(plain)).then(|| format!("{scheme}://{host}"))
+}
+
+/// Returns whether the host of a URL is this machine's loopback interface.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// The environment that the process runs in; production has stricter requirements.
@@ -201,6 +239,51 @@ mod tests {
         assert!(List::<Origin>::parse("https://a.example/path").is_err());
         assert!(List::<Origin>::parse("a.example").is_err());
         assert!(List::<Origin>::parse("[1]").is_err());
+    }
+
+    #[test]
+    fn origins_are_normalised_as_clients_send_them() {
+        for (text, sent) in [
+            ("HTTPS://Example.com:443", "https://example.com"),
+            ("http://localhost:80/", "http://localhost"),
+            ("https://a.example:8443", "https://a.example:8443"),
+            ("https://müller.example", "https://xn--mller-kva.example"),
+            ("http://[::1]:3000", "http://[::1]:3000"),
+            ("capacitor://localhost", "capacitor://localhost"),
+            ("Tauri://localhost/", "tauri://localhost"),
+            ("ionic://localhost", "ionic://localhost"),
+            ("app://x", "app://x"),
+            ("chrome-extension://abcdefghijklmnop", "chrome-extension://abcdefghijklmnop"),
+            ("*", "*"),
+        ] {
+            assert_eq!(Origin::parse(text), Ok(Origin(sent.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins_that_can_never_match_are_refused() {
+        for (text, reason) in [
+            ("https://*.example.com", "`*`"),
+            ("*.example.com", "`*`"),
+            ("http://localhost:*", "`*`"),
+            ("capacitor://*", "`*`"),
+            ("null", "`null`"),
+            ("file://", "from files"),
+            ("file:///app/index.html", "from files"),
+            ("wss://a.example", "WebSocket"),
+            ("https://a.example/path", "without a path"),
+            ("https://u:p@a.example", "without a path"),
+            ("https://:p@a.example", "without a path"),
+            ("capacitor://", "such as"),
+            ("capacitor://localhost/path", "such as"),
+            ("capacitor:localhost", "such as"),
+            ("app://u@x", "such as"),
+            ("1app://x", "such as"),
+            ("https://", "such as"),
+        ] {
+            let refused = Origin::parse(text).unwrap_err();
+            assert!(refused.contains(reason), "{text}: {refused}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::postgres_url::PostgresUrl;
 use crate::platform::config::{Env, Section, Value};
 
 /// The database settings.
@@ -41,6 +42,9 @@ impl Section for Config {
             env.problem("DATABASE_URL", "is required in production", "Set it to postgres://…");
         }
         let url = if unset && !production { Some(DatabaseUrl::Sqlite(SqliteUrl::File("./dev.db".into()))) } else { url };
+        if let Some(url) = &url {
+            url.warn("DATABASE_URL", env);
+        }
         match url {
             Some(DatabaseUrl::Postgres(_)) if !cfg!(feature = "postgres") => {
                 env.problem(
@@ -82,8 +86,7 @@ impl Section for Config {
 /// A parsed `DATABASE_URL`. Driver suffixes such as `+asyncpg` are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
-    /// `postgres://…`, as libpq reads it.
-    Postgres(String),
+    Postgres(PostgresUrl),
     Sqlite(SqliteUrl),
 }
 
@@ -97,40 +100,37 @@ impl DatabaseUrl {
     /// `Postgres at host/name` or `SQLite at path`: for banners and logs, without user and password.
     pub fn describe(&self) -> String {
         match self {
-            Self::Postgres(url) => match url::Url::parse(url) {
-                Ok(url) => format!("Postgres at {}{}", url.host_str().unwrap_or("local socket"), url.path()),
-                Err(_) => "Postgres".to_owned(),
-            },
+            Self::Postgres(url) => url.describe(),
             Self::Sqlite(SqliteUrl::File(path)) => format!("SQLite at {}", path.display()),
             Self::Sqlite(SqliteUrl::Memory) => "SQLite in memory (gone at exit)".to_owned(),
+        }
+    }
+
+    /// Records warnings about what the URL asks for and does not get, and about a connection that others can read.
+    pub fn warn(&self, variable: &str, env: &mut Env) {
+        let Self::Postgres(url) = self else { return };
+        for (reason, remedy) in url.warnings() {
+            env.warning(variable, reason, remedy);
+        }
+        if env.environment().is_production() && url.is_unprotected() {
+            env.warning(
+                variable,
+                "does not demand TLS: somebody on the way can read and change what is sent",
+                "Add ?sslmode=require, or verify-full, unless the network is private",
+            );
         }
     }
 }
 
 impl Value for DatabaseUrl {
     fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with(['"', '\'']) {
+            return Err("a URL without quotes around it".to_owned());
+        }
         let wants = || "a URL that starts with postgres://, postgresql:// or sqlite://".to_owned();
         let (scheme, rest) = text.split_once(':').ok_or_else(wants)?;
         match scheme.split('+').next() {
-            Some("postgres" | "postgresql") => {
-                let mut url = url::Url::parse(&format!("postgres:{rest}"))
-                    .map_err(|_| "a valid Postgres URL (percent-encode special characters of the password)".to_owned())?;
-                // Other drivers spell it `ssl`.
-                let mut pairs: Vec<(String, String)> = url
-                    .query_pairs()
-                    .map(|(name, value)| (if name == "ssl" { "sslmode".into() } else { name.into_owned() }, value.into_owned()))
-                    .collect();
-                url.set_query(None);
-                // TLS to the same host costs about 90 ms per start and protects nothing.
-                let stays_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-                if stays_here && !pairs.iter().any(|(name, _)| name == "sslmode" || name == "ssl-mode") {
-                    pairs.push(("sslmode".to_owned(), "disable".to_owned()));
-                }
-                if !pairs.is_empty() {
-                    url.query_pairs_mut().extend_pairs(pairs);
-                }
-                Ok(Self::Postgres(url.to_string()))
-            }
+            Some("postgres" | "postgresql") => PostgresUrl::parse(rest).map(Self::Postgres).map_err(str::to_owned),
             Some("sqlite") => {
                 // `sqlite://x` and `sqlite:///x` are relative, `sqlite:////x` is absolute.
                 let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -148,21 +148,7 @@ impl Value for DatabaseUrl {
 
     fn show(&self) -> String {
         match self {
-            Self::Postgres(url) => {
-                let Ok(mut shown) = url::Url::parse(url) else { return "postgres://…".to_owned() };
-                if shown.password().is_some() {
-                    // Fails only for URLs that cannot have a password.
-                    let _ = shown.set_password(Some("***"));
-                }
-                // libpq also accepts a password as a query parameter.
-                let hidden = |name: &str, value: String| if name.contains("password") { "***".to_owned() } else { value };
-                let pairs: Vec<(String, String)> =
-                    shown.query_pairs().map(|(name, value)| (name.to_string(), hidden(&name, value.into_owned()))).collect();
-                if !pairs.is_empty() {
-                    shown.query_pairs_mut().clear().extend_pairs(pairs);
-                }
-                shown.to_string()
-            }
+            Self::Postgres(url) => url.show(),
             Self::Sqlite(SqliteUrl::File(path)) => format!("sqlite:///{}", path.display()),
             Self::Sqlite(SqliteUrl::Memory) => "sqlite::memory:".to_owned(),
         }
@@ -197,20 +183,19 @@ mod tests {
 
     #[test]
     fn postgres_url_drops_driver_and_hides_password() {
+        let wanted = DatabaseUrl::parse("postgres://u:hunter2@h:5432/db?sslmode=require").unwrap();
         for text in [
-            "postgresql+asyncpg://u:pw@h:5432/db?ssl=require",
-            "postgres://u:pw@h:5432/db?sslmode=require",
-            "postgresql://u:pw@h:5432/db?sslmode=require",
+            "postgresql+asyncpg://u:hunter2@h:5432/db?ssl=require",
+            "postgresql+psycopg2://u:hunter2@h:5432/db?sslmode=require",
+            "postgresql://u:hunter2@h:5432/db?sslmode=require",
         ] {
             let url = DatabaseUrl::parse(text).unwrap();
-            assert_eq!(url, DatabaseUrl::Postgres("postgres://u:pw@h:5432/db?sslmode=require".to_owned()));
-            assert!(!url.show().contains("pw") && !url.describe().contains("pw"));
+            assert_eq!(url, wanted, "{text}");
+            assert!(!url.show().contains("hunter2") && !url.describe().contains("hunter2") && !format!("{url:?}").contains("hunter2"));
         }
-        let here = DatabaseUrl::parse("postgres://127.0.0.1/db").unwrap();
-        assert_eq!(here, DatabaseUrl::Postgres("postgres://127.0.0.1/db?sslmode=disable".to_owned()));
-        let chosen = DatabaseUrl::parse("postgres://localhost/db?sslmode=require").unwrap();
-        assert_eq!(chosen, DatabaseUrl::Postgres("postgres://localhost/db?sslmode=require".to_owned()));
-        let url = DatabaseUrl::parse("postgres:///db?host=/run/postgresql&password=pw&sslmode=require").unwrap();
-        assert!(!url.show().contains("pw") && url.show().contains("sslmode=require"), "{}", url.show());
+        for text in ["\"postgres://u:hunter2@h/db\"", "postgres:h", "jdbc:postgresql://h/db", "host=h dbname=db", "mysql://h/db"] {
+            let refused = DatabaseUrl::parse(text).unwrap_err();
+            assert!(refused.starts_with("a ") && !refused.contains("hunter2"), "{refused}");
+        }
     }
 }

@@ -8,6 +8,7 @@ mod connections;
 mod executor;
 mod failure;
 mod pool;
+mod postgres_url;
 mod probe;
 mod query;
 #[cfg(feature = "postgres")]
@@ -23,6 +24,7 @@ pub use failure::{is_contended, is_temporary, pooler_remedy};
 #[cfg(feature = "postgres")]
 pub use pool::MigrationConnection;
 pub use pool::{Db, Pools};
+pub use postgres_url::PostgresUrl;
 pub use probe::Health;
 pub use query::{Bind, Query, Row, query};
 pub use sql::{Engine, Registered, Sql, join, joined_length};

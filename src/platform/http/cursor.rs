@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::platform::crypto::{self, Key, Keys};
+use crate::platform::crypto::{KeyRing, Keys};
 use crate::platform::error::{Error, Result};
 
 const MAC: usize = 16;
@@ -18,17 +18,17 @@ pub struct Position {
 
 /// Encodes and verifies cursors.
 #[derive(Clone)]
-pub struct Cursors(Key);
+pub struct Cursors(KeyRing);
 
 impl Cursors {
     pub fn new(keys: &Keys) -> Self {
-        Self(keys.derive("cursor"))
+        Self(keys.ring("cursor"))
     }
 
     /// `scope` is the list's name, then its filters.
     pub fn encode(&self, scope: &[String], position: &Position) -> String {
         let body = format!("{}\n{}", position.id, position.key);
-        let mut bytes = self.mac(scope, body.as_bytes()).to_vec();
+        let mut bytes = self.0.mac(&parts(scope, body.as_bytes()))[..MAC].to_vec();
         bytes.extend_from_slice(body.as_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -37,20 +37,16 @@ impl Cursors {
     pub fn decode(&self, scope: &[String], cursor: &str) -> Result<Position> {
         let read = || {
             let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-            let (mac, body) = bytes.split_at_checked(MAC)?;
+            let (mac, body) = bytes.split_first_chunk::<MAC>()?;
             let (id, key) = std::str::from_utf8(body).ok()?.split_once('\n')?;
-            crypto::same(mac, &self.mac(scope, body)).then(|| Position { key: key.to_owned(), id: id.to_owned() })
+            self.0.verify(&parts(scope, body), mac).then(|| Position { key: key.to_owned(), id: id.to_owned() })
         };
         read().ok_or_else(|| Error::invalid("cursor", "cursor", "Not a cursor of this list"))
     }
+}
 
-    fn mac(&self, scope: &[String], body: &[u8]) -> [u8; MAC] {
-        let mut parts: Vec<&[u8]> = scope.iter().map(std::string::String::as_bytes).collect();
-        parts.push(body);
-        let mut short = [0; MAC];
-        short.copy_from_slice(&crypto::mac(&self.0, &parts)[..MAC]);
-        short
-    }
+fn parts<'p>(scope: &'p [String], body: &'p [u8]) -> Vec<&'p [u8]> {
+    scope.iter().map(String::as_bytes).chain([body]).collect()
 }
 
 #[cfg(test)]

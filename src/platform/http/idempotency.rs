@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-use crate::platform::crypto::{self, Keys};
+use crate::platform::crypto::{self, KeyRing};
 use crate::platform::db::{Db, Executor, Tx, query};
 use crate::platform::error::{Error, Result};
 use crate::platform::id::UserId;
@@ -18,7 +18,15 @@ use crate::sql;
 
 /// TTL of a stored response.
 const TTL: TimeDelta = TimeDelta::hours(24);
-const PURPOSE: &str = "idempotency-answer";
+/// Purpose of the keys that encrypt stored responses.
+pub const PURPOSE: &str = "idempotency-answer";
+
+/// The response was stored under an earlier `SECRET_KEY` that is not in `SECRET_KEY_PREVIOUS`. The request took effect, so it
+/// must not run again.
+const UNREADABLE: Error = Error::Conflict {
+    message: "The first request with this Idempotency-Key took effect, but its stored response can no longer be read because the server's key was changed. Look at the result, and use a new key for a new request",
+    resource: "",
+};
 
 /// The key of a request, and a fingerprint of the request.
 #[derive(Debug, Clone)]
@@ -46,7 +54,7 @@ impl Key {
 #[derive(Clone, Copy)]
 pub struct Store<'a> {
     pub db: &'a Db,
-    pub keys: &'a Keys,
+    pub keys: &'a KeyRing,
     pub now: DateTime<Utc>,
 }
 
@@ -102,7 +110,7 @@ pub async fn idempotent_tx<T: Serialize>(
 async fn finish<T: Serialize>(store: Store<'_>, user: &UserId, key: &Key, mut tx: Tx, created: &Created<T>) -> Result<Response> {
     let answer = Answer::of(created)?;
     let plain = serde_json::to_vec(&answer).map_err(anyhow::Error::from)?;
-    let sealed = crypto::seal(&store.keys.derive(PURPOSE), context(user, key).as_bytes(), &plain)?;
+    let sealed = store.keys.seal(context(user, key).as_bytes(), &plain)?;
     let keep = query(&mut tx, sql!("UPDATE idempotency_keys SET answer = $1 WHERE user_id = $2 AND key = $3"));
     keep.bind(sealed).bind(user).bind(&key.key).execute().await?;
     tx.commit().await?;
@@ -140,7 +148,7 @@ async fn claim(store: Store<'_>, user: &UserId, key: &Key) -> Result<Claim> {
             Err(Error::invalid("Idempotency-Key", "reused", "This key was used for another request"))
         }
         Some((_, Some(sealed))) => {
-            let plain = crypto::open(&store.keys.derive(PURPOSE), context(user, key).as_bytes(), &sealed)?;
+            let plain = store.keys.open(context(user, key).as_bytes(), &sealed).ok_or(UNREADABLE)?;
             Ok(Claim::Answered(serde_json::from_slice(&plain).map_err(anyhow::Error::from)?))
         }
         // The key expired or was released between the two statements; a retry finds it free.

@@ -19,7 +19,8 @@ pub fn is_same_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
     }
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let host = text(header::HOST).or_else(|| uri.authority().map(http::uri::Authority::as_str));
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    // An app shell's origin, such as `capacitor://app.example.com`, is another one even with the same host.
+    let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")));
     origin.is_some() && origin == host
 }
 
@@ -53,6 +54,7 @@ mod tests {
             (&[("origin", "https://app.example.com")], true),
             (&[("origin", "https://evil.example")], false),
             (&[("origin", "null")], false),
+            (&[("origin", "capacitor://app.example.com")], false),
             (&[], true),
         ] {
             assert_eq!(allowed(&Method::POST, headers), same, "{headers:?}");

@@ -27,6 +27,13 @@ impl Config {
     pub fn read(env: &mut Env, budgets: &[&'static Budget]) -> Self {
         env.section("Rate limits");
         let enabled = env.var("RATE_LIMIT_ENABLED", "Enable rate limits and their headers").or(true);
+        if !enabled && env.environment().is_production() {
+            env.warning(
+                "RATE_LIMIT_ENABLED",
+                "is false: callers can guess and flood as fast as they like",
+                "Remove it, unless a proxy in front limits requests",
+            );
+        }
         let mut rates: Vec<(&'static str, Rate)> = Vec::new();
         for budget in budgets {
             if rates.iter().all(|(name, _)| *name != budget.name) {

@@ -5,7 +5,7 @@
 
 use secrecy::SecretString;
 
-use crate::platform::config::{Env, Section};
+use crate::platform::config::{Env, Section, is_loopback};
 
 #[cfg(feature = "redis")]
 mod live;
@@ -38,6 +38,13 @@ impl Section for Config {
         } else if url.as_ref().is_some_and(|url| !is_redis_url(url)) {
             env.problem("REDIS_URL", "must be a redis:// or rediss:// URL", "Correct it, or leave it unset");
         }
+        if url.as_ref().is_some_and(is_unprotected) && env.environment().is_production() {
+            env.warning(
+                "REDIS_URL",
+                "does not use TLS to another host: somebody on the way can read and change what is sent",
+                "Use rediss://, unless the network is private",
+            );
+        }
         if url.is_none() && env.environment().is_production() {
             env.warning("REDIS_URL", "is unset: rate limits count per process", "Set it where more than one instance runs");
         }
@@ -54,6 +61,12 @@ impl Section for Config {
 fn is_redis_url(url: &SecretString) -> bool {
     use secrecy::ExposeSecret;
     url::Url::parse(url.expose_secret()).is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss"))
+}
+
+/// Returns whether the connection leaves this machine without TLS.
+fn is_unprotected(url: &SecretString) -> bool {
+    use secrecy::ExposeSecret;
+    url::Url::parse(url.expose_secret()).is_ok_and(|url| url.scheme() == "redis" && !url.host_str().is_none_or(is_loopback))
 }
 
 /// The state of Redis as readiness reports it.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::fs;
 
 use super::local_upload::{Drafts, Received};
-use crate::platform::crypto::{self, Key, Keys};
+use crate::platform::crypto::{KeyRing, Keys};
 use crate::providers::ProviderError;
 
 pub use super::local_upload::{MinimumRate, Refused, failed};
@@ -52,10 +52,10 @@ pub enum Use {
     Download,
 }
 
-/// The local folder and its signing key.
+/// The local folder and its signing keys.
 pub struct Local {
     folder: PathBuf,
-    key: Key,
+    keys: KeyRing,
     drafts: Drafts,
     rate: MinimumRate,
 }
@@ -63,7 +63,7 @@ pub struct Local {
 impl Local {
     pub fn new(folder: PathBuf, keys: &Keys) -> Self {
         let drafts = Drafts::new(folder.join(TEMPORARY));
-        Self { folder, key: keys.derive("local-storage"), drafts, rate: MinimumRate::default() }
+        Self { folder, keys: keys.ring("local-storage"), drafts, rate: MinimumRate::default() }
     }
 
     /// Replaces the rate below which an upload is ended.
@@ -79,7 +79,7 @@ impl Local {
     pub fn sign(&self, permission: &Permission) -> Result<String, ProviderError> {
         let payload =
             serde_json::to_vec(permission).map_err(|_| ProviderError::Rejected("local: a permission cannot be written".to_owned()))?;
-        let mac = crypto::mac(&self.key, &[&payload]);
+        let mac = self.keys.mac(&[&payload]);
         Ok(format!("{}.{}", URL_SAFE_NO_PAD.encode(payload), URL_SAFE_NO_PAD.encode(mac)))
     }
 
@@ -87,7 +87,7 @@ impl Local {
     pub fn read_token(&self, token: &str, wanted: Use, now: DateTime<Utc>) -> Option<Permission> {
         let (payload, mac) = token.split_once('.')?;
         let (payload, mac) = (URL_SAFE_NO_PAD.decode(payload).ok()?, URL_SAFE_NO_PAD.decode(mac).ok()?);
-        if !crypto::same(&crypto::mac(&self.key, &[&payload]), &mac) {
+        if !self.keys.verify::<32>(&[&payload], mac.as_slice().try_into().ok()?) {
             return None;
         }
         let permission: Permission = serde_json::from_slice(&payload).ok()?;

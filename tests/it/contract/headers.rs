@@ -160,14 +160,16 @@ async fn options_without_preflight_headers_returns_405() {
 
 #[tokio::test]
 async fn cors_configured_origins_are_all_allowed() {
-    let origins = r#"["https://app.example.com", "http://127.0.0.1:5173/"]"#;
+    let origins = r#"["HTTPS://App.example.com:443", "http://127.0.0.1:5173/", "capacitor://localhost", "tauri://localhost"]"#;
     let t = TestApp::with(Backend::Sqlite, &[("BACKEND_CORS_ORIGINS", origins)]).await;
-    for origin in ["https://app.example.com", "http://127.0.0.1:5173"] {
+    for origin in ["https://app.example.com", "http://127.0.0.1:5173", "capacitor://localhost", "tauri://localhost"] {
         let reply = t.anonymous().get("/public/health").header("origin", origin).await;
         assert_eq!(reply.header("access-control-allow-origin"), Some(origin));
     }
-    let reply = t.anonymous().get("/public/health").header("origin", FRONT_END).await;
-    assert_eq!(reply.header("access-control-allow-origin"), None);
+    for origin in [FRONT_END, "capacitor://localhost.evil.example", "http://localhost", "ionic://localhost", "capacitor://localhost:1"] {
+        let reply = t.anonymous().get("/public/health").header("origin", origin).await;
+        assert_eq!(reply.header("access-control-allow-origin"), None, "{origin}");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ mod headers;
 mod matrix;
 mod openapi;
 mod order;
+#[cfg(feature = "docs-ui")]
+mod prefix;
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
-//! Tests of the database layer: schema, query plans, pools, transactions, migrations, recovery, poolers, and takeover of an older database.
+//! Tests of the database layer: schema, query plans, pools, transactions, migrations, recovery, poolers, and takeover of an older
+//! database.
 
+mod addresses;
 mod encodings;
 mod migrations;
 mod pgbouncer;

@@ -9,6 +9,8 @@ mod files;
 mod logs;
 mod output;
 mod people;
+mod production;
 mod rolling;
+mod rotation;
 mod start;
 mod stop;

@@ -110,7 +110,8 @@ async fn start_with_invalid_settings_reports_every_problem() {
         ("DEBUG", "hunter2-debug", "must be one of true, false"),
         ("SECRET_KEY", "hunter2-short", "at least 32 characters"),
         ("DATABASE_URL", "mysql://root:hunter2@host/x", "postgres://"),
-        ("BACKEND_CORS_ORIGINS", "hunter2.example/path", "origins"),
+        ("BACKEND_CORS_ORIGINS", "https://*.hunter2.example", "no part of one can be `*`"),
+        ("SECRET_KEY_PREVIOUS", "hunter2-short", "at least 32 characters"),
         ("RATE_LIMIT_DEFAULT", "hunter2/fortnight", "must be"),
         ("REDIS_URL", "http://hunter2", "redis://"),
         ("TRUSTED_PROXIES", "hunter2", "networks"),
@@ -132,11 +133,44 @@ async fn start_with_invalid_settings_reports_every_problem() {
 }
 
 #[tokio::test]
-async fn start_with_malformed_env_file_is_refused() {
+async fn env_file_as_people_have_them_is_read() {
     let place = Place::bare();
-    place.write(".env", "PORT=8000\nthis is no assignment hunter2\n");
-    let said = place.run(&[]).await.expect_refusal();
-    assert!(said.contains(".env:") && !said.contains("hunter2"), "{said}");
+    place.write(
+        ".env",
+        "\u{feff}# My settings\r\nEMAIL_FROM_NAME=Cash$Money\r\nBACKEND_CORS_ORIGINS=[\"http://localhost:3000\", \"http://localhost:5173\"]\r\n\
+         PROJECT_NAME = My App # shown in the docs\r\nexport REDIS_PREFIX='a$b'\r\nMAX_BODY_BYTES=1\r\nMAX_BODY_BYTES=4321\r\n",
+    );
+    let shown = place.run(&["config"]).await.expect_ok();
+    for line in [
+        "EMAIL_FROM_NAME Cash$Money",
+        "BACKEND_CORS_ORIGINS http://localhost:3000,http://localhost:5173",
+        "PROJECT_NAME My App",
+        "REDIS_PREFIX a$b",
+        "MAX_BODY_BYTES 4321",
+        "warning: MAX_BODY_BYTES: is set on lines 6 and 7 of .env; the last one counts. Remove the others",
+    ] {
+        let found = shown.lines().any(|found| found.split_whitespace().eq(line.split_whitespace()));
+        assert!(found, "{line}:\n{shown}");
+    }
+}
+
+#[tokio::test]
+async fn env_file_that_cannot_be_read_stops_the_start() {
+    for (content, reason) in [
+        (&b"PORT=8000\nthis is no assignment hunter2\n"[..], ".env: line 2 is no NAME=value"),
+        (b"PORT=8000\n\nPROJECT_NAME='hunter2\n", ".env: line 3 opens a quote that is not closed"),
+        (b"\xff\xfeP\0O\0R\0T\0=\0x\0", ".env: is UTF-16 text or no text at all. Save it as UTF-8"),
+    ] {
+        let place = Place::bare();
+        std::fs::write(place.path(".env"), content).unwrap();
+        let said = place.run(&[]).await.expect_refusal();
+        assert!(said.contains(reason) && !said.contains("hunter2"), "{said}");
+        assert_eq!(place.files(), [".env"], "a refused start creates no files");
+    }
+    // A folder of that name, such as a Python environment, is none of ours.
+    let place = Place::bare();
+    std::fs::create_dir(place.path(".env")).unwrap();
+    place.run(&["config"]).await.expect_ok();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -43,8 +43,16 @@ fn link_base(config: &Config) -> Option<&Url> {
     config.feature::<Settings>().and_then(|settings| settings.link_base.as_ref()).or(config.core.public_base_url.as_ref())
 }
 
-/// Requires a configured base URL of links in production.
+/// Requires a configured https base URL of links in production.
 pub fn check_config(config: &Config, env: &mut Env) {
+    let own = config.feature::<Settings>().and_then(|settings| settings.link_base.as_ref());
+    if config.core.environment.is_production() && own.is_some_and(|url| url.scheme() != "https") {
+        env.problem(
+            "AUTH_LINK_BASE_URL",
+            "must be an https URL in production",
+            "Set it to the front end that links in mails lead to, e.g. https://app.example.com",
+        );
+    }
     let local = config.auth.provider == Provider::Local;
     if local && config.core.environment.is_production() && link_base(config).is_none() {
         env.problem(
