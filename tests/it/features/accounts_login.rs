@@ -253,9 +253,9 @@ async fn change_password_guesses_of_one_session_are_limited(b: Backend) {
     };
     // A stolen token is used from many addresses.
     for n in 0..10 {
-        change(&phone.client, "a wrong one", &format!("203.0.113.{n}")).await.expect_error(400, "BAD_REQUEST");
+        change(&phone.client, "a wrong one", &format!("198.51.100.{n}")).await.expect_error(400, "BAD_REQUEST");
     }
-    wait(change(&phone.client, PASSWORD, "203.0.113.99").await);
+    wait(change(&phone.client, PASSWORD, "198.51.100.99").await);
     // The owner's session is not affected, also while log-ins have to wait.
     fail(&t, "ada@example.test", 40).await;
     wait(guess(&t, "ada@example.test", PASSWORD, "192.0.2.1").await);

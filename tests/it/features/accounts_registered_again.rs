@@ -154,6 +154,7 @@ async fn registered_again_link_ends_sessions_of_the_first(b: Backend) {
     let before = TestApp::with_accounts(b, &[]).await;
     let eve = before.register(ADA).await;
     eve.client.get("/app/users/me").await.expect(200);
+    before.run_jobs().await;
     // Verification is required from now on.
     let t = before.second_with_accounts(&[("AUTH_REQUIRE_VERIFIED_EMAIL", "true")]).await;
     let owners = registered(&t, OWNERS, Some("Ada")).await;

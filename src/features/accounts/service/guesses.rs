@@ -74,17 +74,19 @@ impl<'a> Guess<'a> {
                 return Err(self.refuse("rate_limited", decision.retry_after));
             }
         }
-        // Open sessions go on: their owner may be the one who was told, and changes the password.
-        let Origin::Login(user) = self.origin else { return Ok(()) };
-        let Some(seconds) = login_failures::get(&self.app.db, &self.account).await?.and_then(|failures| failures.wait(now)) else {
-            return Ok(());
-        };
+        match login_failures::get(&self.app.db, &self.account).await?.and_then(|failures| failures.wait(now)) {
+            Some(seconds) if !self.is_known().await? => Err(self.refuse("account_throttled", seconds)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns whether the origin does not wait for the failures of others: an address that has logged in before, or an open
+    /// session, whose owner may be about to change the password.
+    async fn is_known(&self) -> Result<bool> {
+        let Origin::Login(user) = self.origin else { return Ok(true) };
         // Asked for unknown accounts too, so that the response takes the same time.
         let known = store::addresses(&self.app.db, user.map_or("", UserId::as_str)).await?;
-        if known.iter().any(|address| address.parse().is_ok_and(|address: IpAddr| network(address) == network(self.client))) {
-            return Ok(());
-        }
-        Err(self.refuse("account_throttled", seconds))
+        Ok(known.iter().any(|address| address.parse().is_ok_and(|address: IpAddr| network(address) == network(self.client))))
     }
 
     /// Counts a wrong password.
@@ -100,9 +102,9 @@ impl<'a> Guess<'a> {
             }
         }
         let recorded = crate::transaction!(self.app.db, |tx| { self.record_for_account(tx).await })?;
-        match (recorded, self.origin) {
-            (Recorded::WhileWaiting { seconds }, Origin::Login(_)) => return Err(self.refuse("account_throttled", seconds)),
-            (Recorded::Waits { .. }, _) => self.event("lockout").detail("account_throttled").refused(),
+        match recorded {
+            Recorded::WhileWaiting { seconds } if !self.is_known().await? => return Err(self.refuse("account_throttled", seconds)),
+            Recorded::Waits { .. } => self.event("lockout").detail("account_throttled").refused(),
             _ => {}
         }
         self.app.metrics.auth_failures.with_label_values(&["invalid_credentials"]).inc();

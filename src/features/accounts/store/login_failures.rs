@@ -24,7 +24,8 @@ pub async fn lock(db: &Db, tx: &mut Tx, account: &str, expires_at: DateTime<Utc>
         sql!(pg: "SELECT ", COLUMNS, " FROM login_failures WHERE account = $1 FOR UPDATE"),
         sql!(lite: "SELECT ", COLUMNS, " FROM login_failures WHERE account = $1"),
     );
-    query(tx, text).bind(account).fetch_one().await
+    // A reset may have removed the row in between: then there is nothing to count.
+    Ok(query(tx, text).bind(account).fetch_optional().await?.unwrap_or_default())
 }
 
 pub async fn update(on: impl Into<Executor<'_>>, account: &str, failures: &Failures, expires_at: DateTime<Utc>) -> sqlx::Result<()> {
