@@ -6,8 +6,7 @@ use super::setup;
 use crate::app::App;
 use crate::app::config::Loaded;
 use crate::platform::clock::Clock;
-use crate::platform::config::Choice;
-use crate::platform::telemetry::logs::{self, Service};
+use crate::platform::telemetry::logs;
 use crate::{boot, features};
 
 pub async fn run() -> anyhow::Result<ExitCode> {
@@ -25,9 +24,8 @@ pub(super) async fn start() -> anyhow::Result<(App, impl Drop + use<>)> {
 
 /// Starts the log of a long-running process, and logs the configuration's warnings.
 fn log(loaded: &Loaded) -> impl Drop + use<> {
-    let (core, telemetry) = (&loaded.config.core, &loaded.config.telemetry);
-    let service = Service { name: core.project_name.clone(), environment: core.environment.name(), json: core.environment.is_production() };
-    let guard = logs::init(service, telemetry.level, telemetry.debug);
+    let telemetry = &loaded.config.telemetry;
+    let guard = logs::init(setup::service(&loaded.config), telemetry.level, telemetry.debug);
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic");

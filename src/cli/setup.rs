@@ -6,8 +6,9 @@ use crate::app::config::{Config, Loaded};
 use crate::app::{App, migrate};
 use crate::features;
 use crate::platform::clock::Clock;
-use crate::platform::config::Env;
+use crate::platform::config::{Choice, Env};
 use crate::platform::error::Error;
+use crate::platform::telemetry::logs::{self, Service};
 
 /// Returns the configuration; the error lists all problems.
 pub fn load() -> anyhow::Result<Loaded> {
@@ -36,7 +37,16 @@ pub async fn bring_up_to_date(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The application, for a command that only works on the database. Blocking: the first start makes the secret key.
+/// The application, for a command that only works on the database; warnings and authentication events go to standard error.
+/// Blocking: the first start makes the secret key.
 pub async fn app() -> anyhow::Result<App> {
-    App::new(load()?.config.with_secret()?, Clock::System, features::all()).await
+    let config = load()?.config;
+    logs::init_for_command(service(&config));
+    App::new(config.with_secret()?, Clock::System, features::all()).await
+}
+
+/// The fields about the process in log lines.
+pub fn service(config: &Config) -> Service {
+    let core = &config.core;
+    Service { name: core.project_name.clone(), environment: core.environment.name(), json: core.environment.is_production() }
 }

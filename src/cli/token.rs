@@ -9,9 +9,11 @@ use super::setup;
 use crate::app::App;
 use crate::features::users::service::operator;
 use crate::features::{accounts, users};
+use crate::platform::actor::Actor;
 use crate::platform::auth::{Provider, Role, own};
 use crate::platform::config::Choice;
 use crate::platform::output;
+use crate::platform::telemetry::auth_events::AuthEvent;
 
 #[derive(Arguments)]
 pub struct Args {
@@ -45,5 +47,6 @@ async fn token(app: &App, email: &str, local: bool) -> anyhow::Result<String> {
     if local {
         return accounts::service::operator::token(app, &user).await?.context("the account is deactivated");
     }
+    AuthEvent::of_user("login", &user.id).by(&Actor::operator()).detail("token_command").succeeded();
     own::mint_for_issuer(&app.config.auth, &user.id, &user.email, app.clock.now())
 }

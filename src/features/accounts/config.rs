@@ -9,6 +9,8 @@ use crate::platform::config::Env;
 pub struct Settings {
     pub registration_open: bool,
     pub require_verified_email: bool,
+    /// Minimum length of new passwords in characters.
+    pub password_min: usize,
     /// A session ends when it is not used for this long.
     pub refresh_idle: TimeDelta,
     /// Maximum age of a session, regardless of use.
@@ -30,6 +32,10 @@ impl Settings {
                 .var("AUTH_REQUIRE_VERIFIED_EMAIL", "local: require a verified e-mail address to log in")
                 .shown_default("`false`; `true` in production")
                 .or(production),
+            password_min: env
+                .var("AUTH_PASSWORD_MIN_LENGTH", "local: minimum length of new passwords, 8 to 64; 15 is better")
+                .checked(8_u16, |n| (8..=64).contains(n), "from 8 to 64")
+                .into(),
             refresh_idle: days(env.var("AUTH_REFRESH_IDLE_DAYS", "local: idle time-out of a session in days, 1 to 365").checked(
                 14,
                 |n| (1..=365).contains(n),

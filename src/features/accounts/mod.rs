@@ -1,6 +1,6 @@
 //! The service's own accounts (`AUTH_PROVIDER=local`): registration, login, sessions, and account recovery.
 //!
-//! Tables `credentials`, `sessions`, `one_time_tokens`, `ws_tickets`. Routes `/public/auth…`, `/app/auth…`, `/app/ws/ticket`;
+//! Tables `credentials`, `registrations`, `sessions`, `one_time_tokens`, `login_failures`, `ws_tickets`. Routes `/public/auth…`, `/app/auth…`, `/app/ws/ticket`;
 //! with another provider all of them but `/public/auth/config` and the last are 404. Pages `/verify-email`, `/reset-password`.
 //! Function `send_account_email`. The user itself belongs to `features::users`.
 //!
@@ -8,6 +8,7 @@
 //! refresh tokens), RFC 8725 and 9068 (access tokens).
 
 mod config;
+mod failures;
 mod jobs;
 pub mod model;
 mod pages;

@@ -15,6 +15,24 @@ impl Resource for SessionRead {
     const NAME: &'static str = "Session";
 }
 
+/// Id of a further registration of an unverified address.
+pub type RegistrationId = Id<NewRegistration>;
+
+/// A further registration of an unverified address. It takes effect when the link that is mailed for it is used.
+#[derive(Debug, Clone)]
+pub struct NewRegistration {
+    pub id: RegistrationId,
+    pub user_id: UserId,
+    pub password_hash: String,
+    pub full_name: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Resource for NewRegistration {
+    const NAME: &'static str = "Registration";
+}
+
 /// Cached authorization state of an open session. May be a few seconds old.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct OpenSession {
@@ -38,7 +56,8 @@ pub struct AuthConfig {
 pub struct Register {
     #[schema(format = Email, max_length = 255)]
     pub email: String,
-    /// 8 to 128 characters after normalisation (NFC); none that is common, or equal to the address or the service's name.
+    /// `password_min_length` of the login configuration to 128 characters after normalisation (NFC); none that is common or
+    /// easy to guess.
     #[schema(format = Password)]
     pub password: String,
     #[serde(default)]
@@ -49,7 +68,9 @@ pub struct Register {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({"email": "ada@example.com", "password": "a long and unusual one"}))]
 pub struct Login {
+    #[schema(max_length = 255)]
     pub email: String,
+    /// At most 128 characters after normalisation (NFC).
     #[schema(format = Password)]
     pub password: String,
 }

@@ -1,4 +1,4 @@
-//! In-memory state: cached sessions and the threads that hash passwords.
+//! In-memory state: cached sessions, counters of wrong passwords, and the threads that hash passwords.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use super::model::OpenSession;
 use crate::app::feature::Setup;
 use crate::platform::auth::passwords::Passwords;
 use crate::platform::cache::{Cache, Cached};
+use crate::platform::rate_limit::Limiter;
 
 /// TTL of cached sessions.
 const SESSION_TTL: TimeDelta = TimeDelta::seconds(5);
@@ -19,6 +20,8 @@ pub struct State {
     /// Open sessions by id; `None` for sessions that have ended.
     pub sessions: Cache<Option<OpenSession>>,
     pub passwords: Arc<Passwords>,
+    /// Counts wrong passwords. Apart from the counters of requests, which would push these out of memory.
+    pub guesses: Arc<Limiter>,
 }
 
 impl Cached for OpenSession {
@@ -32,6 +35,7 @@ impl State {
         Ok(Self {
             sessions: Cache::new("session", SESSION_BYTES, SESSION_TTL, setup.metrics, setup.redis.cloned()),
             passwords: Arc::new(Passwords::new(setup.config.auth.passwords)?),
+            guesses: Arc::new(Limiter::new(setup.redis.cloned())),
         })
     }
 }

@@ -34,6 +34,14 @@ impl Role {
             _ => None,
         }
     }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+            Self::Superadmin => "superadmin",
+        }
+    }
 }
 
 /// The trusted claims of a verified token.

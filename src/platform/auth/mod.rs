@@ -9,6 +9,7 @@ mod jwks;
 pub mod own;
 pub mod passwords;
 mod refusal;
+mod strength;
 mod token_type;
 mod verifier;
 

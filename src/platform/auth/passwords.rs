@@ -1,4 +1,4 @@
-//! Password hashes: argon2id (RFC 9106) as PHC strings, computed on dedicated threads.
+//! Password hashes: argon2id (RFC 9106) as PHC strings, and estimates of a password's strength, computed on dedicated threads.
 //!
 //! A hash deliberately takes tens of milliseconds and about 19 MiB. The threads are one fewer than the cores (at least one)
 //! and their queue is bounded, so a flood of log-ins costs a fixed amount of memory, is refused with 503 beyond that, and
@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use tokio::sync::oneshot;
 
+use super::strength;
 use crate::platform::config::{Env, Section};
 use crate::platform::crypto;
 use crate::platform::error::{Error, Result};
@@ -118,6 +119,11 @@ impl Passwords {
             Ok(Verdict::Right { renewed })
         })
         .await
+    }
+
+    /// Returns whether the password withstands fewer than 10^6 guesses of somebody who knows `words`.
+    pub async fn is_guessable(&self, password: String, words: Vec<String>) -> Result<bool> {
+        self.run(move || Ok(strength::is_guessable(&password, &words))).await
     }
 
     fn argon2(&self) -> Argon2<'static> {

@@ -45,14 +45,15 @@ impl Counters {
     pub fn count(&self, limit: &Limit, caller: &Caller, by: u32, now: DateTime<Utc>) -> Decision {
         let key = (limit.name, caller.clone());
         let mut shard = self.shard(&key);
-        if shard.windows.len() >= SHARD_CAPACITY && !shard.windows.contains_key(&key) {
+        if by > 0 && shard.windows.len() >= SHARD_CAPACITY && !shard.windows.contains_key(&key) {
             shard.make_room(now.timestamp());
         }
-        let counts = match shard.windows.entry(key) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Counts { newest: limit.rate.window.index(now), slots: Vec::new(), idle_at: 0 }),
-        };
-        counts.count(limit.rate, by, now)
+        match shard.windows.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut().count(limit.rate, by, now),
+            // Nothing is kept of a caller who has counted nothing.
+            Entry::Vacant(_) if by == 0 => Counts::new(limit.rate, now).count(limit.rate, 0, now),
+            Entry::Vacant(entry) => entry.insert(Counts::new(limit.rate, now)).count(limit.rate, by, now),
+        }
     }
 
     /// Takes back one request that was counted at this time.
@@ -75,21 +76,37 @@ impl Counters {
 }
 
 impl Shard {
-    /// Drops idle callers, at most once a second; if the shard is still full, drops an arbitrary caller.
+    /// Drops idle callers, at most once a second; if the shard is still full, drops the quarter with the lowest counts. So many
+    /// callers with a few requests each, such as the networks of one attacker, do not push out a counter that is used up.
     fn make_room(&mut self, now: i64) {
         if self.swept != now {
             self.swept = now;
             self.windows.retain(|_, counts| counts.idle_at > now);
         }
-        if self.windows.len() >= SHARD_CAPACITY
-            && let Some(key) = self.windows.keys().next().cloned()
-        {
-            self.windows.remove(&key);
+        if self.windows.len() < SHARD_CAPACITY {
+            return;
         }
+        let mut totals: Vec<u64> = self.windows.values().map(Counts::total).collect();
+        let (_, highest, _) = totals.select_nth_unstable(SHARD_CAPACITY / 4);
+        let (highest, mut room) = (*highest, SHARD_CAPACITY / 4);
+        self.windows.retain(|_, counts| {
+            let drop = room > 0 && counts.total() <= highest;
+            room -= usize::from(drop);
+            !drop
+        });
     }
 }
 
 impl Counts {
+    fn new(rate: Rate, now: DateTime<Utc>) -> Self {
+        Self { newest: rate.window.index(now), slots: Vec::new(), idle_at: 0 }
+    }
+
+    /// All counts that are kept; some may have left the window.
+    fn total(&self) -> u64 {
+        self.slots.iter().map(|(_, count)| u64::from(*count)).sum()
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "low bits are enough to tell the sub-windows of one window apart")]
     fn count(&mut self, rate: Rate, by: u32, now: DateTime<Utc>) -> Decision {
         let index = rate.window.index(now).max(self.newest);
@@ -99,7 +116,7 @@ impl Counts {
         self.newest = index;
         let low = index as u32;
         self.slots.retain(|(slot, _)| u64::from(low.wrapping_sub(*slot)) < SLOTS);
-        let mut total: u64 = self.slots.iter().map(|(_, count)| u64::from(*count)).sum();
+        let mut total = self.total();
         let allowed = total < u64::from(rate.limit);
         if allowed && by > 0 {
             match self.slots.last_mut() {
@@ -179,13 +196,33 @@ mod tests {
         assert!(count(0));
     }
 
+    fn kept(counters: &Counters) -> usize {
+        counters.shards.iter().map(|shard| shard.lock().unwrap().windows.len()).sum()
+    }
+
     #[test]
     fn counter_number_of_callers_is_bounded() {
         let (counters, clock, limit) = (Counters::default(), Clock::manual(), limit(1, Window::DAY));
         for n in 0..100_000 {
+            counters.count(&limit, &caller(n), 0, clock.now());
+        }
+        assert_eq!(kept(&counters), 0, "a peek keeps nothing");
+        for n in 0..100_000 {
             counters.count(&limit, &caller(n), 1, clock.now());
         }
-        let kept: usize = counters.shards.iter().map(|shard| shard.lock().unwrap().windows.len()).sum();
-        assert!(kept <= SHARDS * SHARD_CAPACITY, "{kept}");
+        let kept = kept(&counters);
+        assert!((SHARDS * SHARD_CAPACITY / 2..=SHARDS * SHARD_CAPACITY).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn counter_used_up_stays_when_others_fill_memory() {
+        let (counters, clock, limit) = (Counters::default(), Clock::manual(), limit(10, Window::QUARTER_HOUR));
+        for n in 0..1000 {
+            counters.count(&limit, &caller(n % 100), 1, clock.now());
+        }
+        for n in 1_000..300_000 {
+            counters.count(&limit, &caller(n), 1, clock.now());
+        }
+        assert!((0..100).all(|n| !counters.count(&limit, &caller(n), 0, clock.now()).allowed));
     }
 }

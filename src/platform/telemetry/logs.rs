@@ -18,8 +18,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::Level;
 use super::context::JobContext;
+use super::{Level, auth_events};
 use crate::platform::clock::Clock;
 use crate::platform::http::RequestContext;
 
@@ -48,6 +48,15 @@ pub fn init(service: Service, level: Level, debug: bool) -> WorkerGuard {
     // Fails only where a test has installed a subscriber already.
     let _ = tracing_subscriber::registry().with(layer).try_init();
     guard
+}
+
+/// Starts the log of a command on standard error: warnings, and authentication events. Standard output is for the command's
+/// own result.
+pub fn init_for_command(service: Service) {
+    let filter = Targets::new().with_default(tracing::Level::WARN).with_target(auth_events::TARGET, tracing::Level::INFO);
+    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr).event_format(Lines { service });
+    // Fails only where a subscriber is installed already.
+    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
 }
 
 struct Lines {

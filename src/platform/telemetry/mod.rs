@@ -1,5 +1,6 @@
 //! Observability: log lines, metrics, and the request that each log line belongs to.
 
+pub mod auth_events;
 pub mod context;
 pub mod logs;
 pub mod metrics;

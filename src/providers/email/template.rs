@@ -160,7 +160,10 @@ mod tests {
 
     #[test]
     fn render_unknown_template_is_rejected() {
-        assert_eq!(names(), ["email_taken", "notification", "password_changed", "password_reset", "verify_email", "welcome"]);
+        assert_eq!(
+            names(),
+            ["email_taken", "failed_logins", "notification", "password_changed", "password_reset", "verify_email", "welcome"]
+        );
         let common = Common { app_name: "x", subject: "x", now: DateTime::UNIX_EPOCH };
         for name in ["frame", "plain", "", "../mod", "welcome.html", "Welcome", "nothing"] {
             assert!(matches!(render(name, Map::new(), &common), Err(ProviderError::Rejected(_))), "{name}");

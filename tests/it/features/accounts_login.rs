@@ -14,6 +14,11 @@ crate::on_both_backends![
     login_after_ten_failures_returns_429,
     login_concurrent_failures_stay_within_limit,
     login_rate_limited_after_reset_succeeds,
+    login_after_fifty_failures_makes_new_addresses_wait,
+    login_waits_double_and_reset_ends_them,
+    login_guesses_at_once_from_many_addresses_stay_within_limit,
+    login_failures_mail_owner_once_and_hide_accounts,
+    change_password_guesses_of_one_session_are_limited,
     login_with_changed_argon2_cost_rehashes_password,
     login_concurrent_with_password_change_keeps_one_session,
 ];
@@ -45,8 +50,8 @@ async fn login_any_failure_returns_identical_401(b: Backend) {
         ("", ""),
         ("ada@example.test", ""),
         ("ada@example.test", "A LONG AND UNUSUAL ONE"),
-        ("ada@example.test", &"x".repeat(500_000)),
-        (&format!("{}@example.test", "x".repeat(100_000)), PASSWORD),
+        ("ada@example.test", &"x".repeat(128)),
+        (&format!("{}@example.test", "x".repeat(240)), PASSWORD),
     ] {
         let reply = t.try_login(email, password).await;
         assert_eq!(without_id(&reply), without_id(&wrong), "{email:.40}");
@@ -54,7 +59,15 @@ async fn login_any_failure_returns_identical_401(b: Backend) {
         reply.expect_error(401, "AUTHENTICATION_ERROR");
     }
     assert_eq!(wrong.json()["error"]["message"], "Invalid email or password");
-    t.try_login("ada@example.test", "nul\0").await.expect_error(422, "VALIDATION_ERROR");
+    // Bounded like a registration.
+    for (email, password, field) in [
+        ("ada@example.test", "x".repeat(129), "password"),
+        ("ada@example.test", "x".repeat(500_000), "password"),
+        ("ada@example.test", "nul\0".to_owned(), "password"),
+        (&format!("{}@example.test", "x".repeat(250)), PASSWORD.to_owned(), "email"),
+    ] {
+        assert_eq!(t.try_login(email, &password).await.expect_error(422, "VALIDATION_ERROR")["field"], field);
+    }
     assert_eq!(t.number("SELECT COUNT(*) FROM sessions").await, 1);
 }
 
@@ -138,6 +151,115 @@ async fn login_rate_limited_after_reset_succeeds(b: Backend) {
     let body = json!({"token": token, "password": "another unusual one"});
     t.anonymous().post("/public/auth/reset-password", body).await.expect(200);
     t.try_login("ada@example.test", "another unusual one").await.expect(200);
+}
+
+/// Sends `count` wrong passwords, ten from each address.
+async fn fail(t: &TestApp, email: &str, count: usize) {
+    for n in 0..count {
+        guess(t, email, "a wrong one", &format!("203.0.113.{}", n / 10)).await.expect_error(401, "AUTHENTICATION_ERROR");
+    }
+}
+
+/// The seconds of a 429.
+#[track_caller]
+fn wait(reply: Reply) -> i64 {
+    let seconds = reply.header("retry-after").unwrap().parse().unwrap();
+    assert_eq!(reply.expect_error(429, "RATE_LIMIT_EXCEEDED")["retry_after"], seconds);
+    seconds
+}
+
+async fn login_after_fifty_failures_makes_new_addresses_wait(b: Backend) {
+    let t = TestApp::with_accounts(b, &BEHIND).await;
+    t.register("ada@example.test").await;
+    let ada = t.account(&guess(&t, "ada@example.test", PASSWORD, "2001:db8::1").await.expect(200));
+    fail(&t, "ada@example.test", 49).await;
+    guess(&t, "ada@example.test", PASSWORD, "198.51.100.1").await.expect(200);
+    guess(&t, "ada@example.test", "a wrong one", "203.0.113.9").await.expect_error(401, "AUTHENTICATION_ERROR");
+    for (n, password) in ["a wrong one", PASSWORD].into_iter().enumerate() {
+        assert_eq!(wait(guess(&t, "ada@example.test", password, &format!("192.0.2.{n}")).await), 60);
+    }
+    // Addresses that have logged in before go on, an IPv6 address with its network. So do open sessions.
+    guess(&t, "ada@example.test", PASSWORD, "198.51.100.1").await.expect(200);
+    guess(&t, "ada@example.test", PASSWORD, "2001:db8::ffff").await.expect(200);
+    wait(guess(&t, "ada@example.test", PASSWORD, "2001:db8:0:1::1").await);
+    guess(&t, "ada@example.test", "a wrong one", "198.51.100.1").await.expect_error(401, "AUTHENTICATION_ERROR");
+    ada.client.get("/app/users/me").await.expect(200);
+    t.refresh(&ada.refresh).await.expect(200);
+    // Other accounts are not affected.
+    t.register("bea@example.test").await;
+    guess(&t, "bea@example.test", PASSWORD, "192.0.2.1").await.expect(200);
+    t.minutes_pass(1);
+    guess(&t, "ada@example.test", PASSWORD, "192.0.2.1").await.expect(200);
+}
+
+async fn login_waits_double_and_reset_ends_them(b: Backend) {
+    let t = TestApp::with_accounts(b, &BEHIND).await;
+    t.register("ada@example.test").await;
+    fail(&t, "ada@example.test", 50).await;
+    let mut waits = Vec::new();
+    for n in 0..5 {
+        waits.push(wait(guess(&t, "ada@example.test", PASSWORD, "192.0.2.1").await));
+        t.clock.advance(TimeDelta::seconds(waits[n]));
+        guess(&t, "ada@example.test", "a wrong one", &format!("192.0.2.{}", n + 2)).await.expect_error(401, "AUTHENTICATION_ERROR");
+    }
+    assert_eq!(waits, [60, 120, 240, 480, 900]);
+    assert_eq!(wait(guess(&t, "ada@example.test", PASSWORD, "192.0.2.1").await), 900);
+    t.anonymous().post("/public/auth/forgot-password", json!({"email": "ada@example.test"})).await.expect(202);
+    let token = t.mailed_token("ada@example.test", "password_reset").await;
+    t.anonymous().post("/public/auth/reset-password", json!({"token": token, "password": "another unusual one"})).await.expect(200);
+    guess(&t, "ada@example.test", "another unusual one", "192.0.2.1").await.expect(200);
+}
+
+async fn login_guesses_at_once_from_many_addresses_stay_within_limit(b: Backend) {
+    let t = TestApp::with_accounts(b, &BEHIND).await;
+    t.register("ada@example.test").await;
+    let addresses: Vec<String> = (0..120).map(|n| format!("203.0.113.{n}")).collect();
+    let replies = join_all(addresses.iter().map(|from| guess(&t, "ada@example.test", "a wrong one", from))).await;
+    let told = replies.iter().filter(|reply| reply.status == 401).count();
+    assert_eq!(told, 50);
+    assert!(replies.iter().all(|reply| matches!(reply.status.as_u16(), 401 | 429)));
+}
+
+async fn login_failures_mail_owner_once_and_hide_accounts(b: Backend) {
+    let t = TestApp::with_accounts(b, &BEHIND).await;
+    t.anonymous().post("/public/auth/register", json!({"email": "ada@example.test", "password": PASSWORD, "full_name": "Ada"})).await.expect(201);
+    for email in ["ada@example.test", "nobody@example.test"] {
+        fail(&t, email, 50).await;
+    }
+    let known = guess(&t, "ada@example.test", PASSWORD, "192.0.2.1").await;
+    let unknown = guess(&t, "nobody@example.test", PASSWORD, "192.0.2.1").await;
+    assert_eq!((known.status, known.header("retry-after")), (unknown.status, unknown.header("retry-after")));
+    assert_eq!(without_id(&known), without_id(&unknown));
+    t.minutes_pass(1);
+    guess(&t, "ada@example.test", "a wrong one", "192.0.2.1").await.expect(401);
+    let mails = t.mails("ada@example.test", "failed_logins").await;
+    assert_eq!((mails.len(), t.mails("nobody@example.test", "failed_logins").await.len()), (1, 0));
+    assert!(!mails[0]["text"].as_str().unwrap().contains("Ada"), "{}", mails[0]);
+    let kept = t.texts("SELECT account FROM login_failures").await;
+    assert!(kept.len() == 2 && kept.iter().all(|account| account.len() == 32 && !account.contains('@')), "{kept:?}");
+    t.clock.advance(TimeDelta::hours(25));
+    t.app.jobs.enqueue_by_name(&t.app.db, "sweep_expired", json!({}), omnistack::app::jobs::New::default()).await.unwrap();
+    t.run_jobs().await;
+    assert_eq!(t.number("SELECT COUNT(*) FROM login_failures").await, 0);
+}
+
+async fn change_password_guesses_of_one_session_are_limited(b: Backend) {
+    let t = TestApp::with_accounts(b, &BEHIND).await;
+    let ada = t.register("ada@example.test").await;
+    let phone = t.login("ada@example.test").await;
+    let change = async |client: &crate::harness::Client, current: &str, from: &str| {
+        let body = json!({"current_password": current, "new_password": "another unusual one"});
+        client.post("/app/auth/change-password", body).header("x-forwarded-for", from).await
+    };
+    // A stolen token is used from many addresses.
+    for n in 0..10 {
+        change(&phone.client, "a wrong one", &format!("198.51.100.{n}")).await.expect_error(400, "BAD_REQUEST");
+    }
+    wait(change(&phone.client, PASSWORD, "198.51.100.99").await);
+    // The owner's session is not affected, also while log-ins have to wait.
+    fail(&t, "ada@example.test", 40).await;
+    wait(guess(&t, "ada@example.test", PASSWORD, "192.0.2.1").await);
+    change(&ada.client, PASSWORD, "192.0.2.1").await.expect(204);
 }
 
 async fn login_with_changed_argon2_cost_rehashes_password(b: Backend) {

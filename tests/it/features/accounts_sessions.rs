@@ -19,6 +19,7 @@ crate::on_both_backends![
     refresh_idle_or_past_max_age_returns_401,
     logout_valid_refresh_token_ends_session,
     sessions_list_and_delete_are_limited_to_owner,
+    sessions_beyond_100_end_the_least_recently_used,
     sessions_after_user_deactivation_end_on_all_instances,
     token_used_for_another_purpose_is_rejected,
     ws_ticket_concurrent_redeem_succeeds_once_within_30s,
@@ -143,8 +144,11 @@ async fn sessions_list_and_delete_are_limited_to_owner(b: Backend) {
     t.minutes_pass(1);
     let phone = t.login("ada@example.test").await;
     let list = async |client: &crate::harness::Client| client.get("/app/auth/sessions").await.expect(200)["items"].as_array().unwrap().clone();
-    let sessions = list(&laptop.client).await;
-    assert_eq!(sessions.iter().map(|session| session["current"].as_bool().unwrap()).collect::<Vec<_>>(), [false, true]);
+    for client in [&laptop.client, &phone.client] {
+        let current: Vec<bool> = list(client).await.iter().map(|session| session["current"].as_bool().unwrap()).collect();
+        assert_eq!(current, [true, false]);
+    }
+    let sessions = list(&phone.client).await;
     let names: Vec<&str> = sessions[0].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(names, ["created_at", "current", "id", "ip_address", "last_used_at", "user_agent"]);
     let phones = format!("/app/auth/sessions/{}", sessions[0]["id"].as_str().unwrap());
@@ -161,6 +165,34 @@ async fn sessions_list_and_delete_are_limited_to_owner(b: Backend) {
     laptop.client.post("/app/auth/logout-all", json!({})).await.expect(204);
     laptop.client.get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
     assert_eq!(t.number("SELECT COUNT(*) FROM sessions WHERE revoked_at IS NULL").await, 1, "only eve's session remains");
+}
+
+async fn sessions_beyond_100_end_the_least_recently_used(b: Backend) {
+    let t = TestApp::with_accounts(b, &[]).await;
+    let laptop = t.register("ada@example.test").await;
+    t.minutes_pass(1);
+    let idle = t.login("ada@example.test").await;
+    for _ in 0..98 {
+        t.login("ada@example.test").await;
+    }
+    t.minutes_pass(1);
+    let laptop = t.account(&t.refresh(&laptop.refresh).await.expect(200));
+    let list = async || laptop.client.get("/app/auth/sessions").await.expect(200)["items"].as_array().unwrap().clone();
+    assert_eq!(list().await.len(), 100);
+    // The next log-in ends an idle session, not the one that was opened first.
+    t.minutes_pass(1);
+    let newest = t.login("ada@example.test").await;
+    let sessions = list().await;
+    assert_eq!((sessions.len(), &sessions[0]["current"]), (100, &json!(true)));
+    let times: Vec<&str> = sessions[1..].iter().map(|session| session["last_used_at"].as_str().unwrap()).collect();
+    assert!(times.is_sorted_by(|a, b| a >= b), "{times:?}");
+    assert_eq!(t.texts("SELECT revoked_reason FROM sessions WHERE revoked_at IS NOT NULL").await, ["too_many_sessions"]);
+    t.refresh(&idle.refresh).await.expect_error(401, "AUTHENTICATION_ERROR");
+    idle.client.get("/app/users/me").await.expect_error(401, "AUTHENTICATION_ERROR");
+    t.refresh(&newest.refresh).await.expect(200);
+    // At once as well.
+    join_all((0..30).map(|_| t.login("ada@example.test"))).await;
+    assert_eq!(t.number("SELECT COUNT(*) FROM sessions WHERE revoked_at IS NULL").await, 100);
 }
 
 async fn sessions_after_user_deactivation_end_on_all_instances(b: Backend) {

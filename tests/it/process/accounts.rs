@@ -91,6 +91,66 @@ async fn log_of_account_flows_contains_no_secrets() {
     assert!(log.contains("a***@example.com"), "{log}");
 }
 
+/// The fields of an authentication event in a line of the readable log.
+fn field<'l>(line: &'l str, name: &str) -> Option<&'l str> {
+    line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn events(output: &str) -> Vec<&str> {
+    output.lines().filter(|line| line.contains("authentication event")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_has_one_line_for_each_authentication_event() {
+    let place = Place::new().with("ENVIRONMENT", "staging").with("SECRET_KEY", SECRET).with("RATE_LIMIT_AUTH", "1000/minute");
+    let mut server = place.serve().await;
+    let (email, password, new) = ("ada@example.com", "a long and unusual one", "another unusual one");
+    let post = async |path: &str, body: Value| server.client(None).post(&format!("/public/auth/{path}"), body).await;
+    let registered = post("register", json!({"email": email, "password": password})).await.expect(201);
+    let id = registered["user"]["id"].as_str().unwrap().to_owned();
+    post("register", json!({"email": email, "password": password})).await.expect(409);
+    let session = post("login", json!({"email": email, "password": password})).await;
+    let request = session.header("x-request-id").unwrap().to_owned();
+    let session = session.expect(200);
+    let ada = server.client(session["access_token"].as_str().map(str::to_owned));
+    ada.post("/app/auth/change-password", json!({"current_password": password, "new_password": new})).await.expect(204);
+    for _ in 0..10 {
+        post("login", json!({"email": email, "password": "a wrong one"})).await.expect(401);
+    }
+    post("login", json!({"email": email, "password": new})).await.expect(429);
+    post("forgot-password", json!({"email": email})).await.expect(202);
+    place.run(&["users", "promote", email, "--role", "admin"]).await.expect_ok();
+    let outcome = place.run(&["users", "deactivate", email]).await;
+    let command = events(&outcome.err);
+    assert_eq!(command.len(), 1, "the command line logs to standard error: {outcome:?}");
+    assert_eq!(
+        (field(command[0], "event"), field(command[0], "user_id"), field(command[0], "actor")),
+        (Some("deactivation"), Some(&*id), Some("operator"))
+    );
+    let outcome = place.run(&["users", "erase", email, "--yes"]).await;
+    assert!(events(&outcome.err).iter().any(|line| field(line, "event") == Some("user_erase")), "{outcome:?}");
+    server.signal("TERM");
+    server.ended().await;
+
+    let output = server.output();
+    let lines = events(&output);
+    let said: Vec<(&str, &str)> = lines.iter().map(|line| (field(line, "event").unwrap(), field(line, "outcome").unwrap())).collect();
+    let wrong = [("login", "failure"); 9];
+    let wanted: Vec<_> = [("register", "success"), ("register", "refused"), ("login", "success"), ("password_change", "success")]
+        .into_iter()
+        .chain(wrong)
+        .chain([("lockout", "refused"), ("login", "failure"), ("login", "refused"), ("password_reset_request", "success")])
+        .collect();
+    assert_eq!(said, wanted, "{output}");
+    let hash = lines.iter().find_map(|line| field(line, "address_hash")).unwrap();
+    for line in &lines {
+        assert!(field(line, "request_id").is_some() && field(line, "client_ip") == Some("127.0.0.1"), "{line}");
+        assert!(field(line, "user_id") == Some(&id) || field(line, "address_hash") == Some(hash), "{line}");
+        assert!(!line.contains('@') && !line.contains("unusual") && !line.contains("eyJ"), "{line}");
+    }
+    assert!(lines.iter().any(|line| field(line, "request_id") == Some(&request)));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn seed_repeated_prints_the_current_password() {
     let place = Place::new();
@@ -116,6 +176,7 @@ async fn seed_repeated_prints_the_current_password() {
     }
     assert!(place.run(&["seed", "--password", "x"]).await.expect_refusal().contains("visible to other users"));
     log_in("admin@example.com", "one for the whole team").await.expect(200);
+    assert!(place.run_with(&["seed", "--password"], "Summer2025\n").await.expect_refusal().contains("easy to guess"));
     let production = Place::new()
         .with("ENVIRONMENT", "production")
         .with("SECRET_KEY", SECRET)

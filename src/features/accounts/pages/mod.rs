@@ -40,7 +40,7 @@ fn page(app: &App, title: &str, button: &str, path: &str, asks_password: bool) -
     let mut environment = Environment::new();
     environment.add_template("link.html", TEMPLATE)?;
     let app_name = app.mailer.app_name();
-    let (min, max, script) = (rules::MIN, rules::MAX, SCRIPT);
+    let (min, max, script) = (app.settings::<Settings>().password_min, rules::MAX, SCRIPT);
     let html = context! { app_name, title, button, path, asks_password, min, max, script };
     let html = environment.get_template("link.html")?.render(html)?;
     let script = STANDARD.encode(crypto::sha256(SCRIPT.as_bytes()));

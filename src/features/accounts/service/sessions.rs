@@ -17,6 +17,7 @@ use crate::platform::auth::{Claims, own};
 use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
 use crate::platform::id::{PathId, UserId};
+use crate::platform::telemetry::auth_events::AuthEvent;
 
 /// Time for which an exchanged refresh token still returns its successor, because another tab may have sent it concurrently.
 const GRACE: TimeDelta = TimeDelta::seconds(10);
@@ -52,8 +53,16 @@ pub(super) async fn open(app: &App, user: User, proof: Proof, device: Device) ->
     answer(app, &row, user.into(), now).map(Some)
 }
 
-/// Inserts a session, in a transaction that has locked the user.
+/// Inserts a session, in a transaction that has locked the user. Ends the least recently used one if the user has too many.
 pub(super) async fn insert(app: &App, tx: &mut Tx, user: &UserId, device: &Device, now: DateTime<Utc>) -> Result<SessionRow> {
+    let ended = store::make_room(&mut *tx, user, "too_many_sessions", now).await?;
+    if !ended.is_empty() {
+        let (app, user) = (app.clone(), user.clone());
+        tx.after_commit(move || {
+            AuthEvent::of_user("session_end", &user).detail("too_many_sessions").succeeded();
+            ended.into_iter().for_each(|id| forget(&app, id));
+        });
+    }
     let row = SessionRow {
         id: SessionId::new(),
         user_id: user.clone(),
@@ -124,7 +133,7 @@ pub async fn refresh(app: &App, body: &RefreshToken) -> Result<AuthSession> {
         } else {
             if behind > 0 {
                 end(app, row.id, &row.user_id, "refresh_reuse").await?;
-                tracing::warn!(user_id = row.user_id.as_str(), session_id = %row.id, "refresh_reuse: session ended");
+                AuthEvent::of_user("refresh_reuse", &row.user_id).detail("session_ended").failed();
             }
             return Err(INVALID);
         };
@@ -148,6 +157,7 @@ pub async fn log_out(app: &App, body: &RefreshToken) -> Result<()> {
         Ok(row) => {
             if end(app, row.id, &row.user_id, "logout").await? {
                 count_event(app, "logout");
+                AuthEvent::of_user("logout", &row.user_id).succeeded();
             }
             Ok(())
         }
@@ -183,6 +193,8 @@ pub async fn list(app: &App, user: &CurrentUser) -> Result<SessionList> {
     for session in &mut items {
         session.current = Some(session.id) == current;
     }
+    // Stable: the others stay most recently used first.
+    items.sort_by_key(|session| !session.current);
     Ok(SessionList { items })
 }
 
@@ -192,12 +204,14 @@ pub async fn end_session(app: &App, user: &CurrentUser, id: SessionId) -> Result
         return Err(id.not_found());
     }
     count_event(app, "logout");
+    AuthEvent::of_user("session_end", &user.id).detail("ended_by_user").succeeded();
     Ok(())
 }
 
 pub async fn log_out_everywhere(app: &App, user: &CurrentUser) -> Result<()> {
     crate::transaction!(app.db, |tx| { end_all(app, tx, &user.id, None, "logout_all").await })?;
     count_event(app, "logout");
+    AuthEvent::of_user("logout_all", &user.id).succeeded();
     Ok(())
 }
 

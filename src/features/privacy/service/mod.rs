@@ -12,6 +12,7 @@ use crate::platform::actor::{Actor, CurrentUser};
 use crate::platform::error::{Error, Result};
 use crate::platform::http::idempotency;
 use crate::platform::id::UserId;
+use crate::platform::telemetry::auth_events::AuthEvent;
 
 /// Enqueues an export; returns the id of the pending export if there is one.
 pub async fn request_export(app: &App, user: &CurrentUser) -> Result<JobId> {
@@ -66,5 +67,6 @@ pub async fn erase(app: &App, actor: &Actor, user: &UserId) -> Result<u64> {
     });
     let rows = rows?;
     tracing::info!(actor = actor.name(), action = "user.erase", target_id = user.as_str(), rows, "user erased");
+    AuthEvent::of_user("user_erase", user).by(actor).succeeded();
     Ok(rows)
 }

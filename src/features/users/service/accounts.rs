@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::welcome::welcome_of;
 use crate::app::App;
 use crate::app::jobs::New;
-use crate::features::users::model::{Identity, User, UserRead};
+use crate::features::users::model::{Identity, UpdateUser, User, UserRead};
 use crate::features::users::store::{self, NewUser};
 use crate::platform::auth::Role;
 use crate::platform::db::{Executor, Tx};
@@ -59,6 +59,24 @@ pub async fn count_login(on: impl Into<Executor<'_>>, id: &UserId, now: DateTime
 /// Locks the user's row until the transaction ends.
 pub async fn lock(app: &App, tx: &mut Tx, id: &UserId) -> Result<Option<Identity>> {
     Ok(store::lock(&app.db, tx, id).await?)
+}
+
+/// Returns the user with this address, and locks the row until the transaction ends.
+pub async fn lock_by_email(app: &App, tx: &mut Tx, email: &str) -> Result<Option<User>> {
+    let Some(id) = store::id_of_email(&mut *tx, email).await? else { return Ok(None) };
+    store::lock(&app.db, &mut *tx, &id).await?;
+    Ok(store::by_id(tx, &id).await?)
+}
+
+/// Returns the user's address.
+pub async fn email(on: impl Into<Executor<'_>>, id: &UserId) -> Result<Option<String>> {
+    Ok(store::own_view(on, id).await?.map(|user| user.email))
+}
+
+/// Replaces the user's name.
+pub async fn rename(on: impl Into<Executor<'_>>, id: &UserId, full_name: Option<String>, now: DateTime<Utc>) -> Result<()> {
+    store::update(on, id, &UpdateUser { full_name: Some(full_name), ..UpdateUser::default() }, now).await?;
+    Ok(())
 }
 
 /// Enqueues the welcome mail of a user whose address was just verified.

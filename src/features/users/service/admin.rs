@@ -8,6 +8,7 @@ use crate::platform::auth::Role;
 use crate::platform::error::{Error, Result};
 use crate::platform::http::list::List;
 use crate::platform::id::{PathId, UserId};
+use crate::platform::telemetry::auth_events::AuthEvent;
 
 pub async fn get(app: &App, id: &UserId) -> Result<User> {
     store::by_id(&app.db, id).await?.ok_or_else(|| id.not_found())
@@ -49,6 +50,7 @@ pub async fn update(app: &App, actor: &Actor, id: &UserId, change: UpdateUser) -
         Ok(user)
     })?;
     tracing::info!(actor = actor.name(), action = "user.update", target_id = id.as_str(), "user changed");
+    log_access_change(actor, id, &change);
     Ok(user)
 }
 
@@ -71,6 +73,16 @@ fn acting_role(actor: &Actor, own: Option<&Standing>, target: &UserId) -> Option
 fn removes_admin(target: &Standing, change: &UpdateUser) -> bool {
     let stays = change.is_active != Some(false) && change.role.is_none_or(|role| role >= Role::Admin);
     target.is_active && target.role >= Role::Admin && !stays
+}
+
+/// Logs a change of role or access as an authentication event.
+fn log_access_change(actor: &Actor, id: &UserId, change: &UpdateUser) {
+    if let Some(role) = change.role {
+        AuthEvent::of_user("role_change", id).by(actor).detail(role.name()).succeeded();
+    }
+    if let Some(active) = change.is_active {
+        AuthEvent::of_user(if active { "activation" } else { "deactivation" }, id).by(actor).succeeded();
+    }
 }
 
 pub async fn set_active(app: &App, actor: &Actor, id: &UserId, active: bool) -> Result<User> {

@@ -1,15 +1,18 @@
 //! SQL of `credentials`, `sessions`, `one_time_tokens` and `ws_tickets`.
 
+pub mod login_failures;
+pub mod registrations;
+
 use chrono::{DateTime, Utc};
 
-use super::model::{OpenSession, SessionId, SessionRead};
-use super::tokens::Purpose;
+use crate::features::accounts::model::{OpenSession, SessionId, SessionRead};
+use crate::features::accounts::tokens::Purpose;
 use crate::platform::db::{Db, Executor, Tx, query};
 use crate::platform::id::UserId;
 use crate::sql;
 
-/// Maximum number of sessions in the list.
-const LISTED: i64 = 100;
+/// Maximum number of open sessions of one user.
+const OPEN: i64 = 100;
 /// Maximum number of rows that one statement of the sweep removes.
 const SWEEP: i64 = 1000;
 
@@ -18,6 +21,8 @@ const SWEEP: i64 = 1000;
 pub struct Credentials {
     pub password_hash: String,
     pub email_verified_at: Option<DateTime<Utc>>,
+    /// When the address was registered again before it was verified.
+    pub registered_again_at: Option<DateTime<Utc>>,
 }
 
 /// The columns of `sessions` that a refresh needs.
@@ -45,7 +50,10 @@ pub struct NewSession {
 }
 
 pub async fn credentials(on: impl Into<Executor<'_>>, user: &UserId) -> sqlx::Result<Option<Credentials>> {
-    query(on, sql!("SELECT password_hash, email_verified_at FROM credentials WHERE user_id = $1")).bind(user).fetch_optional().await
+    query(on, sql!("SELECT password_hash, email_verified_at, registered_again_at FROM credentials WHERE user_id = $1"))
+        .bind(user)
+        .fetch_optional()
+        .await
 }
 
 /// Inserts or replaces the password. `verified_at` marks an unverified address as verified.
@@ -166,6 +174,32 @@ pub async fn end_all(
     Ok(ended.into_iter().map(|(id,)| id).collect())
 }
 
+/// Ends the least recently used sessions of a user, so that one more can be opened; returns the ended ones.
+pub async fn make_room(
+    on: impl Into<Executor<'_>>,
+    user: &UserId,
+    reason: &'static str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<SessionId>> {
+    let end = query(
+        on,
+        sql!(
+            "UPDATE sessions SET revoked_at = $2, revoked_reason = $3 WHERE id IN (
+                 SELECT id FROM sessions WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2
+                 ORDER BY last_used_at DESC, id DESC LIMIT $5 OFFSET $4) RETURNING id"
+        ),
+    );
+    let ended: Vec<(SessionId,)> = end.bind(user).bind(now).bind(reason).bind(OPEN - 1).bind(SWEEP).fetch_all().await?;
+    Ok(ended.into_iter().map(|(id,)| id).collect())
+}
+
+/// Returns up to 500 different addresses that the user has logged in from, as far back as sessions are kept.
+pub async fn addresses(on: impl Into<Executor<'_>>, user: &str) -> sqlx::Result<Vec<String>> {
+    let rows = query(on, sql!("SELECT DISTINCT ip_address FROM sessions WHERE user_id = $1 AND ip_address IS NOT NULL LIMIT 500"));
+    let rows: Vec<(String,)> = rows.bind(user).fetch_all().await?;
+    Ok(rows.into_iter().map(|(address,)| address).collect())
+}
+
 /// Returns a user's open sessions, most recently used first.
 pub async fn open_sessions(on: impl Into<Executor<'_>>, user: &UserId, now: DateTime<Utc>) -> sqlx::Result<Vec<SessionRead>> {
     let rows = query(
@@ -175,7 +209,7 @@ pub async fn open_sessions(on: impl Into<Executor<'_>>, user: &UserId, now: Date
              WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 ORDER BY last_used_at DESC, id DESC LIMIT $3"
         ),
     );
-    rows.bind(user).bind(now).bind(LISTED).fetch_all().await
+    rows.bind(user).bind(now).bind(OPEN).fetch_all().await
 }
 
 /// Stores a mailed token; returns whether it is new.
@@ -256,6 +290,7 @@ pub async fn erase(tx: &mut Tx, user: &UserId) -> sqlx::Result<u64> {
     let mut rows = 0;
     for text in [
         sql!("DELETE FROM one_time_tokens WHERE user_id = $1"),
+        sql!("DELETE FROM registrations WHERE user_id = $1"),
         sql!("DELETE FROM ws_tickets WHERE user_id = $1"),
         sql!("DELETE FROM sessions WHERE user_id = $1"),
         sql!("DELETE FROM credentials WHERE user_id = $1"),
@@ -265,13 +300,15 @@ pub async fn erase(tx: &mut Tx, user: &UserId) -> sqlx::Result<u64> {
     Ok(rows)
 }
 
-/// Removes a bounded number of sessions, tokens and tickets that have expired.
+/// Removes a bounded number of rows that have expired.
 pub async fn sweep(db: &Db, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let mut rows = 0;
     for text in [
         sql!("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < $1 LIMIT $2)"),
         sql!("DELETE FROM one_time_tokens WHERE token_hash IN (SELECT token_hash FROM one_time_tokens WHERE expires_at < $1 LIMIT $2)"),
         sql!("DELETE FROM ws_tickets WHERE ticket_hash IN (SELECT ticket_hash FROM ws_tickets WHERE expires_at < $1 LIMIT $2)"),
+        sql!("DELETE FROM registrations WHERE id IN (SELECT id FROM registrations WHERE expires_at < $1 LIMIT $2)"),
+        sql!("DELETE FROM login_failures WHERE account IN (SELECT account FROM login_failures WHERE expires_at < $1 LIMIT $2)"),
     ] {
         rows += query(db, text).bind(now).bind(SWEEP).execute().await?;
     }
