@@ -109,3 +109,24 @@ fn script(content_type: String, bytes: Bytes) -> Response {
         Err(_) => StatusCode::NOT_FOUND.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn bytes(response: Response) -> Bytes {
+        axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn asset_is_one_copy_for_all_responses() {
+        let config = Arc::new(Config::from("/openapi.json"));
+        let scalar = || scalar_file("scalar.js", String::new());
+        let swagger = || swagger_file("swagger-ui-bundle.js", config.clone());
+        for (first, second) in [(scalar(), scalar()), (swagger(), swagger())] {
+            let (first, second) = (bytes(first).await, bytes(second).await);
+            assert!(first.len() > 100_000);
+            assert_eq!(first.as_ptr(), second.as_ptr());
+        }
+    }
+}

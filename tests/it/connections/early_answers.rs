@@ -83,14 +83,14 @@ async fn early_answer_to_large_body_says_that_it_closes() {
         let mut connection = Raw::open(&t.url).await;
         let started = Instant::now();
         connection.send(&head("POST", path, &format!("content-length: {size}"))).await;
-        let mut answered = false;
-        for _ in 0..size / 65_536 {
-            answered |= !connection.try_send(&[b'x'; 65_536]).await;
+        let mut refused = false;
+        for _ in 0..size / 8192 {
+            refused |= !connection.try_send(&[b'x'; 8192]).await;
         }
         let response = connection.response().await;
         assert_eq!((response.status(), response.closes()), (status, true), "{size}: {}", response.head);
         assert!(started.elapsed() < Duration::from_secs(2), "the answer does not wait for the body");
-        assert!(!answered, "the client could send its body, and read the answer after it");
+        assert!(!refused, "the client could send its body, and read the answer after it");
         assert_eq!(connection.rest().await, b"", "{size}");
     }
 }
@@ -106,8 +106,8 @@ async fn early_answer_without_body_closes_after_limit() {
     // A body of unknown length that does not end.
     let mut connection = Raw::open(&t.url).await;
     connection.send(&head("POST", "/api/v1/app/projects", "transfer-encoding: chunked")).await;
-    let chunk = [b"10000\r\n".as_slice(), &[b'x'; 65_536], b"\r\n"].concat();
-    for _ in 0..8 {
+    let chunk = [b"2000\r\n".as_slice(), &[b'x'; 0x2000], b"\r\n"].concat();
+    for _ in 0..64 {
         connection.try_send(&chunk).await;
     }
     let response = connection.response().await;
@@ -147,7 +147,7 @@ async fn early_answer_429_and_413_while_reading_keep_their_word() {
         assert_eq!((response.status(), response.closes()), (status, false), "{}", response.head);
     }
     // A chunked body above the limit: the rest is read away.
-    let body = [b"5000\r\n".as_slice(), &[b'x'; 0x5000], b"\r\n0\r\n\r\n"].concat();
+    let body = [b"2000\r\n".as_slice(), &[b'x'; 0x2000], b"\r\n0\r\n\r\n"].concat();
     connection.send(&[head("POST", "/api/v1/public/auth/login", "transfer-encoding: chunked"), body].concat()).await;
     let response = connection.response().await;
     assert!(!response.closes() && [404, 413].contains(&response.status()), "{}", response.head);
@@ -169,4 +169,27 @@ async fn early_answer_leaves_http2_connection_usable() {
     let refused = client.call(Method::POST, "/app/projects").body("application/json", vec![b'x'; (1 << 20) + 1]).await;
     refused.expect_error(413, "PAYLOAD_TOO_LARGE");
     client.get("/public/health").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn early_answer_never_breaks_a_pool_of_connections() {
+    let t = TestApp::start(Backend::Sqlite).await;
+    let pool = t.anonymous();
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                for size in [2, 1000, 65_536, 70_000, 200_000, READ_AWAY, READ_AWAY + 1, 1 << 20].repeat(4) {
+                    // A stream, so that head and body travel apart.
+                    let body = reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>(vec![b'x'; size])]));
+                    let refused = pool.call(Method::POST, "/app/projects").header("content-length", size.to_string());
+                    refused.body("application/json", body).await.expect_error(401, "AUTHENTICATION_ERROR");
+                    pool.get("/public/health").await.expect(200);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
 }

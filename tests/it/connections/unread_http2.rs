@@ -1,18 +1,16 @@
 //! HTTP/2 responses whose client opens no window: a connection goes on while one of its streams is reset.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use http::Request;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::{LIMIT, impatient, running};
+use crate::harness::raw::within;
 use crate::harness::{Client, TestApp, eventually};
 
-/// Timeout of each step, generous for busy machines.
-const PATIENCE: Duration = Duration::from_secs(20);
 const MIB: usize = 1 << 20;
 
 /// An HTTP/2 client, whose streams start with this window.
@@ -32,7 +30,7 @@ async fn open(http: &SendRequest<Bytes>, client: &Client, path: &str) -> Result<
     let request =
         Request::get(format!("http://x/api/v1{path}")).header("authorization", format!("Bearer {}", client.token.as_ref().unwrap()));
     let (response, _) = http.send_request(request.body(()).unwrap(), true)?;
-    let response = timeout(PATIENCE, response).await.expect("the server answers")?;
+    let response = within("the server answers", response).await?;
     assert_eq!(response.status(), 200);
     Ok(response.into_body())
 }
@@ -40,7 +38,7 @@ async fn open(http: &SendRequest<Bytes>, client: &Client, path: &str) -> Result<
 /// Reads a body to its end, with or without opening the window.
 async fn read(body: &mut h2::RecvStream, release: bool) -> Result<usize, h2::Error> {
     let mut total = 0;
-    while let Some(piece) = timeout(PATIENCE, body.data()).await.expect("the stream goes on or ends") {
+    while let Some(piece) = within("the stream goes on or ends", body.data()).await {
         let length = piece?.len();
         total += length;
         if release {
@@ -97,8 +95,8 @@ async fn http2_window_within_small_body_ends_connection() {
     // The server has given the whole body and the end of its stream to the HTTP/2 layer, so it cannot reset the stream.
     let http = connect(&t, 10).await;
     let mut body = open(&http, &amy, "/app/users/me").await.unwrap();
-    assert_eq!(timeout(PATIENCE, body.data()).await.unwrap().unwrap().unwrap().len(), 10);
-    let ended = timeout(PATIENCE, body.data()).await.expect("the connection is ended").unwrap();
+    assert_eq!(within("a piece arrives", body.data()).await.unwrap().unwrap().len(), 10);
+    let ended = within("the connection ends", body.data()).await.unwrap();
     assert!(ended.unwrap_err().reason().is_none(), "the connection is closed, the stream is not reset");
 }
 
@@ -109,7 +107,7 @@ async fn http2_slowly_read_answer_is_sent_completely() {
     let http = connect(&t, 65_535).await;
     let mut body = open(&http, &amy, "/app/sample/large?mebibytes=1").await.unwrap();
     let (started, mut total) = (Instant::now(), 0);
-    while let Some(piece) = timeout(PATIENCE, body.data()).await.unwrap() {
+    while let Some(piece) = within("a piece arrives", body.data()).await {
         let length = piece.unwrap().len();
         total += length;
         tokio::time::sleep(LIMIT / 20).await;

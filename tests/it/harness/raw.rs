@@ -9,6 +9,11 @@ use tokio::time::timeout;
 /// Timeout of each step, generous for busy machines.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Waits for a step; panics with its name if it takes too long.
+pub async fn within<F: Future>(what: &str, step: F) -> F::Output {
+    timeout(PATIENCE, step).await.unwrap_or_else(|_| panic!("timed out: {what}"))
+}
+
 pub struct Raw {
     pub stream: TcpStream,
     /// Bytes that were read and belong to the next response.
@@ -29,7 +34,7 @@ impl Raw {
 
     /// Sends bytes; the server may have closed.
     pub async fn try_send(&mut self, bytes: &[u8]) -> bool {
-        timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the server reads").is_ok()
+        within("the server reads", self.stream.write_all(bytes)).await.is_ok()
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {
@@ -54,19 +59,19 @@ impl Raw {
     }
 
     async fn more(&mut self) {
-        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await.expect("the server answers").unwrap();
+        let read = within("the server answers", self.stream.read_buf(&mut self.read)).await.unwrap();
         assert!(read > 0, "the server closed the connection after {:?}", String::from_utf8_lossy(&self.read));
     }
 
     /// Whether the server answers at all, instead of closing.
     pub async fn is_answered(&mut self) -> bool {
-        timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await.expect("the server answers or closes").is_ok_and(|read| read > 0)
+        within("the server answers or closes", self.stream.read_buf(&mut self.read)).await.is_ok_and(|read| read > 0)
     }
 
     /// Reads until the server closes; returns what it sent.
     pub async fn rest(mut self) -> Vec<u8> {
         // A reset is a close, too.
-        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut self.read)).await.expect("the server closes");
+        let _ = within("the server closes", self.stream.read_to_end(&mut self.read)).await;
         self.read
     }
 }

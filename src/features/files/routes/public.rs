@@ -43,7 +43,7 @@ pub async fn upload(
     responses(
         (status = 200, body = String, content_type = "application/octet-stream", example = "the bytes"),
         (status = 206, body = String, content_type = "application/octet-stream",
-            headers(("Content-Range" = String, description = "The range and the size: `bytes 0-9/20`"))),
+            headers(("Content-Range" = String, description = "The range and the size: `bytes 0-2/9`")), example = "the"),
         (status = 304), (status = 400), (status = 403), (status = 416), (status = 502)))]
 pub async fn download(State(app): State<App>, PathParam(token): PathParam, mut request: Request) -> Result<Response> {
     let (path, permission) = local::served(&app, &token)?;
