@@ -170,7 +170,8 @@ fn check_impersonal(mail: &Value) {
     let text = mail.to_string().replace("&#x2f;", "/");
     assert!(!text.contains("won") && !text.contains("evil"), "{text}");
     for (at, _) in text.match_indices("http") {
-        assert!(text[at..].starts_with("http://localhost:8000/"), "{}", &text[at..]);
+        let ours = text[at..].strip_prefix("http://localhost:8000").is_some_and(|rest| rest.starts_with(['/', '"', '\\']));
+        assert!(ours, "{}", &text[at..]);
     }
 }
 

@@ -44,7 +44,7 @@ async fn openapi_command_prints_every_route() {
     for row in &listed {
         let [method, path, access, limit, feature] = row.as_slice() else { panic!("{row:?}") };
         in_document += usize::from(document["paths"][*path][method.to_lowercase()].is_object());
-        assert!(["public", "user", "admin", "self-verifying"].contains(access), "{row:?}");
+        assert!(["public", "user", "admin", "self-verifying", "developer"].contains(access), "{row:?}");
         assert!(["default", "auth", "none"].contains(limit), "{row:?}");
         assert!(omnistack::features::all().iter().any(|known| known.name() == *feature), "{row:?}");
     }
