@@ -96,7 +96,7 @@ async fn migrations_dry_run_applies_nothing(b: Backend) {
 async fn migrations_changed_file_is_refused(b: Backend) {
     let database = Database::create(b).await;
     let (db, url) = connect(&database.url).await;
-    let last = steps(b).len();
+    let last: i64 = steps(b).last().unwrap()[..4].parse().unwrap();
     database.execute(&db, &format!("DELETE FROM _sqlx_migrations WHERE version = {last}")).await;
     let other = if b == Backend::Postgres { "'\\x00'" } else { "x'00'" };
     database.execute(&db, &format!("UPDATE _sqlx_migrations SET checksum = {other} WHERE version = 1")).await;
