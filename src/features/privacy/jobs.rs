@@ -1,4 +1,6 @@
-//! `export_user_data` and `remove_exports`.
+//! `export_user_data`.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,6 +17,7 @@ pub struct ExportUserData {
 
 impl Job<App> for ExportUserData {
     const NAME: &'static str = "export_user_data";
+    const LIMIT: Duration = document::LIMIT;
     // Earlier versions kept the document itself in the result: it is only for the user.
     const SHOWN_RESULT: Option<&'static [&'static str]> = Some(&["bytes", "expires_at", "error"]);
 
@@ -23,24 +26,5 @@ impl Job<App> for ExportUserData {
             Some(export) => json!({"bytes": export.bytes, "expires_at": export.expires_at}),
             None => json!({"error": "User not found"}),
         })
-    }
-}
-
-/// Removes the documents of an erased user.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct RemoveExports {
-    pub keys: Vec<String>,
-}
-
-impl Job<App> for RemoveExports {
-    const NAME: &'static str = "remove_exports";
-    // High, because a store may be down for hours and the keys are stored nowhere else.
-    const MAX_ATTEMPTS: i32 = 20;
-
-    async fn run(self, app: App, _: Run) -> Result<Value, Fail> {
-        for key in &self.keys {
-            app.storage.delete(key).await?;
-        }
-        Ok(json!({"removed": self.keys.len()}))
     }
 }

@@ -47,11 +47,11 @@ impl Feature<App> for Privacy {
 
     fn jobs(&self, registry: &mut Registry<App>) {
         registry.add::<jobs::ExportUserData>();
-        registry.add::<jobs::RemoveExports>();
+        registry.add::<service::removal::RemoveExports>();
     }
 
     async fn erase(&self, app: &App, tx: &mut Tx, user: &UserId) -> Result<u64> {
-        service::document::erase(app, tx, user).await
+        service::removal::erase(app, tx, user).await
     }
 
     async fn cleanup(&self, app: &App, when: When) -> Result<Removed> {

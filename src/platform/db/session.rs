@@ -30,7 +30,7 @@ impl Session {
     pub fn new(config: &Config) -> Self {
         let settings = vec![("statement_timeout", config.statement_timeout.as_millis().to_string())];
         let direct = match &config.direct_url {
-            Some(DatabaseUrl::Postgres(url)) => Some(url.clone()),
+            Some(DatabaseUrl::Postgres(url)) => Some((**url).to_owned()),
             _ => None,
         };
         let begin = "BEGIN".into_sql_str();

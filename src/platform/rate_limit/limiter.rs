@@ -43,7 +43,7 @@ impl Config {
         let default = rates.iter().find(|(name, _)| *name == DEFAULT.name).map_or(DEFAULT.default, |(_, rate)| *rate);
         let help = "Requests per client address to all limited routes together, counted before the token is verified. \
             Behind a proxy, set TRUSTED_PROXIES";
-        let address = env.var("RATE_LIMIT_ADDRESS", help).shown_default("10 × `RATE_LIMIT_DEFAULT`").or(default.times(ADDRESS_FACTOR));
+        let address = env.var("RATE_LIMIT_ADDRESS", help).shown_default("`10 × RATE_LIMIT_DEFAULT`").or(default.times(ADDRESS_FACTOR));
         Self { enabled, rates, address }
     }
 

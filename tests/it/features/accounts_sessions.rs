@@ -309,8 +309,9 @@ async fn user_sessions_are_exported_and_erased(b: Backend) {
     assert_eq!(copy["sessions"].as_array().unwrap().len(), 1);
     assert!(!copy.to_string().contains("argon2") && !copy.to_string().contains("seed"), "{copy}");
     t.erase(&ada.id).await.unwrap();
-    for table in ["users", "credentials", "sessions", "one_time_tokens", "jobs"] {
+    for table in ["users", "credentials", "sessions", "one_time_tokens", "data_exports"] {
         assert_eq!(t.number(&format!("SELECT COUNT(*) FROM {table}")).await, 0, "{table}");
     }
+    assert_eq!(t.number("SELECT COUNT(*) FROM jobs WHERE function <> 'remove_exports'").await, 0);
     t.try_login("ada@example.test", PASSWORD).await.expect_error(401, "AUTHENTICATION_ERROR");
 }

@@ -49,9 +49,9 @@ async fn sample_webhook_runs_its_job(b: Backend) {
 
 async fn sample_part_is_in_export(b: Backend) {
     let t = server(b, &[]).await;
-    t.user("amy").await;
-    let (_, exported) = t.run_function("export_user_data", json!({"user_id": "amy"})).await.unwrap();
-    assert_eq!(exported.unwrap()["sample"], json!({"of": "amy"}));
+    let amy = t.user("amy").await;
+    let (id, _) = t.run_function("export_user_data", json!({"user_id": "amy"})).await.unwrap();
+    assert_eq!(amy.get(&format!("/app/users/me/export/{id}")).await.expect(200)["sample"], json!({"of": "amy"}));
 }
 
 #[tokio::test]

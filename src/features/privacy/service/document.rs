@@ -1,18 +1,18 @@
 //! The document of an export: built by its job, kept encrypted in the object storage for a day, read by its user alone.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::app::feature::Removed;
-use crate::app::jobs::{Fail, Job, JobId, New};
-use crate::features::privacy::jobs::{ExportUserData, RemoveExports};
+use crate::app::jobs::{Fail, JobId};
 use crate::features::privacy::state::State;
 use crate::features::privacy::store::{self, Export};
 use crate::features::users::service::accounts as users;
 use crate::platform::crypto::{self, Key};
-use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
 use crate::platform::id::UserId;
 use crate::providers::ProviderError;
@@ -27,8 +27,8 @@ const LARGEST: usize = 32 << 20;
 const OVERHEAD: usize = 64;
 /// Expired documents removed at once.
 const BATCH: i64 = 100;
-/// Tolerance until a job that exceeds its time limit has ended.
-const MARGIN: TimeDelta = TimeDelta::minutes(5);
+/// Time limit of building and storing a document.
+pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// Builds the user's document and stores it; `None` if there is no such user. A job that runs again returns the document of its
 /// earlier run.
@@ -109,20 +109,6 @@ pub async fn remove_expired(app: &App) -> Result<Removed> {
         removed.bytes += export.bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
     }
     Ok(removed)
-}
-
-/// Removes the user's documents.
-pub async fn erase(app: &App, tx: &mut Tx, user: &UserId) -> Result<u64> {
-    let keys = store::take_all(&mut *tx, user).await?;
-    let rows = keys.len() as u64;
-    if !keys.is_empty() {
-        // Twice, because an export that runs at this moment may still write its document.
-        let limit = TimeDelta::from_std(<ExportUserData as Job<App>>::LIMIT).unwrap_or(MARGIN);
-        for delay in [TimeDelta::zero(), limit + MARGIN] {
-            app.jobs.enqueue(&mut *tx, &RemoveExports { keys: keys.clone() }, New { delay, ..New::default() }).await?;
-        }
-    }
-    Ok(rows)
 }
 
 /// Returns a key that tells nothing of the user and cannot be guessed.

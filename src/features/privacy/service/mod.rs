@@ -1,6 +1,7 @@
 //! Requesting a data export, fetching it, and erasing a user's data.
 
 pub mod document;
+pub mod removal;
 
 use super::jobs::ExportUserData;
 use super::store;
