@@ -45,6 +45,10 @@ const STATUSES: [(&str, &[u16]); 20] = [
 const NEVER: [(&str, u16, &str); 2] =
     [("activateUser", 400, "only a deactivation of oneself is refused"), ("logout", 401, "an invalid token has no session to end")];
 
+/// Methods that other crates have too (`str::parse`, base64's `decode`, backon's `retry`): followed only by the name of the
+/// receiver.
+const FOREIGN: [&str; 3] = ["decode", "parse", "retry"];
+
 /// A function, or a constant that holds an error.
 #[derive(Default)]
 struct Function {
@@ -218,7 +222,7 @@ fn refusals(functions: &Functions) -> BTreeMap<String, BTreeMap<u16, String>> {
                 let methods: Vec<_> = named(method).iter().filter(|path| functions[**path].is_method).collect();
                 let is_of_receiver =
                     |path: &[String]| receiver.as_ref().is_some_and(|name| path.iter().any(|part| part.eq_ignore_ascii_case(name)));
-                let is_only = methods.len() == 1;
+                let is_only = methods.len() == 1 && !FOREIGN.contains(&method.as_str());
                 next.extend(methods.into_iter().filter(|path| is_only || is_of_receiver(&path[..path.len() - 1])));
             }
             open.extend(next.into_iter().filter(|path| seen.insert((*path).clone())).cloned());
@@ -245,7 +249,7 @@ fn undocumented(functions: &Functions, documented: &BTreeMap<String, BTreeSet<u1
         };
         let never = |status| NEVER.iter().any(|(of, excepted, _)| *of == operation && *excepted == status);
         for (status, maker) in statuses.into_iter().filter(|(status, _)| !described.contains(status) && !never(*status)) {
-            found.push(format!("{operation} can return {status}, made in {maker}: add it to `responses(..)`"));
+            found.push(format!("{operation} can return {status}, made in {maker}: add it to `responses(..)`, or to NEVER with a reason"));
         }
     }
     found
@@ -321,7 +325,7 @@ fn undocumented_refusal_is_reported() {
         undocumented(&functions, &documented),
         [
             "createNote is not in the document",
-            "listNotes can return 502, made in crate::features::notes::service::deep::failed: add it to `responses(..)`"
+            "listNotes can return 502, made in crate::features::notes::service::deep::failed: add it to `responses(..)`, or to NEVER with a reason"
         ]
     );
 }

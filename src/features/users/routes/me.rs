@@ -11,7 +11,10 @@ use crate::platform::error::Result;
 use crate::platform::http::Json;
 
 /// Get the current user
-#[utoipa::path(get, path = "/users/me", operation_id = "getMe", tag = "users", responses((status = 200, body = UserRead)))]
+///
+/// 404 if the user is being erased.
+#[utoipa::path(get, path = "/users/me", operation_id = "getMe", tag = "users",
+    responses((status = 200, body = UserRead), (status = 404)))]
 pub async fn me(State(app): State<App>, user: CurrentUser, loaded: Option<Extension<LoadedUser>>) -> Result<Json<UserRead>> {
     Ok(Json(match loaded {
         Some(Extension(LoadedUser(user))) => user,
@@ -22,7 +25,8 @@ pub async fn me(State(app): State<App>, user: CurrentUser, loaded: Option<Extens
 /// Update the current user's profile
 ///
 /// Absent members stay; `null` clears. Other members are ignored.
-#[utoipa::path(patch, path = "/users/me", operation_id = "updateMe", tag = "users", request_body = UpdateMe, responses((status = 200, body = UserRead)))]
+#[utoipa::path(patch, path = "/users/me", operation_id = "updateMe", tag = "users", request_body = UpdateMe,
+    responses((status = 200, body = UserRead), (status = 404)))]
 pub async fn update_me(State(app): State<App>, user: CurrentUser, Json(change): Json<UpdateMe>) -> Result<Json<UserRead>> {
     Ok(Json(service::update_me(&app, &user, change).await?))
 }
