@@ -59,7 +59,7 @@ pub struct SendAccountEmail {
     /// The further registration that a verification mail confirms; without one it confirms the account's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration: Option<RegistrationId>,
-    /// Whether a verification mail was asked for by somebody who did not send the account's password.
+    /// Whether a verification mail was requested without the account's password.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resend: bool,
 }

@@ -121,7 +121,7 @@ impl Passwords {
         .await
     }
 
-    /// Returns whether the password withstands fewer than 10^6 guesses of somebody who knows `words`.
+    /// Returns whether the password withstands fewer than 10^6 guesses of an attacker who knows `words`.
     pub async fn is_guessable(&self, password: String, words: Vec<String>) -> Result<bool> {
         self.run(move || Ok(strength::is_guessable(&password, &words))).await
     }

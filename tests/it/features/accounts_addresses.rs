@@ -91,7 +91,7 @@ async fn operator_creates_only_mailable_addresses(b: Backend) {
     let t = TestApp::with_accounts(b, &[]).await;
     for bad in ["nonsense", "jürgen@example.test", "a b@example.test", "ada@exa_mple.test", "ada@"] {
         assert!(operator::find_or_create(&t.app, bad, Role::User).await.is_err(), "{bad}");
-        let made = omnistack::features::accounts::service::operator::create(&t.app, bad, Role::User, PASSWORD, false).await;
+        let made = omnistack::features::accounts::service::operator::create(&t.app, bad, Role::User, PASSWORD, false, &mut |_| Ok(())).await;
         assert!(made.is_err(), "{bad}");
     }
     assert_eq!(t.number("SELECT COUNT(*) FROM users").await, 0);

@@ -1,5 +1,5 @@
 //! Registering an address that is registered but not verified: each password is bound to its own link, and the link that is used
-//! decides. An attacker who registers somebody else's address gains nothing, before or after the owner does.
+//! decides. An attacker who registers another person's address gains nothing, before or after the owner does.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -109,15 +109,15 @@ async fn registered_again_first_link_ends_the_others(b: Backend) {
 async fn registered_again_links_used_at_once_succeed_once(b: Backend) {
     let t = app(b).await;
     let mut tokens = Vec::new();
-    for n in 0..4 {
+    for n in 0..3 {
         tokens.push(registered(&t, &format!("unusual one number {n}"), None).await);
         t.minutes_pass(1);
     }
     let replies = join_all(tokens.iter().chain(&tokens).map(|token| verify(&t, token))).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1);
     assert!(replies.iter().all(|reply| matches!(reply.status.as_u16(), 200 | 400)));
-    let winner = replies.iter().position(|reply| reply.status == 200).unwrap() % 4;
-    for n in 0..4 {
+    let winner = replies.iter().position(|reply| reply.status == 200).unwrap() % 3;
+    for n in 0..3 {
         let status = t.try_login(ADA, &format!("unusual one number {n}")).await.status;
         assert_eq!(status.as_u16(), if n == winner { 200 } else { 401 });
     }
@@ -176,8 +176,8 @@ async fn registered_again_is_bounded_in_number_and_time(b: Backend) {
     }))
     .await;
     assert!(replies.iter().all(|reply| reply.status == 202));
-    assert_eq!(t.number("SELECT COUNT(*) FROM registrations").await, 3, "three within 15 minutes");
-    assert_eq!(t.mails(ADA, "verify_email").await.len(), 4);
+    assert_eq!(t.number("SELECT COUNT(*) FROM registrations").await, 2, "three within 15 minutes, with the first");
+    assert_eq!(t.mails(ADA, "verify_email").await.len(), 3);
     for _ in 0..30 {
         t.minutes_pass(16);
         register(&t, ATTACKERS, None).await.expect(202);

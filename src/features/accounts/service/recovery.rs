@@ -68,7 +68,7 @@ async fn verified(app: &App, tx: &mut Tx, user: &UserId, now: DateTime<Utc>) -> 
 }
 
 /// Enqueues a verification mail. If the address was registered more than once, the mail has a reset link instead: it must not
-/// lead the owner to the password of somebody else.
+/// lead the owner to another person's password.
 pub async fn resend_verification(app: &App, email: &str) -> Result<()> {
     let mail = SendAccountEmail { resend: true, ..SendAccountEmail::new(AccountEmail::VerifyEmail, &fold_email(email)) };
     mail.enqueue(app, &app.db).await

@@ -21,10 +21,11 @@ use crate::platform::error::{Error, Result};
 use crate::platform::telemetry::auth_events::AuthEvent;
 use crate::platform::text::fold_email;
 
-/// Registrations of one unverified address that are kept within [`BURST_WINDOW`], and in all: a later one is answered as ever, and
-/// forgotten.
+/// Registrations of one unverified address that are kept within [`BURST_WINDOW`], the first one included: a further one is answered
+/// as ever, and forgotten. As many as there are mails for them.
 const BURST: i64 = 3;
 const BURST_WINDOW: TimeDelta = TimeDelta::minutes(15);
+/// Further registrations of one address that are kept, the newest ones.
 const KEPT: i64 = 10;
 
 /// The outcome of a registration.
@@ -102,8 +103,8 @@ async fn register_user(
 }
 
 /// Registers an address that has a user. If the user has not verified it, the password and name are kept beside the user's own
-/// until one of the mailed links is used: an attacker who registers the address of somebody else cannot make the owner confirm
-/// the attacker's password, in whatever order the two register.
+/// until one of the mailed links is used: an attacker who registers the address of another person cannot make the owner
+/// confirm the attacker's password, in whatever order the two register.
 async fn register_again(app: &App, tx: &mut Tx, account: &NewAccount, hash: &str, now: DateTime<Utc>) -> Result<Made> {
     let user = users::lock_by_email(app, tx, &account.email).await?;
     let unverified = match &user {
@@ -125,7 +126,9 @@ async fn register_again(app: &App, tx: &mut Tx, account: &NewAccount, hash: &str
         expires_at: now + Purpose::VerifyEmail.life(),
     };
     registrations::mark(&mut *tx, &user.id, now).await?;
-    if registrations::count_since(&mut *tx, &user.id, now - BURST_WINDOW).await? < BURST {
+    let since = now - BURST_WINDOW;
+    let recent = registrations::count_since(&mut *tx, &user.id, since).await? + i64::from(user.created_at > since);
+    if recent < BURST {
         registrations::insert(&mut *tx, &new).await?;
         registrations::keep_newest(&mut *tx, &user.id, KEPT).await?;
     }

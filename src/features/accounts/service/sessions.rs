@@ -60,7 +60,9 @@ pub(super) async fn insert(app: &App, tx: &mut Tx, user: &UserId, device: &Devic
         let (app, user) = (app.clone(), user.clone());
         tx.after_commit(move || {
             AuthEvent::of_user("session_end", &user).detail("too_many_sessions").succeeded();
-            ended.into_iter().for_each(|id| forget(&app, id));
+            for id in ended {
+                forget(&app, id);
+            }
         });
     }
     let row = SessionRow {
