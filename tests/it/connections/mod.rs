@@ -11,7 +11,7 @@ use crate::harness::{Backend, TestApp};
 use crate::sample::feature::Sample;
 
 /// Time limits in tests. Long enough for a busy machine that does make progress.
-const LIMIT: Duration = Duration::from_millis(600);
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// A server whose connections lose patience after [`LIMIT`].
 async fn impatient(vars: &[(&str, &str)]) -> TestApp {
