@@ -3,8 +3,12 @@
 
 #[cfg(feature = "postgres")]
 mod postgres;
+mod report;
+mod store;
 #[cfg(feature = "postgres")]
 mod takeover;
+
+pub use report::{Migration, Report};
 
 #[cfg(feature = "sqlite")]
 use std::path::PathBuf;
@@ -12,33 +16,19 @@ use std::path::PathBuf;
 use anyhow::Context;
 use sqlx::migrate::Migrator;
 
+use report::{pending, states};
+
 use super::feature::Feature;
 #[cfg(feature = "sqlite")]
 use crate::platform::db::SqliteUrl;
-use crate::platform::db::{DatabaseUrl, Db, Pools, query};
+use crate::platform::db::{DatabaseUrl, Db, Pools};
 #[cfg(feature = "sqlite")]
 use crate::platform::private_files;
-use crate::sql;
 
 #[cfg(feature = "postgres")]
 static POSTGRES: Migrator = Migrator { locking: false, ..sqlx::migrate!("migrations/postgres") };
 #[cfg(feature = "sqlite")]
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
-
-/// One migration and whether it was applied.
-pub struct Migration {
-    pub version: i64,
-    pub name: String,
-    pub applied: bool,
-}
-
-/// Result of a run or a dry run.
-#[derive(Default)]
-pub struct Report {
-    pub applied: Vec<String>,
-    /// Notes for the operator about a database that was taken over.
-    pub remarks: Vec<String>,
-}
 
 /// The migrations of the database's engine.
 fn migrator(db: &Db) -> &'static Migrator {
@@ -52,26 +42,7 @@ fn migrator(db: &Db) -> &'static Migrator {
 
 /// Every migration and its state.
 pub async fn status(db: &Db) -> anyhow::Result<Vec<Migration>> {
-    Ok(states(migrator(db), &applied_versions(db).await?))
-}
-
-fn states(migrator: &Migrator, applied: &[i64]) -> Vec<Migration> {
-    let state = |version, name: &str| Migration { version, name: name.to_owned(), applied: applied.contains(&version) };
-    migrator.iter().map(|migration| state(migration.version, &migration.description)).collect()
-}
-
-/// Empty where the table of migrations does not exist yet.
-async fn applied_versions(db: &Db) -> sqlx::Result<Vec<i64>> {
-    let there = db.pick(
-        sql!(pg: "SELECT CAST(count(*) AS BIGINT) FROM pg_tables WHERE schemaname = current_schema() AND tablename = '_sqlx_migrations'"),
-        sql!(lite: "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'"),
-    );
-    let (there,): (i64,) = query(db, there).fetch_one().await?;
-    if there == 0 {
-        return Ok(Vec::new());
-    }
-    let applied: Vec<(i64,)> = query(db, sql!("SELECT version FROM _sqlx_migrations ORDER BY version")).fetch_all().await?;
-    Ok(applied.into_iter().map(|(version,)| version).collect())
+    Ok(states(migrator(db), &store::applied_versions(db).await?))
 }
 
 /// Whether nothing is left to apply.
@@ -110,10 +81,6 @@ pub async fn run<A: Send + Sync + 'static>(
         }
     }
     Ok(report)
-}
-
-fn pending(migrations: &[Migration]) -> Vec<String> {
-    migrations.iter().filter(|m| !m.applied).map(|m| format!("{:04} {}", m.version, m.name)).collect()
 }
 
 /// SQLite's migrator takes no lock, so `<database>.migrate` is locked exclusively during the run.

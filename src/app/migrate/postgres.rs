@@ -7,7 +7,8 @@ use sqlx::migrate::{Migrate, Migrator};
 use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 
-use super::{Report, pending, states, takeover};
+use super::report::{Report, pending, states};
+use super::takeover;
 use crate::platform::db::MigrationConnection;
 
 /// Key of the advisory lock; an arbitrary number.
