@@ -34,7 +34,9 @@ async fn demote(actor: &Client, id: &str) -> Reply {
 /// Gives both users the role again, and lets the server read their rows at the next request.
 async fn appoint(t: &TestApp, names: &[&str], role: &str) {
     t.sql(&format!("UPDATE users SET role = '{role}', is_active = TRUE")).await;
-    names.iter().for_each(|name| t.forget_identity(name));
+    for name in names {
+        t.forget_identity(name);
+    }
 }
 
 async fn active_admins(t: &TestApp) -> i64 {
