@@ -148,7 +148,10 @@ async fn claim(store: Store<'_>, user: &UserId, key: &Key) -> Result<Claim> {
             Err(Error::invalid("Idempotency-Key", "reused", "This key was used for another request"))
         }
         Some((_, Some(sealed))) => {
-            let plain = store.keys.open(context(user, key).as_bytes(), &sealed).ok_or(UNREADABLE)?;
+            let Some(plain) = store.keys.open(context(user, key).as_bytes(), &sealed) else {
+                tracing::warn!("a stored response cannot be decrypted: SECRET_KEY was changed, or the row was altered");
+                return Err(UNREADABLE);
+            };
             Ok(Claim::Answered(serde_json::from_slice(&plain).map_err(anyhow::Error::from)?))
         }
         // The key expired or was released between the two statements; a retry finds it free.

@@ -221,7 +221,7 @@ async fn idempotency_stored_response_is_encrypted(b: Backend) {
     // A stored response copied to another key cannot be decrypted.
     create(&amy, "other").await.expect(201);
     t.sql("UPDATE idempotency_keys SET answer = (SELECT answer FROM idempotency_keys WHERE key = 'other') WHERE key = 'k'").await;
-    create(&amy, "k").await.expect_error(500, "INTERNAL_ERROR");
+    create(&amy, "k").await.expect_error(409, "CONFLICT");
 }
 
 async fn idempotency_sweep_deletes_only_expired_keys(b: Backend) {
