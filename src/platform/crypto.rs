@@ -153,7 +153,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// Encrypts `plain` so that only [`open`] with the same key and `context` reads it: nonce, then ciphertext and tag.
-pub fn seal(key: &Key, context: &[u8], plain: &[u8]) -> anyhow::Result<Vec<u8>> {
+fn seal(key: &Key, context: &[u8], plain: &[u8]) -> anyhow::Result<Vec<u8>> {
     let cipher = RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| anyhow::anyhow!("bad key"))?;
     let mut body = plain.to_vec();
     let nonce = cipher.seal_in_place_append_tag(Aad::from(context), &mut body).map_err(|_| anyhow::anyhow!("encryption failed"))?;
@@ -163,7 +163,7 @@ pub fn seal(key: &Key, context: &[u8], plain: &[u8]) -> anyhow::Result<Vec<u8>> 
 }
 
 /// Decrypts the output of [`seal`]; fails for another key, another context or an altered byte.
-pub fn open(key: &Key, context: &[u8], sealed: &[u8]) -> anyhow::Result<Vec<u8>> {
+fn open(key: &Key, context: &[u8], sealed: &[u8]) -> anyhow::Result<Vec<u8>> {
     let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or_else(|| anyhow::anyhow!("too short to be sealed"))?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| anyhow::anyhow!("bad nonce"))?;
     let cipher = RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| anyhow::anyhow!("bad key"))?;

@@ -160,19 +160,27 @@ async fn metrics_rate_limit_hits_are_labelled_by_class_and_route() {
 
 #[tokio::test]
 async fn metrics_page_with_token_configured_requires_bearer() {
-    let t = TestApp::with(Backend::Sqlite, &[("METRICS_TOKEN", "scrape-me")]).await;
-    for header in ["Bearer scrape-me", "bearer scrape-me"] {
+    let t = TestApp::with(Backend::Sqlite, &[("METRICS_TOKEN", "scrape-me-0123456789")]).await;
+    for header in ["Bearer scrape-me-0123456789", "bearer scrape-me-0123456789"] {
         t.anonymous().get("/public/metrics").header("authorization", header).await.expect_text(200);
     }
     let admin = t.admin().await;
-    for header in ["Bearer scrape-m", "Bearer scrape-me2", "Bearer SCRAPE-ME", "Basic scrape-me", "scrape-me", "Bearer ", ""] {
+    for header in [
+        "Bearer scrape-m",
+        "Bearer scrape-me-01234567892",
+        "Bearer SCRAPE-ME",
+        "Basic scrape-me-0123456789",
+        "scrape-me-0123456789",
+        "Bearer ",
+        "",
+    ] {
         let reply = t.anonymous().get("/public/metrics").header("authorization", header).await;
         assert_eq!(reply.header("www-authenticate"), Some("Bearer"), "{header}");
         assert_eq!(reply.expect_error(401, "AUTHENTICATION_ERROR"), json!({}), "{header}");
     }
     t.anonymous().get("/public/metrics").await.expect_error(401, "AUTHENTICATION_ERROR");
     admin.get("/public/metrics").await.expect_error(401, "AUTHENTICATION_ERROR");
-    t.anonymous().get("/public/metrics").query(&[("token", "scrape-me")]).await.expect_error(401, "AUTHENTICATION_ERROR");
+    t.anonymous().get("/public/metrics").query(&[("token", "scrape-me-0123456789")]).await.expect_error(401, "AUTHENTICATION_ERROR");
     // The health of the metrics is public.
     let health = t.anonymous().get("/public/metrics/health").await.expect(200);
     assert_eq!(health, json!({"status": "healthy", "prometheus_available": true, "environment": "local"}));
@@ -187,8 +195,8 @@ async fn metrics_page_in_production_without_token_is_absent() {
     let t = TestApp::with(Backend::Postgres, &vars).await;
     t.anonymous().get("/public/metrics").await.expect_error(404, "NOT_FOUND");
     t.anonymous().get("/public/metrics").header("authorization", "Bearer x").await.expect_error(404, "NOT_FOUND");
-    vars.push(("METRICS_TOKEN", "scrape-me"));
+    vars.push(("METRICS_TOKEN", "scrape-me-0123456789"));
     let t = TestApp::with(Backend::Postgres, &vars).await;
     t.anonymous().get("/public/metrics").await.expect_error(401, "AUTHENTICATION_ERROR");
-    t.anonymous().get("/public/metrics").header("authorization", "Bearer scrape-me").await.expect_text(200);
+    t.anonymous().get("/public/metrics").header("authorization", "Bearer scrape-me-0123456789").await.expect_text(200);
 }

@@ -107,6 +107,12 @@ impl Job<App> for SendAccountEmail {
         let Some(user) = users::accounts::by_email(&app, &self.email).await? else { return unsent() };
         let credentials = store::credentials(&app.db, &user.id).await?;
         let Some(mail) = self.due(&user, credentials.as_ref()) else { return unsent() };
+        // Looked up before the permit, so that registrations that were not kept use up no mail of the address.
+        if let Some(registration) = self.registration
+            && !registrations::waits(&app.db, registration, app.clock.now()).await?
+        {
+            return unsent();
+        }
         // Sent to the stored address of the account, never to the address in the request.
         let Some(permit) = emails::service::permit(&app, &run, mail.name(), &user.email).await? else { return unsent() };
         // An address that is not proved may be a stranger's, and the name what an attacker wants them to read.

@@ -62,7 +62,11 @@ impl Section for Config {
             }
             _ => {}
         }
-        let direct_url = env.var("DATABASE_DIRECT_URL", "Database URL for migrations, past a pooler; default: DATABASE_URL").optional();
+        let direct_url: Option<DatabaseUrl> =
+            env.var("DATABASE_DIRECT_URL", "Database URL for migrations, past a pooler; default: DATABASE_URL").optional();
+        if let Some(url) = &direct_url {
+            url.warn("DATABASE_DIRECT_URL", env);
+        }
         if matches!(direct_url, Some(DatabaseUrl::Sqlite(_))) {
             env.problem("DATABASE_DIRECT_URL", "must be a Postgres database", "Set it to postgres://…, or unset it");
         }

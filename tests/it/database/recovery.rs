@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use omnistack::platform::db::DatabaseUrl;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -34,8 +33,7 @@ async fn readiness(client: &Client) -> (u16, Value) {
 
 /// A session with the server, outside of the database under test.
 async fn administer(t: &TestApp) -> (PgConnection, String) {
-    let Some(DatabaseUrl::Postgres(url)) = &t.app.config.database.url else { panic!("only Postgres has sessions") };
-    let mut url = url::Url::parse(url).unwrap();
+    let mut url = url::Url::parse(t.database_url()).unwrap();
     let name = url.path().trim_start_matches('/').to_owned();
     url.set_path("postgres");
     (PgConnection::connect(url.as_str()).await.unwrap(), name)

@@ -227,6 +227,11 @@ impl TestApp {
         Self { routes: built.routes, app, clock, url: format!("http://{address}"), stop, documented, database, _data: data }
     }
 
+    /// The URL of the test's database, without a proxy.
+    pub fn database_url(&self) -> &str {
+        &self.database.url
+    }
+
     /// A client without a token.
     pub fn anonymous(&self) -> Client {
         Client::new(&self.url, None)

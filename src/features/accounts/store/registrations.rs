@@ -56,6 +56,13 @@ pub async fn keep_newest(on: impl Into<Executor<'_>>, user: &UserId, keep: i64) 
     Ok(())
 }
 
+/// Returns whether the registration was kept and still waits.
+pub async fn waits(on: impl Into<Executor<'_>>, id: RegistrationId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let waits = query(on, sql!("SELECT COUNT(*) FROM registrations WHERE id = $1 AND expires_at > $2"));
+    let (count,): (i64,) = waits.bind(id).bind(now).fetch_one().await?;
+    Ok(count > 0)
+}
+
 /// Stores the token of the mail; returns whether the registration still waits for it.
 pub async fn set_token(on: impl Into<Executor<'_>>, id: RegistrationId, hash: &str, now: DateTime<Utc>) -> sqlx::Result<bool> {
     let set = query(on, sql!("UPDATE registrations SET token_hash = $2 WHERE id = $1 AND expires_at > $3"));

@@ -12,7 +12,7 @@ use crate::app::jobs::{Fail, JobId};
 use crate::features::privacy::state::State;
 use crate::features::privacy::store::{self, Export};
 use crate::features::users::service::accounts as users;
-use crate::platform::crypto::{self, Key};
+use crate::platform::crypto::{self, KeyRing};
 use crate::platform::error::{Error, Result};
 use crate::platform::id::UserId;
 use crate::providers::ProviderError;
@@ -50,8 +50,8 @@ pub async fn store(app: &App, job: JobId, user: &UserId) -> Result<Option<Export
         let _memory = app.state::<State>().memory().await?;
         let Some(document) = build(app, user).await? else { return Ok(None) };
         let (bytes, sealed) = blocking({
-            let secret = secret(app);
-            move || seal(&secret, job, &document)
+            let keys = keys(app);
+            move || seal(&keys, job, &document)
         })
         .await?;
         if bytes > LARGEST {
@@ -93,10 +93,13 @@ pub async fn read(app: &App, export: Export) -> Result<Option<Vec<u8>>> {
         Err(_) if app.storage.size(&export.object_key).await.is_ok_and(|size| size.is_none()) => return Ok(None),
         Err(error) => return Err(upstream(error)),
     };
-    let (secret, job) = (secret(app), export.job_id);
-    let opened = blocking(move || crypto::open(&secret, job.as_bytes(), &sealed)).await;
-    // Written with another SECRET_KEY: as good as gone.
-    Ok(opened.inspect_err(|error| tracing::warn!(cause = %error, "a data export cannot be decrypted")).ok())
+    let (keys, job) = (keys(app), export.job_id);
+    let opened = blocking(move || Ok(keys.open(job.as_bytes(), &sealed))).await?;
+    if opened.is_none() {
+        // As good as gone.
+        tracing::warn!("a data export was written with a SECRET_KEY that is not listed any more");
+    }
+    Ok(opened)
 }
 
 /// Removes a bounded number of expired documents.
@@ -116,15 +119,15 @@ fn object_key() -> Result<String> {
     Ok(format!("exports/{}/export.bin", crypto::hex(&crypto::random::<16>()?)))
 }
 
-fn secret(app: &App) -> Key {
-    app.keys.derive("data-export")
+fn keys(app: &App) -> KeyRing {
+    app.keys.ring("data-export")
 }
 
 /// Returns the size of the document, and its encrypted bytes. Encrypted, because an object can be reached by other ways than this
 /// service: the vendor's console, a public delivery address, a backup.
-fn seal(secret: &Key, job: JobId, document: &Value) -> anyhow::Result<(usize, Vec<u8>)> {
+fn seal(keys: &KeyRing, job: JobId, document: &Value) -> anyhow::Result<(usize, Vec<u8>)> {
     let plain = serde_json::to_vec(document)?;
-    Ok((plain.len(), crypto::seal(secret, job.as_bytes(), &plain)?))
+    Ok((plain.len(), keys.seal(job.as_bytes(), &plain)?))
 }
 
 /// Runs work on megabytes on a thread of its own.
