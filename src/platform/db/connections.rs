@@ -77,7 +77,8 @@ impl<DB: Database> managed::Manager for Manager<DB> {
         let mut pause = RETRY.0;
         loop {
             let generation = self.generation.load(Ordering::Acquire);
-            match self.options.connect().await {
+            // Boxed, because it is rare: otherwise every query's future would include its size.
+            match Box::pin(self.options.connect()).await {
                 Ok(raw) => return Ok(Pooled { raw, generation }),
                 Err(error) if is_starting(&error) => tokio::time::sleep(pause).await,
                 Err(error) => return Err(error),
@@ -91,7 +92,7 @@ impl<DB: Database> managed::Manager for Manager<DB> {
         if pooled.generation != self.generation.load(Ordering::Acquire) || metrics.age() > age {
             return Err(RecycleError::message("replaced"));
         }
-        if metrics.last_used() > PING_AFTER && !matches!(timeout(PING, pooled.raw.ping()).await, Ok(Ok(()))) {
+        if metrics.last_used() > PING_AFTER && !matches!(Box::pin(timeout(PING, pooled.raw.ping())).await, Ok(Ok(()))) {
             // What cut off this connection has cut off the others that are as old.
             self.replace_all(pooled.generation);
             return Err(RecycleError::message("no answer to a ping"));

@@ -137,11 +137,15 @@ macro_rules! run {
                     let attempt = async {
                         let Pools::Postgres(pool) = &db.pools else { unreachable!("`query` pairs them") };
                         if db.session.pooled {
-                            let mut tx = db.begin().await?;
-                            let Target::Postgres(held, _) = Executor::from(&mut tx).target else { unreachable!("as its database") };
-                            let found = on_connection!(pg: held, db, $query, sql, args.clone(), $method)?;
-                            tx.commit().await?;
-                            return Ok(found);
+                            // Boxed, so that queries without a pooler do not carry its size.
+                            return Box::pin(async {
+                                let mut tx = db.begin().await?;
+                                let Target::Postgres(held, _) = Executor::from(&mut tx).target else { unreachable!("as its database") };
+                                let found = on_connection!(pg: held, db, $query, sql, args.clone(), $method)?;
+                                tx.commit().await?;
+                                Ok(found)
+                            })
+                            .await;
                         }
                         on_connection!(pg: &mut pool.acquire().await?, db, $query, sql, args.clone(), $method)
                     };

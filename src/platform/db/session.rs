@@ -47,8 +47,11 @@ impl Session {
     /// A pooler takes no settings at the start, and would give them to others: there, each transaction sets its own.
     fn ready(mut self) -> Self {
         if self.pooled {
-            let settings: String = self.settings.iter().map(|(name, value)| format!("; SET LOCAL {name} = {value}")).collect();
-            self.begin = AssertSqlSafe(Arc::<str>::from(format!("BEGIN{settings}"))).into_sql_str();
+            let mut begin = "BEGIN".to_owned();
+            for (name, value) in &self.settings {
+                begin.extend(["; SET LOCAL ", name, " = ", value]);
+            }
+            self.begin = AssertSqlSafe(Arc::<str>::from(begin)).into_sql_str();
         }
         self
     }

@@ -99,7 +99,9 @@ impl Tx {
         self.run("COMMIT".into_sql_str()).await.inspect_err(|error| self.db.stats.refused(error))?;
         self.db.stats.wrote();
         self.connection = None;
-        std::mem::take(&mut self.hooks).into_iter().for_each(|hook| hook());
+        for hook in std::mem::take(&mut self.hooks) {
+            hook();
+        }
         Ok(())
     }
 

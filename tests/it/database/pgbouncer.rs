@@ -1,4 +1,4 @@
-//! Postgres behind PgBouncer in transaction mode.
+//! Postgres behind `PgBouncer` in transaction mode.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::harness::process::Place;
 use crate::harness::{Backend, TestApp};
 
 /// A pooler in front of a new database.
-async fn pooled(database: &Database) -> Option<(PgBouncer, String)> {
+fn pooled(database: &Database) -> Option<(PgBouncer, String)> {
     let pooler = PgBouncer::start()?;
     let url = pooler.before(&database.url);
     Some((pooler, url))
@@ -21,7 +21,7 @@ async fn pgbouncer_four_instances_start_and_migrate_once() {
         return;
     }
     let database = Database::empty(Backend::Postgres).await;
-    let Some((_pooler, url)) = pooled(&database).await else { return };
+    let Some((_pooler, url)) = pooled(&database) else { return };
     let place = Place::new().with("DATABASE_URL", &url).with("DB_PGBOUNCER", "true");
     let servers = join_all((0..4).map(|_| place.serve())).await;
     let outputs: Vec<String> = servers.iter().map(crate::harness::process::Server::output).collect();
@@ -40,7 +40,7 @@ async fn pgbouncer_serves_requests_transactions_and_jobs() {
         return;
     }
     let database = Database::create(Backend::Postgres).await;
-    let Some((_pooler, url)) = pooled(&database).await else { return };
+    let Some((_pooler, url)) = pooled(&database) else { return };
     let vars = [("DATABASE_URL", url.as_str()), ("DB_PGBOUNCER", "true")];
     let t = TestApp::on(database, &vars).await;
     let other = t.second(&vars).await;
@@ -73,7 +73,7 @@ async fn pgbouncer_without_its_setting_is_named_by_doctor() {
         return;
     }
     let database = Database::create(Backend::Postgres).await;
-    let Some((_pooler, url)) = pooled(&database).await else { return };
+    let Some((_pooler, url)) = pooled(&database) else { return };
     let place = Place::new().with("DATABASE_URL", &url);
     let doctor = place.run(&["doctor"]).await;
     assert_eq!(doctor.code, 1, "{}", doctor.out);
@@ -88,7 +88,7 @@ async fn pgbouncer_with_direct_url_migrates_past_the_pooler() {
         return;
     }
     let database = Database::empty(Backend::Postgres).await;
-    let Some((_pooler, url)) = pooled(&database).await else { return };
+    let Some((_pooler, url)) = pooled(&database) else { return };
     let place = Place::new().with("DATABASE_URL", &url).with("DB_PGBOUNCER", "true").with("DATABASE_DIRECT_URL", &database.url);
     let said = place.run(&["migrate"]).await.expect_ok();
     assert!(said.contains("applied 0001 users"), "{said}");

@@ -1,4 +1,4 @@
-//! A real PgBouncer in transaction mode in front of the Postgres server.
+//! A real `PgBouncer` in transaction mode in front of the Postgres server.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
