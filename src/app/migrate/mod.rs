@@ -13,6 +13,7 @@ pub use report::{Migration, Report};
 #[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 
+#[cfg(feature = "sqlite")]
 use anyhow::Context;
 use sqlx::migrate::Migrator;
 

@@ -133,10 +133,12 @@ impl<DB: Database> Pool<DB> {
     }
 
     /// The options that connections are opened with.
+    #[cfg(feature = "postgres")]
     pub(super) fn options(&self) -> &Options<DB> {
         &self.0.manager().options
     }
 
+    #[cfg(feature = "postgres")]
     pub(super) fn kept(&self) -> Kept {
         self.0.manager().kept
     }

@@ -110,6 +110,19 @@ impl Db {
         Ok(MigrationConnection { connection, pooled })
     }
 
+    /// Opens new connections instead of using those that are open, but not too often.
+    pub(super) fn distrust(&self) {
+        match &self.pools {
+            #[cfg(feature = "postgres")]
+            Pools::Postgres(pool) => pool.distrust(),
+            #[cfg(feature = "sqlite")]
+            Pools::Sqlite { read, write } => {
+                read.distrust();
+                write.distrust();
+            }
+        }
+    }
+
     /// The numbers of idle and of active connections.
     pub fn connections(&self) -> (u32, u32) {
         match &self.pools {

@@ -1,8 +1,6 @@
 //! Health checks of the database: connectivity, writes, encoding and clock skew.
 
 use super::pool::Db;
-#[cfg(feature = "postgres")]
-use super::pool::Pools;
 use super::query::query;
 use crate::platform::clock::Clock;
 use crate::sql;
@@ -38,11 +36,8 @@ impl Db {
             let read_only = sql!(pg: "SELECT current_setting('transaction_read_only')");
             let (read_only,): (String,) = query(self, read_only).fetch_one().await?;
             if read_only == "on" {
-                #[cfg(feature = "postgres")]
-                if let Pools::Postgres(pool) = &self.pools {
-                    // Sessions keep this setting from their start on, so only a new one sees that the server is the primary again.
-                    pool.distrust();
-                }
+                // Sessions keep this setting from their start on, so only a new one sees that the server is the primary again.
+                self.distrust();
                 return Ok(false);
             }
         }

@@ -135,7 +135,11 @@ macro_rules! run {
                 let mut last = false;
                 let result = loop {
                     let attempt = async {
-                        let Pools::Postgres(pool) = &db.pools else { unreachable!("`query` pairs them") };
+                        let pool = match &db.pools {
+                            Pools::Postgres(pool) => pool,
+                            #[cfg(feature = "sqlite")]
+                            Pools::Sqlite { .. } => unreachable!("`query` pairs them"),
+                        };
                         if db.session.pooled {
                             // Boxed, so that queries without a pooler do not carry its size.
                             return Box::pin(async {
@@ -159,8 +163,11 @@ macro_rules! run {
             #[cfg(feature = "sqlite")]
             (Target::Db(db), Args::Sqlite(args)) => {
                 let attempt = async {
-                    let Pools::Sqlite { read, write } = &db.pools else { unreachable!("`query` pairs them") };
-                    let pool = if sql.reads() { read } else { write };
+                    let pool = match &db.pools {
+                        Pools::Sqlite { read, write } => if sql.reads() { read } else { write },
+                        #[cfg(feature = "postgres")]
+                        Pools::Postgres(_) => unreachable!("`query` pairs them"),
+                    };
                     on_connection!(lite: &mut pool.acquire().await?, $query, sql, args, $method)
                 };
                 (db, true, attempt.await.map($map))
