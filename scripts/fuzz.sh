@@ -11,7 +11,8 @@
 # Every documented operation is called. Excluded are:
 #
 # - the check positive_data_acceptance: a request that fits the document may break a rule, such as a wrong current password;
-# - a bare 414, which the HTTP parser answers to a URL above 64 KiB before any operation is reached (fuzz.py);
+# - a bare 414 or 431, which the HTTP parser answers to a URL above 64 KiB or a head above 32 KiB before any operation is reached
+#   (fuzz.py);
 # - rate limits, which are off, because nearly every answer would be a 429.
 set -euo pipefail
 cd "$(dirname "$0")/.."
