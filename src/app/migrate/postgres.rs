@@ -22,9 +22,9 @@ const NOTE: Duration = Duration::from_secs(10);
 
 pub async fn run(migrator: &Migrator, on: MigrationConnection, dry_run: bool) -> Result<Report> {
     let MigrationConnection { mut connection, pooled } = on;
+    let mut waiting = Waiting::default();
     let report = if pooled {
         // A pooler gives the next transaction another session, so lock and migrations share one.
-        let mut waiting = Waiting::default();
         loop {
             let mut tx = connection.begin().await?;
             if is_free(&mut tx, "SELECT pg_try_advisory_xact_lock($1)").await? {
@@ -38,7 +38,6 @@ pub async fn run(migrator: &Migrator, on: MigrationConnection, dry_run: bool) ->
             waiting.pause().await?;
         }
     } else {
-        let mut waiting = Waiting::default();
         while !is_free(&mut connection, "SELECT pg_try_advisory_lock($1)").await? {
             waiting.pause().await?;
         }

@@ -18,12 +18,14 @@ pub mod provider;
 mod r2;
 mod s3;
 mod service;
+mod upstream;
 
 use super::vendor::Vendor;
 use provider::StorageProvider;
 
 pub use config::Config;
 pub use service::Storage;
+pub use upstream::upstream;
 
 /// Every vendor; the first is the default.
 #[rustfmt::skip] // One line each: a vendor is removed with its lines.

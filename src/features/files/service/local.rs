@@ -7,13 +7,13 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use super::store;
-use super::upstream::upstream;
 use crate::app::App;
 use crate::features::files::model::{FileId, FileStatus};
 use crate::platform::error::{Error, Result};
 use crate::platform::id::PathId;
 use crate::providers::storage::local_store::{Local, Permission, Refused, Use, failed};
 use crate::providers::storage::media_type;
+use crate::providers::storage::upstream;
 
 const REFUSED: Error = Error::Forbidden("The link is invalid, or has expired");
 

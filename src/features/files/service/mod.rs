@@ -2,7 +2,6 @@
 
 pub mod local;
 pub mod removal;
-mod upstream;
 
 use serde_json::{Map, Value};
 
@@ -17,8 +16,8 @@ use crate::platform::error::{Error, Result};
 use crate::platform::http::list::List;
 use crate::platform::id::{PathId, UserId};
 use crate::providers::storage::object::{NewObject, PRESIGN_TTL, SigningContext, StoredObject};
+use crate::providers::storage::upstream;
 use removal::RemoveObjects;
-use upstream::upstream;
 
 /// Maximum number of a user's pending files.
 const MAX_PENDING_FILES: i64 = 100;

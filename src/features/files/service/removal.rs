@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::store;
-use super::upstream::upstream;
 use crate::app::App;
 use crate::app::feature::Removed;
 use crate::app::jobs::{Fail, Job, New, Run};
 use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
 use crate::providers::storage::object::PRESIGN_TTL;
+use crate::providers::storage::upstream;
 
 /// Uploads not confirmed within this time are removed.
 const ABANDONED: TimeDelta = TimeDelta::hours(24);

@@ -13,9 +13,9 @@ use crate::features::privacy::state::State;
 use crate::features::privacy::store::{self, Export};
 use crate::features::users::service::accounts as users;
 use crate::platform::crypto::{self, KeyRing};
-use crate::platform::error::{Error, Result};
+use crate::platform::error::Result;
 use crate::platform::id::UserId;
-use crate::providers::ProviderError;
+use crate::providers::storage::upstream;
 
 /// How long a document can be fetched.
 const KEPT: TimeDelta = TimeDelta::hours(24);
@@ -133,14 +133,4 @@ fn seal(keys: &KeyRing, job: JobId, document: &Value) -> anyhow::Result<(usize, 
 /// Runs work on megabytes on a thread of its own.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
     tokio::task::spawn_blocking(work).await.context("the task was ended")?
-}
-
-/// Reports only that the store failed; the cause is logged.
-fn upstream(error: ProviderError) -> Error {
-    let (retry_after, cause) = match error {
-        ProviderError::NotConfigured(_) => return Error::Unavailable { message: "The file storage is not configured", retry_after: None },
-        ProviderError::Transient { retry_after, message } => (Some(retry_after.map_or(1, |after| after.as_secs().max(1))), message),
-        ProviderError::Rejected(message) => (None, message),
-    };
-    Error::Upstream { message: "The file storage failed", service: "storage", retry_after, cause }
 }

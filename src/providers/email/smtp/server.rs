@@ -1,8 +1,8 @@
 //! The mail server that `SMTP_URL` names.
 
-use std::net::IpAddr;
-
 use url::{Host, Url};
+
+use crate::platform::config::is_loopback;
 
 pub(super) const NAME: &str = "smtp";
 
@@ -25,11 +25,10 @@ impl Server {
             "smtps" => (true, 465),
             _ => return None,
         };
-        // In URLs of schemes that it does not know, the parser leaves IPv4 addresses as names.
-        let (host, address) = match url.host()? {
-            Host::Domain(name) => (name.to_ascii_lowercase(), name.parse::<IpAddr>().ok()),
-            Host::Ipv4(address) => (address.to_string(), Some(address.into())),
-            Host::Ipv6(address) => (address.to_string(), Some(address.into())),
+        let host = match url.host()? {
+            Host::Domain(name) => name.to_ascii_lowercase(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
         if host.is_empty() || !host.chars().all(plain) {
@@ -40,8 +39,7 @@ impl Server {
             "" => None,
             name => Some((decoded(name)?, decoded(url.password().unwrap_or_default())?)),
         };
-        let loopback = host == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback());
-        Some(Self { port: url.port().unwrap_or(port), host, implicit_tls, loopback, user })
+        Some(Self { port: url.port().unwrap_or(port), loopback: is_loopback(&host), host, implicit_tls, user })
     }
 }
 
