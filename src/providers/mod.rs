@@ -5,4 +5,4 @@ mod error;
 pub mod storage;
 pub mod vendor;
 
-pub use error::ProviderError;
+pub use error::{LibraryFailure, ProviderError};
