@@ -16,11 +16,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::driver::{Connection, Histogram, Tally, gather, request};
+use crate::driver::{Connection, Histogram, Tally, call_json, gather, request};
 use crate::report::{Failures, mebibytes, millis};
 use crate::servers::{Engine, Role, Server, Site};
 use crate::vendor::{self, Script, Vendor};
-use crate::{Options, SUBJECT, settle_in, token};
+use crate::{ME, Options, SUBJECT, token};
 
 /// A vendor takes its time; with it, several requests are under way at once.
 const STEADY: Script = Script { think: Duration::from_millis(20), pieces: 10, pause: Duration::from_millis(20) };
@@ -71,7 +71,8 @@ pub async fn run(site: &mut Site, options: &Options) -> Result<bool> {
     let database = site.database(Role::Ours).await?;
     let token = token(SUBJECT)?;
     let server = Server::start(site, Role::Ours, &database).await?;
-    settle_in(server.address, &token, 0).await?;
+    // The first request creates the user.
+    call_json(server.address, &request("GET", ME, Some(&token), None)).await?;
     drop(server);
     allow_everything(site.engine, &database).await?;
 

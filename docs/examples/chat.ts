@@ -137,8 +137,8 @@ export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenera
           data = [];
           continue;
         }
+        // A comment begins with a colon, so its field has no name.
         const colon = complete.indexOf(":");
-        if (colon === 0) continue; // a comment: keep-alive
         const field = colon < 0 ? complete : complete.slice(0, colon);
         const value = colon < 0 ? "" : complete.slice(colon + 1).replace(/^ /, ""); // one blank, further ones are text
         if (field === "data") data.push(value);
