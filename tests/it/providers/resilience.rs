@@ -157,6 +157,19 @@ async fn mail_refused_key_is_shown_until_a_success() {
     assert_eq!(vendors(&t).await, Value::Null);
 }
 
+#[tokio::test]
+async fn vendor_cool_down_is_shown_and_shared_by_its_clients() {
+    let t = TestApp::with(Backend::Sqlite, &[]).await;
+    let service = t.app.outgoing.service("vendor");
+    service.cool_down("model", Duration::from_secs(20));
+    let left = t.app.outgoing.service_with_breaker("vendor").cooling("model").unwrap();
+    assert!(left > Duration::from_secs(10) && left <= Duration::from_secs(20), "{left:?}");
+    assert_eq!(service.cooling("other"), None);
+    assert_eq!(vendors(&t).await, json!({"vendor": {"cooling": 1}}));
+    pass_open_time().await;
+    assert_eq!((service.cooling("model"), vendors(&t).await), (None, Value::Null));
+}
+
 #[cfg(feature = "smtp")]
 #[tokio::test]
 async fn smtp_unreachable_server_opens_breaker() {
