@@ -10,6 +10,7 @@ mod auth;
 mod connections;
 mod contract;
 mod database;
+mod diagnosis;
 #[macro_use]
 mod harness;
 mod jobs;
