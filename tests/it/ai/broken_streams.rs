@@ -13,7 +13,7 @@ use Vendor::{Anthropic, Gemini, OpenAi};
 
 /// The answer to a stream, which must come soon.
 async fn answer(vendor: Vendor, what: &str, script: Script, vars: &[(&str, &str)]) -> Reply {
-    let stub = Stub::start(script).await;
+    let stub = Stub::start(script);
     let t = gateway(&stub, &[vendor], vars).await;
     soon(&format!("{vendor:?} {what}"), stream(&t.user("amy").await, "x")).await
 }
@@ -91,7 +91,7 @@ async fn error_event_holds_the_envelope() {
 async fn overloaded_inside_stream_before_text_is_tried_again() {
     for vendor in VENDORS {
         let failing = Script::stream().piece(vendor.opening() + &vendor.overloaded()).then(Step::End);
-        let stub = Stub::start(failing.clone()).await;
+        let stub = Stub::start(failing.clone());
         stub.answers([failing.clone(), failing.clone(), vendor.streamed(&["Hi"])]);
         let t = gateway(&stub, &[vendor], &[]).await;
         let amy = t.user("amy").await;
@@ -106,7 +106,7 @@ async fn overloaded_inside_stream_before_text_is_tried_again() {
 #[tokio::test]
 async fn broken_stream_is_not_tried_again_after_text() {
     for vendor in VENDORS {
-        let stub = Stub::start(Script::stream().piece(begun(vendor) + &vendor.overloaded()).then(Step::End)).await;
+        let stub = Stub::start(Script::stream().piece(begun(vendor) + &vendor.overloaded()).then(Step::End));
         let t = gateway(&stub, &[vendor], &[]).await;
         assert_eq!(broken_by(stream(&t.user("amy").await, "x").await, vendor).0.concat(), "Hi there");
         assert_eq!(stub.calls(), 1, "{vendor:?}");
@@ -118,7 +118,7 @@ async fn broken_stream_is_not_tried_again_after_text() {
 async fn empty_pieces_are_no_first_piece() {
     for vendor in VENDORS {
         let failing = Script::stream().piece(vendor.opening() + &vendor.piece("")).then(Step::Close);
-        let stub = Stub::start(failing.clone()).await;
+        let stub = Stub::start(failing.clone());
         stub.answers([failing, vendor.streamed(&["Hi"])]);
         let t = gateway(&stub, &[vendor], &[]).await;
         assert_eq!(texts(stream(&t.user("amy").await, "x").await), ["Hi"], "{vendor:?}");
@@ -156,7 +156,7 @@ async fn silence_between_pieces_breaks_the_stream() {
     let cases = VENDORS.into_iter().map(|vendor| {
         async move {
             for (what, step) in [("silence", Step::Hang), ("inside an event", Step::Chunk("data: {".into()))] {
-                let stub = Stub::start(Script::stream().piece(begun(vendor)).then(step).then(Step::Hang)).await;
+                let stub = Stub::start(Script::stream().piece(begun(vendor)).then(step).then(Step::Hang));
                 let t = gateway(&stub, &[vendor], &IMPATIENT).await;
                 let reply = soon(what, stream(&t.user("amy").await, "x")).await;
                 let (texts, reason) = broken_by(reply, vendor);

@@ -109,8 +109,7 @@ async fn failing(vendor: Vendor) {
     let stub = Stub::by(move |asked| {
         let number = asked.prompt().rsplit(' ').next().unwrap().parse::<usize>().unwrap();
         failures(vendor)[number].clone()
-    })
-    .await;
+    });
     let (_place, server) = server(&stub, &[("AI_DEFAULT_PROVIDER", vendor.name())]).await;
     let (amy, secrets) = (client(&server), secrets(&stub));
     let mut running = tokio::task::JoinSet::new();
@@ -160,7 +159,7 @@ async fn failures_of_gemini_leak_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn successful_answers_are_in_no_log() {
     for vendor in VENDORS {
-        let stub = Stub::by(move |asked| vendor.either(asked.body["stream"] == true || asked.path.contains("alt=sse"), UPSTREAM)).await;
+        let stub = Stub::by(move |asked| vendor.either(asked.is_streamed(), UPSTREAM));
         let (_place, server) = server(&stub, &[("AI_DEFAULT_PROVIDER", vendor.name())]).await;
         let amy = client(&server);
         for streamed in [false, true] {
@@ -175,7 +174,7 @@ async fn successful_answers_are_in_no_log() {
 /// Addresses that cannot be reached, whose errors hold the address in most clients.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unreachable_addresses_leak_nothing() {
-    let stub = Stub::start(Script::cut()).await;
+    let stub = Stub::start(Script::cut());
     for address in [format!("http://{ADDRESS}:{ADDRESS}@127.0.0.1:1/{ADDRESS}"), format!("http://{ADDRESS}.invalid/{ADDRESS}")] {
         let vars = VENDORS.map(|vendor| (vendor.url_name(), address.as_str()));
         let (_place, server) = server(&stub, &vars).await;

@@ -9,8 +9,8 @@ use crate::harness::TestApp;
 use Vendor::{Anthropic, Gemini, OpenAi};
 
 /// A stub that answers as the vendor whose path is called.
-async fn stub() -> Stub {
-    Stub::by(|asked| Vendor::of_path(&asked.path).either(asked.body["stream"] == true, "Hi")).await
+fn stub() -> Stub {
+    Stub::by(|asked| Vendor::of_path(&asked.path).either(asked.is_streamed(), "Hi"))
 }
 
 /// The model that a request names, wherever its vendor has it.
@@ -36,7 +36,7 @@ fn pair(provider: &str, model: &str) -> (String, String) {
 
 #[tokio::test]
 async fn default_provider_with_key_answers_with_own_model() {
-    let stub = stub().await;
+    let stub = stub();
     for vendor in VENDORS {
         let t = gateway(&stub, &VENDORS, &[("AI_DEFAULT_PROVIDER", vendor.name())]).await;
         let expected = pair(vendor.name(), vendor.default_model());
@@ -48,7 +48,7 @@ async fn default_provider_with_key_answers_with_own_model() {
 
 #[tokio::test]
 async fn default_provider_without_key_yields_to_first_configured() {
-    let stub = stub().await;
+    let stub = stub();
     for (default, configured, first) in [
         ("openai", &[Anthropic, Gemini][..], Anthropic),
         ("openai", &[Gemini], Gemini),
@@ -64,7 +64,7 @@ async fn default_provider_without_key_yields_to_first_configured() {
 
 #[tokio::test]
 async fn default_model_applies_and_callers_model_wins() {
-    let stub = stub().await;
+    let stub = stub();
     for (vendor, model) in [(OpenAi, "gpt-4.1-mini"), (Anthropic, "claude-haiku-4-5"), (Gemini, "gemini-3.5-pro")] {
         let t = gateway(&stub, &[vendor], &[("AI_DEFAULT_MODEL", model)]).await;
         assert_eq!(answers(&t, &stub, "/app/ai/chat", json!({"prompt": "x"})).await, pair(vendor.name(), model));
@@ -77,7 +77,7 @@ async fn default_model_applies_and_callers_model_wins() {
 
 #[tokio::test]
 async fn routes_have_the_documented_defaults() {
-    let stub = stub().await;
+    let stub = stub();
     // The default provider plays no part in routes.
     let t = gateway(&stub, &VENDORS, &[("AI_DEFAULT_PROVIDER", "gemini"), ("AI_DEFAULT_MODEL", "another")]).await;
     for (complexity, provider, model) in [
@@ -97,7 +97,7 @@ async fn routes_have_the_documented_defaults() {
 
 #[tokio::test]
 async fn routes_follow_their_variables() {
-    let stub = stub().await;
+    let stub = stub();
     let vars = [
         ("AI_ROUTE_SIMPLE", "gemini:gemini-3.5-flash"),
         ("AI_ROUTE_MODERATE", "anthropic:claude-haiku-5-5"),
@@ -119,7 +119,7 @@ async fn routes_follow_their_variables() {
 
 #[tokio::test]
 async fn route_without_key_uses_first_configured_own_model() {
-    let stub = stub().await;
+    let stub = stub();
     let routed = |complexity: &str| json!({"prompt": "x", "complexity": complexity});
     let t = gateway(&stub, &[Gemini], &[]).await;
     for complexity in ["simple", "moderate", "complex", "search"] {
@@ -150,7 +150,7 @@ async fn invalid_routes_and_providers_stop_the_start() {
 
 #[tokio::test]
 async fn status_names_providers_in_order() {
-    let stub = stub().await;
+    let stub = stub();
     for (configured, default, model, expected) in [
         (&[][..], "openai", "", json!({"available": false, "providers": []})),
         (&[Gemini, OpenAi], "openai", "", json!({"available": true, "providers": ["openai", "gemini"], "default_model": "gpt-6-luna"})),
@@ -180,7 +180,7 @@ async fn status_names_providers_in_order() {
 
 #[tokio::test]
 async fn openai_address_with_path_keeps_it() {
-    let stub = stub().await;
+    let stub = stub();
     for (path, expected) in [
         ("", "/v1/chat/completions"),
         ("/", "/v1/chat/completions"),
@@ -198,7 +198,7 @@ async fn openai_address_with_path_keeps_it() {
 /// A model is text of the caller: it must not choose another path or host.
 #[tokio::test]
 async fn gemini_model_cannot_leave_its_path() {
-    let stub = stub().await;
+    let stub = stub();
     let t = gateway(&stub, &[Gemini], &[]).await;
     let amy = t.user("amy").await;
     for model in

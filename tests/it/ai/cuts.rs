@@ -24,8 +24,7 @@ async fn cut_at_each(vendor: Vendor, text: String, positions: Vec<usize>) {
     let stub = Stub::by(move |asked| {
         let at: usize = asked.prompt().parse().unwrap();
         Script::stream().piece(whole[..at].to_vec()).piece(whole[at..].to_vec()).then(super::stub::Step::End)
-    })
-    .await;
+    });
     let t = gateway(&stub, &[vendor], &[]).await;
     let amy = t.user("amy").await;
     let mut running = JoinSet::new();
@@ -69,7 +68,7 @@ async fn stream_cut_at_line_ends_of_each_kind_is_same() {
 /// The answer to a text that is sent byte by byte.
 async fn byte_by_byte(vendor: Vendor, text: &str) -> String {
     let script = text.bytes().fold(Script::stream(), |script, byte| script.piece(vec![byte])).then(super::stub::Step::End);
-    let stub = Stub::start(script).await;
+    let stub = Stub::start(script);
     let t = gateway(&stub, &[vendor], &[]).await;
     super::stream(&t.user("amy").await, "x").await.expect_text(200)
 }
@@ -97,7 +96,7 @@ async fn stream_in_every_form_of_the_grammar_is_read() {
             ("event without data", format!("event: ping\n\n{}", vendor.recorded())),
         ] {
             for script in [Script::events(text.clone()), halves(&text)] {
-                let stub = Stub::start(script).await;
+                let stub = Stub::start(script);
                 let t = gateway(&stub, &[vendor], &[]).await;
                 assert_eq!(super::stream(&t.user("amy").await, "x").await.expect_text(200), EXPECTED, "{vendor:?} {what}");
             }
@@ -115,7 +114,7 @@ fn halves(text: &str) -> Script {
 async fn last_event_without_blank_line_is_no_event() {
     for vendor in VENDORS {
         let text = vendor.opening() + &vendor.piece("Hi") + vendor.piece("lost").trim_end();
-        let stub = Stub::start(Script::events(text)).await;
+        let stub = Stub::start(Script::events(text));
         let t = gateway(&stub, &[vendor], &[]).await;
         let (texts, _) = super::broken_by(super::stream(&t.user("amy").await, "x").await, vendor);
         assert_eq!(texts, ["Hi"], "{vendor:?}");

@@ -36,7 +36,7 @@ async fn slow_reader_slows_the_vendor() {
     for _ in 0..pieces {
         script = script.piece(piece.clone());
     }
-    let stub = Stub::start(script.piece(OpenAi.ending("stop")).then(Step::End)).await;
+    let stub = Stub::start(script.piece(OpenAi.ending("stop")).then(Step::End));
     let t = gateway(&stub, &[OpenAi], &[("AI_TIMEOUT_SECONDS", "20")]).await;
     let amy = t.user("amy").await;
     let mut connection = Raw::open(&t.url).await;
@@ -77,7 +77,7 @@ async fn vendor_is_left_when_client_leaves_stream() {
     for vendor in VENDORS {
         let text = "y".repeat(400);
         for step in [Step::Hang, Step::Forever(vendor.ping().into(), Duration::from_millis(20))] {
-            let stub = Stub::start(Script::stream().piece(vendor.opening() + &vendor.piece(&text)).then(step)).await;
+            let stub = Stub::start(Script::stream().piece(vendor.opening() + &vendor.piece(&text)).then(step));
             let t = gateway(&stub, &[vendor], &[]).await;
             let open = begun(&t.user("amy").await).await;
             let left = Instant::now();
@@ -86,20 +86,20 @@ async fn vendor_is_left_when_client_leaves_stream() {
             let took = stub.only().closed.unwrap() - left;
             assert!(took < LEFT, "{vendor:?}: {took:?}");
             // The tokens are counted: the vendor's figure where it gave one, else a quarter of the bytes.
-            eventually("tokens are counted", async || tokens(&t, vendor).await.1 > 0.0).await;
+            eventually("tokens are counted", async || tokens(&t, vendor).await.1 > 0).await;
             let (prompt, completion) = tokens(&t, vendor).await;
-            assert!((99.0..=101.0).contains(&completion), "{vendor:?}: {completion}");
+            assert!((99..=101).contains(&completion), "{vendor:?}: {completion}");
             if vendor == Anthropic {
-                assert_eq!(prompt, 12.0, "the vendor told them at the start");
+                assert_eq!(prompt, 12, "the vendor told them at the start");
             } else {
-                assert!((95.0..=120.0).contains(&prompt), "{vendor:?}: {prompt}");
+                assert!((95..=120).contains(&prompt), "{vendor:?}: {prompt}");
             }
-            assert_eq!(requests(&t, vendor).await, 1.0);
+            assert_eq!(requests(&t, vendor).await, 1);
         }
     }
 }
 
-async fn requests(t: &TestApp, vendor: Vendor) -> f64 {
+async fn requests(t: &TestApp, vendor: Vendor) -> u64 {
     sum(&metrics(t).await, "llm_requests_total", &[("provider", vendor.name())])
 }
 
@@ -107,7 +107,7 @@ async fn requests(t: &TestApp, vendor: Vendor) -> f64 {
 async fn vendor_is_left_when_client_leaves_before_first_piece() {
     for vendor in VENDORS {
         for script in [Script::hang(), Script::stream().piece(vendor.opening() + "\n").then(Step::Hang)] {
-            let stub = Stub::start(script).await;
+            let stub = Stub::start(script);
             let t = gateway(&stub, &[vendor], &[]).await;
             let amy = t.user("amy").await;
             let call = tokio::spawn(async move { amy.post("/app/ai/chat", json!({"prompt": "x", "stream": true})).open().await });
@@ -117,7 +117,7 @@ async fn vendor_is_left_when_client_leaves_before_first_piece() {
             eventually("the vendor is left", async || stub.only().closed.is_some()).await;
             let took = stub.only().closed.unwrap() - left;
             assert!(took < LEFT, "{vendor:?}: {took:?}");
-            eventually("the request is counted", async || requests(&t, vendor).await == 1.0).await;
+            eventually("the request is counted", async || requests(&t, vendor).await == 1).await;
             assert_eq!(stub.calls(), 1, "a caller that left causes no retry");
         }
     }
@@ -130,7 +130,7 @@ async fn completion_is_counted_when_client_leaves() {
         let gate = std::sync::Arc::new(tokio::sync::Notify::new());
         let mut script = vendor.answer("Hi");
         script.0.insert(0, Step::Gate(gate.clone()));
-        let stub = Stub::start(script).await;
+        let stub = Stub::start(script);
         let t = gateway(&stub, &[vendor], &[]).await;
         let amy = t.user("amy").await;
         let call = tokio::spawn(async move { super::chat(&amy, &"x".repeat(400)).await });
@@ -138,16 +138,16 @@ async fn completion_is_counted_when_client_leaves() {
         call.abort();
         let _ = call.await;
         gate.notify_one();
-        eventually("it is counted", async || requests(&t, vendor).await == 1.0 && tokens(&t, vendor).await.0 > 0.0).await;
+        eventually("it is counted", async || requests(&t, vendor).await == 1 && tokens(&t, vendor).await.0 > 0).await;
         let (prompt, _) = tokens(&t, vendor).await;
-        assert!([12.0].contains(&prompt) || (95.0..=120.0).contains(&prompt), "{vendor:?}: {prompt}");
+        assert!(prompt == 12 || (95..=120).contains(&prompt), "{vendor:?}: {prompt}");
     }
 }
 
 /// The place in the pool of streams is free again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn left_streams_end_their_requests() {
-    let stub = Stub::start(Script::stream().piece(OpenAi.opening() + &OpenAi.piece("Hi")).then(Step::Hang)).await;
+    let stub = Stub::start(Script::stream().piece(OpenAi.opening() + &OpenAi.piece("Hi")).then(Step::Hang));
     let t = gateway(&stub, &[OpenAi], &[]).await;
     let amy = t.user("amy").await;
     let labels = [("endpoint", "/api/v1/app/ai/chat")];
@@ -156,16 +156,16 @@ async fn left_streams_end_their_requests() {
     for _ in 0..10 {
         open.push(begun(&amy).await);
     }
-    assert_eq!(running().await, 10.0);
+    assert_eq!(running().await, 10);
     drop(open);
-    eventually("all have ended", async || running().await == 0.0).await;
+    eventually("all have ended", async || running().await == 0).await;
     eventually("the vendor is left by all", async || stub.asked().iter().all(|asked| asked.closed.is_some())).await;
-    eventually("all are counted", async || requests(&t, OpenAi).await == 10.0).await;
+    eventually("all are counted", async || requests(&t, OpenAi).await == 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stream_over_http2_is_left_with_its_stream() {
-    let stub = Stub::start(Script::stream().piece(OpenAi.opening() + &OpenAi.piece("Hi")).then(Step::Hang)).await;
+    let stub = Stub::start(Script::stream().piece(OpenAi.opening() + &OpenAi.piece("Hi")).then(Step::Hang));
     let t = gateway(&stub, &[OpenAi], &[]).await;
     let token = t.user("amy").await.token;
     let mut amy = Client::over_http2(&t.url);

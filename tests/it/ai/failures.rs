@@ -59,7 +59,7 @@ async fn refusal_of_vendor_is_502_with_reason() {
     let cases = FINAL.map(|(vendor, status, kind, message, reasons)| {
         async move {
             // The model of every case cools down on its own.
-            let stub = Stub::start(vendor.fails(status, kind, message)).await;
+            let stub = Stub::start(vendor.fails(status, kind, message));
             for streamed in [false, true] {
                 let t = gateway(&stub, &[vendor], &IMPATIENT).await;
                 let amy = t.user("amy").await;
@@ -80,7 +80,7 @@ async fn failing_vendor_is_called_three_times() {
     let cases = VENDORS.into_iter().flat_map(|vendor| [500, 502, 503, 529].map(|status| (vendor, status)));
     let cases = cases.map(|(vendor, status)| {
         async move {
-            let stub = Stub::start(vendor.fails(status, "overloaded_error", "canary")).await;
+            let stub = Stub::start(vendor.fails(status, "overloaded_error", "canary"));
             let t = gateway(&stub, &[vendor], &[]).await;
             let amy = t.user("amy").await;
             for (streamed, calls) in [(false, 3), (true, 6)] {
@@ -104,7 +104,7 @@ async fn vendor_that_recovers_answers_after_retries() {
     for vendor in VENDORS {
         for streamed in [false, true] {
             for failure in [vendor.fails(500, "api_error", "x"), vendor.fails(529, "overloaded_error", "x"), Script::cut()] {
-                let stub = Stub::start(Script::hang()).await;
+                let stub = Stub::start(Script::hang());
                 stub.answers([failure.clone(), failure, vendor.either(streamed, "Hi")]);
                 let t = gateway(&stub, &[vendor], &[]).await;
                 let amy = t.user("amy").await;
@@ -122,7 +122,7 @@ async fn vendor_that_recovers_answers_after_retries() {
 #[tokio::test]
 async fn retry_waits_for_retry_after() {
     let refused = Script::answer_with(429, &[("retry-after", "1"), ("content-type", "application/json")], "{}");
-    let stub = Stub::start(refused.clone()).await;
+    let stub = Stub::start(refused.clone());
     stub.answers([refused, OpenAi.answer("Hi")]);
     let t = gateway(&stub, &[OpenAi], &[]).await;
     assert_eq!(chat(&t.user("amy").await, "x").await.expect(200)["content"], "Hi");
@@ -135,7 +135,7 @@ async fn retry_after_of_vendor_is_copied() {
     for vendor in VENDORS {
         for streamed in [false, true] {
             let headers = [("retry-after", "41"), ("content-type", "application/json")];
-            let stub = Stub::start(Script::answer_with(429, &headers, vendor.error(429, "rate_limit_error", "x").to_string())).await;
+            let stub = Stub::start(Script::answer_with(429, &headers, vendor.error(429, "rate_limit_error", "x").to_string()));
             let t = gateway(&stub, &[vendor], &[]).await;
             let amy = t.user("amy").await;
             let started = Instant::now();
@@ -152,10 +152,10 @@ async fn retry_after_of_vendor_is_copied() {
 #[tokio::test]
 async fn unreachable_vendor_is_unavailable() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let addresses = [format!("http://{closed}"), Stub::start(Script::cut()).await.url];
+    let addresses = [format!("http://{closed}"), Stub::start(Script::cut()).url];
     for vendor in VENDORS {
         for address in &addresses {
-            let stub = Stub::start(Script::hang()).await;
+            let stub = Stub::start(Script::hang());
             let t = gateway(&stub, &[vendor], &[(vendor.url_name(), address)]).await;
             let amy = t.user("amy").await;
             for reply in [soon("chat", chat(&amy, "x")).await, soon("stream", stream(&amy, "x")).await] {
@@ -169,9 +169,9 @@ async fn unreachable_vendor_is_unavailable() {
 /// A redirect would carry the key to another address.
 #[tokio::test]
 async fn redirect_of_vendor_is_not_followed() {
-    let other = Stub::start(OpenAi.answer("Hi")).await;
+    let other = Stub::start(OpenAi.answer("Hi"));
     for vendor in VENDORS {
-        let stub = Stub::start(Script::answer_with(307, &[("location", &other.url)], "")).await;
+        let stub = Stub::start(Script::answer_with(307, &[("location", &other.url)], ""));
         let t = gateway(&stub, &[vendor], &[]).await;
         reason(soon("redirect", chat(&t.user("amy").await, "x")).await, vendor);
     }
@@ -194,7 +194,7 @@ async fn silent_vendor_is_a_timeout() {
         ]
         .map(|(what, script)| {
             async move {
-                let stub = Stub::start(script).await;
+                let stub = Stub::start(script);
                 let t = gateway(&stub, &[vendor], &IMPATIENT).await;
                 let started = Instant::now();
                 let reply = soon(what, chat(&t.user("amy").await, "x")).await;
@@ -216,7 +216,7 @@ async fn retries_end_with_time_of_whole_answer() {
     let slow = Script(vec![Step::Pause(Duration::from_millis(700))]);
     let mut failing = slow.clone();
     failing.0.extend(OpenAi.fails(500, "api_error", "x").0);
-    let stub = Stub::start(failing).await;
+    let stub = Stub::start(failing);
     let t = gateway(&stub, &[OpenAi], &IMPATIENT).await;
     let amy = t.user("amy").await;
     let started = Instant::now();
@@ -229,7 +229,7 @@ async fn retries_end_with_time_of_whole_answer() {
 /// The route's own deadline is longer than the vendor's, so that the answer is a 502.
 #[tokio::test]
 async fn vendor_timeout_above_request_timeout_is_still_502() {
-    let stub = Stub::start(Script::hang()).await;
+    let stub = Stub::start(Script::hang());
     let vars = [("AI_TIMEOUT_SECONDS", "2"), ("REQUEST_TIMEOUT_SECONDS", "1")];
     let t = gateway(&stub, &[OpenAi], &vars).await;
     assert_eq!(reason(soon("answer", chat(&t.user("amy").await, "x")).await, OpenAi), "timeout");

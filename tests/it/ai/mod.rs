@@ -127,16 +127,16 @@ async fn metrics(t: &TestApp) -> String {
 }
 
 /// Sum of the samples of a metric that have all these labels.
-fn sum(page: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+fn sum(page: &str, name: &str, labels: &[(&str, &str)]) -> u64 {
     let fits = |line: &&str| {
         line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
             && labels.iter().all(|(label, value)| line.contains(&format!("{label}=\"{value}\"")))
     };
-    page.lines().filter(fits).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    page.lines().filter(fits).map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
 /// Tokens that were counted for a vendor: prompt and completion.
-async fn tokens(t: &TestApp, vendor: Vendor) -> (f64, f64) {
+async fn tokens(t: &TestApp, vendor: Vendor) -> (u64, u64) {
     let page = metrics(t).await;
     let of = |kind| sum(&page, "llm_tokens_total", &[("provider", vendor.name()), ("type", kind)]);
     (of("prompt"), of("completion"))

@@ -27,8 +27,8 @@ async fn limited(b: Backend, stub: &Stub, vars: &[(&str, &str)]) -> TestApp {
 }
 
 /// A stub that answers as it is asked, streamed or not.
-async fn willing() -> Stub {
-    Stub::by(|asked| OpenAi.either(asked.body["stream"] == true, "Hi")).await
+fn willing() -> Stub {
+    Stub::by(|asked| OpenAi.either(asked.is_streamed(), "Hi"))
 }
 
 fn remaining(reply: &Reply) -> i64 {
@@ -53,7 +53,7 @@ fn next_month(t: &TestApp) -> chrono::DateTime<Utc> {
 }
 
 async fn fifty_first_request_of_a_month_is_refused(b: Backend) {
-    let stub = willing().await;
+    let stub = willing();
     let t = limited(b, &stub, &[]).await;
     let amy = t.user("amy").await;
     let reply = chat(&amy, "x").await;
@@ -94,7 +94,7 @@ async fn fifty_first_request_of_a_month_is_refused(b: Backend) {
 }
 
 async fn parallel_requests_cannot_pass_the_quota(b: Backend) {
-    let stub = willing().await;
+    let stub = willing();
     let t = limited(b, &stub, &[]).await;
     // Users whom the service sees for the first time.
     let token = crate::harness::tokens::claims("new", &t.clock).sign(crate::harness::SECRET);
@@ -111,7 +111,7 @@ async fn parallel_requests_cannot_pass_the_quota(b: Backend) {
 }
 
 async fn failure_of_the_vendor_is_given_back(b: Backend) {
-    let stub = willing().await;
+    let stub = willing();
     let t = limited(b, &stub, &IMPATIENT).await;
     let amy = t.user("amy").await;
     assert_eq!(remaining(&chat(&amy, "x").await), 49);
@@ -140,7 +140,7 @@ async fn failure_of_the_vendor_is_given_back(b: Backend) {
 }
 
 async fn refused_request_uses_no_quota(b: Backend) {
-    let stub = willing().await;
+    let stub = willing();
     let t = limited(b, &stub, &[]).await;
     let amy = t.user("amy").await;
     for body in [json!({}), json!({"prompt": ""}), json!({"prompt": "x", "temperature": 9})] {
@@ -156,7 +156,7 @@ async fn refused_request_uses_no_quota(b: Backend) {
 }
 
 async fn departed_client_is_not_given_its_request_back(b: Backend) {
-    let stub = Stub::start(Script::hang()).await;
+    let stub = Stub::start(Script::hang());
     let t = limited(b, &stub, &[("AI_TIMEOUT_SECONDS", "2")]).await;
     let amy = t.user("amy").await;
     for (n, streamed) in [(1, false), (2, true)] {
@@ -173,7 +173,7 @@ async fn departed_client_is_not_given_its_request_back(b: Backend) {
 }
 
 async fn quota_follows_the_plan(b: Backend) {
-    let stub = willing().await;
+    let stub = willing();
     let t = limited(b, &stub, &[]).await;
     for (name, plan, status, limit) in [
         ("pro", "pro", "active", "2000"),
@@ -194,7 +194,7 @@ async fn quota_follows_the_plan(b: Backend) {
 #[tokio::test]
 async fn without_plan_limits_nothing_is_refused() {
     for vendor in VENDORS {
-        let stub = Stub::start(vendor.answer("Hi")).await;
+        let stub = Stub::start(vendor.answer("Hi"));
         let t = super::gateway(&stub, &[vendor], &[]).await;
         let amy = t.user("amy").await;
         for _ in 0..52 {

@@ -10,7 +10,7 @@ use Vendor::{Anthropic, Gemini, OpenAi};
 /// The request that the vendor gets for this body.
 async fn asked(vendor: Vendor, path: &str, body: Value, vars: &[(&str, &str)]) -> Asked {
     let streamed = body["stream"] == true;
-    let stub = Stub::start(vendor.either(streamed, "Hi")).await;
+    let stub = Stub::start(vendor.either(streamed, "Hi"));
     let t = gateway(&stub, &[vendor], vars).await;
     t.user("amy").await.post(path, body).await.expect_text(200);
     stub.only()
@@ -185,9 +185,8 @@ async fn refused_max_completion_tokens_becomes_max_tokens() {
             let message = "Unrecognized request argument supplied: max_completion_tokens";
             return OpenAi.fails(400, "unknown_parameter", message);
         }
-        OpenAi.either(asked.body["stream"] == true, "Hi")
-    })
-    .await;
+        OpenAi.either(asked.is_streamed(), "Hi")
+    });
     let t = gateway(&stub, &[OpenAi], &[]).await;
     let amy = t.user("amy").await;
     assert_eq!(chat(&amy, "x").await.expect(200)["content"], "Hi");
@@ -211,9 +210,8 @@ async fn refused_parameter_is_left_out_once_and_remembered() {
             if asked.body.get("temperature").is_some() && asked.body["model"] == model {
                 return vendor.fails(400, "invalid_request_error", message);
             }
-            vendor.either(asked.body["stream"] == true, "Hi")
-        })
-        .await;
+            vendor.either(asked.is_streamed(), "Hi")
+        });
         let t = gateway(&stub, &[vendor], &[]).await;
         let amy = t.user("amy").await;
         let ask = async |model: &str, stream: bool| {
@@ -234,7 +232,7 @@ async fn refused_parameter_is_left_out_once_and_remembered() {
 
 #[tokio::test]
 async fn parameter_refused_again_is_a_failure() {
-    let stub = Stub::start(OpenAi.fails(400, "unsupported_value", "Unsupported value: 'temperature' is not supported.")).await;
+    let stub = Stub::start(OpenAi.fails(400, "unsupported_value", "Unsupported value: 'temperature' is not supported."));
     let t = gateway(&stub, &[OpenAi], &[]).await;
     assert_eq!(reason(chat(&t.user("amy").await, "x").await, OpenAi), "invalid_request");
     assert_eq!(stub.calls(), 2);

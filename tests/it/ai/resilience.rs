@@ -16,7 +16,7 @@ async fn chat_with(client: &Client, model: &str) -> Reply {
     client.post("/app/ai/chat", json!({"prompt": "x", "model": model})).await
 }
 
-async fn breaker(t: &TestApp, vendor: Vendor) -> f64 {
+async fn breaker(t: &TestApp, vendor: Vendor) -> u64 {
     sum(&metrics(t).await, "external_service_breaker_state", &[("service", vendor.name())])
 }
 
@@ -38,12 +38,12 @@ async fn at_once(client: &Client, n: usize) -> Vec<Reply> {
 #[tokio::test]
 async fn too_many_requests_cool_provider_and_model() {
     for vendor in VENDORS {
-        let stub = Stub::start(too_many("50")).await;
+        let stub = Stub::start(too_many("50"));
         let t = gateway(&stub, &[vendor], &[]).await;
         let amy = t.user("amy").await;
         assert_eq!(reason(chat(&amy, "x").await, vendor), "quota");
         assert_eq!(stub.calls(), 1);
-        stub.answer_by(move |asked| vendor.either(asked.body["stream"] == true, "Hi"));
+        stub.answer_by(move |asked| vendor.either(asked.is_streamed(), "Hi"));
         // The same model is not called again, by streams neither; the caller is told how long.
         for reply in [chat(&amy, "x").await, stream(&amy, "x").await] {
             let pause: u64 = reply.header("retry-after").unwrap_or_else(|| panic!("{}", reply.text())).parse().unwrap();
@@ -53,13 +53,13 @@ async fn too_many_requests_cool_provider_and_model() {
         assert_eq!(stub.calls(), 1, "{vendor:?}");
         // Another model of the vendor is, and the breaker is closed.
         chat_with(&amy, "another-model").await.expect(200);
-        assert_eq!((stub.calls(), breaker(&t, vendor).await), (2, 0.0));
+        assert_eq!((stub.calls(), breaker(&t, vendor).await), (2, 0));
     }
 }
 
 #[tokio::test]
 async fn cool_down_lasts_at_most_a_minute() {
-    let stub = Stub::start(too_many("3000")).await;
+    let stub = Stub::start(too_many("3000"));
     let t = gateway(&stub, &[OpenAi], &[]).await;
     let amy = t.user("amy").await;
     chat(&amy, "x").await.expect_error(502, "EXTERNAL_SERVICE_ERROR");
@@ -70,7 +70,7 @@ async fn cool_down_lasts_at_most_a_minute() {
 
 #[tokio::test]
 async fn cool_down_ends_after_retry_after() {
-    let stub = Stub::start(too_many("2")).await;
+    let stub = Stub::start(too_many("2"));
     let t = gateway(&stub, &[OpenAi], &IMPATIENT).await;
     let amy = t.user("amy").await;
     assert_eq!(reason(chat(&amy, "x").await, OpenAi), "quota");
@@ -83,16 +83,16 @@ async fn cool_down_ends_after_retry_after() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn breaker_opens_after_five_failed_requests() {
     for vendor in VENDORS {
-        let stub = Stub::start(vendor.fails(500, "api_error", "x")).await;
+        let stub = Stub::start(vendor.fails(500, "api_error", "x"));
         let t = gateway(&stub, &[vendor, if vendor == OpenAi { Gemini } else { OpenAi }], &[]).await;
         let amy = t.user("amy").await;
-        assert_eq!(breaker(&t, vendor).await, 0.0);
+        assert_eq!(breaker(&t, vendor).await, 0);
         for reply in at_once(&amy, 4).await {
             assert_eq!(reason(reply, vendor), "unavailable");
         }
-        assert_eq!((stub.calls(), breaker(&t, vendor).await), (12, 0.0), "a request with its retries counts once");
+        assert_eq!((stub.calls(), breaker(&t, vendor).await), (12, 0), "a request with its retries counts once");
         assert_eq!(reason(chat(&amy, "x").await, vendor), "unavailable");
-        assert_eq!((stub.calls(), breaker(&t, vendor).await), (15, 2.0));
+        assert_eq!((stub.calls(), breaker(&t, vendor).await), (15, 2));
         for reply in [chat(&amy, "x").await, stream(&amy, "x").await] {
             let pause: u64 = reply.header("retry-after").unwrap().parse().unwrap();
             assert!((1..=30).contains(&pause), "{pause}");
@@ -110,13 +110,13 @@ async fn breaker_opens_after_five_failed_requests() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn breaker_counts_timeouts_and_connection_errors() {
     for script in [Script::hang(), Script::cut()] {
-        let stub = Stub::start(script).await;
+        let stub = Stub::start(script);
         let t = gateway(&stub, &[OpenAi], &IMPATIENT).await;
         let amy = t.user("amy").await;
         for reply in at_once(&amy, 5).await {
             reply.expect_error(502, "EXTERNAL_SERVICE_ERROR");
         }
-        assert_eq!(breaker(&t, OpenAi).await, 2.0);
+        assert_eq!(breaker(&t, OpenAi).await, 2);
         chat(&amy, "x").await.expect_error(503, "SERVICE_UNAVAILABLE");
     }
 }
@@ -125,13 +125,13 @@ async fn breaker_counts_timeouts_and_connection_errors() {
 async fn breaker_counts_failures_inside_streams() {
     for (what, rest) in [("overloaded", Anthropic.overloaded()), ("cut", String::new())] {
         let text = Anthropic.opening() + &Anthropic.piece("Hi") + &rest;
-        let stub = Stub::start(Script::stream().piece(text)).await;
+        let stub = Stub::start(Script::stream().piece(text));
         let t = gateway(&stub, &[Anthropic], &[]).await;
         let amy = t.user("amy").await;
         for _ in 0..5 {
             assert_eq!(broken_by(stream(&amy, "x").await, Anthropic).0, ["Hi"], "{what}");
         }
-        eventually("the breaker opens", async || breaker(&t, Anthropic).await == 2.0).await;
+        eventually("the breaker opens", async || breaker(&t, Anthropic).await == 2).await;
         stream(&amy, "x").await.expect_error(503, "SERVICE_UNAVAILABLE");
         assert_eq!(stub.calls(), 5, "{what}");
     }
@@ -139,7 +139,7 @@ async fn breaker_counts_failures_inside_streams() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn breaker_ignores_refusals_and_departed_callers() {
-    let stub = Stub::start(OpenAi.fails(400, "invalid_value", "x")).await;
+    let stub = Stub::start(OpenAi.fails(400, "invalid_value", "x"));
     let t = gateway(&stub, &[OpenAi], &[("AI_TIMEOUT_SECONDS", "2")]).await;
     let amy = t.user("amy").await;
     for status in [400, 401, 403, 404, 413] {
@@ -164,12 +164,12 @@ async fn breaker_ignores_refusals_and_departed_callers() {
     assert_eq!(stub.calls(), before + 12);
     stub.answer(OpenAi.answer("Hi"));
     chat(&amy, "x").await.expect(200);
-    assert_eq!(breaker(&t, OpenAi).await, 0.0);
+    assert_eq!(breaker(&t, OpenAi).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn breaker_forgets_failures_after_success() {
-    let stub = Stub::start(OpenAi.fails(500, "api_error", "x")).await;
+    let stub = Stub::start(OpenAi.fails(500, "api_error", "x"));
     let t = gateway(&stub, &[OpenAi], &[]).await;
     let amy = t.user("amy").await;
     for _ in 0..2 {
@@ -180,16 +180,15 @@ async fn breaker_forgets_failures_after_success() {
         stub.answer(OpenAi.answer("Hi"));
         chat(&amy, "x").await.expect(200);
     }
-    assert_eq!(breaker(&t, OpenAi).await, 0.0);
+    assert_eq!(breaker(&t, OpenAi).await, 0);
 }
 
 /// A stub whose one vendor fails, while the others answer.
-async fn failing(vendor: Vendor, failure: Script) -> Stub {
+fn failing(vendor: Vendor, failure: Script) -> Stub {
     Stub::by(move |asked| {
         let called = Vendor::of_path(&asked.path);
-        if called == vendor { failure.clone() } else { called.either(asked.body["stream"] == true, called.name()) }
+        if called == vendor { failure.clone() } else { called.either(asked.is_streamed(), called.name()) }
     })
-    .await
 }
 
 fn called(stub: &Stub, vendor: Vendor) -> usize {
@@ -199,7 +198,7 @@ fn called(stub: &Stub, vendor: Vendor) -> usize {
 #[tokio::test]
 async fn fallback_answers_only_where_it_is_listed() {
     let failure = OpenAi.fails(500, "api_error", "x");
-    let stub = failing(OpenAi, failure).await;
+    let stub = failing(OpenAi, failure);
     let t = gateway(&stub, &VENDORS, &[]).await;
     let amy = t.user("amy").await;
     assert_eq!(reason(chat(&amy, "x").await, OpenAi), "unavailable");
@@ -223,18 +222,18 @@ async fn fallback_answers_only_where_it_is_listed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fallback_answers_for_open_breaker_and_cool_down() {
-    let stub = failing(OpenAi, OpenAi.fails(500, "api_error", "x")).await;
+    let stub = failing(OpenAi, OpenAi.fails(500, "api_error", "x"));
     let t = gateway(&stub, &[OpenAi, Anthropic], &[("AI_FALLBACK", "anthropic")]).await;
     let amy = t.user("amy").await;
     for reply in at_once(&amy, 6).await {
         assert_eq!(reply.expect(200)["provider"], "anthropic");
     }
-    assert_eq!(breaker(&t, OpenAi).await, 2.0);
+    assert_eq!(breaker(&t, OpenAi).await, 2);
     let before = called(&stub, OpenAi);
     assert_eq!(chat(&amy, "x").await.expect(200)["provider"], "anthropic");
     assert_eq!(called(&stub, OpenAi), before);
 
-    let stub = failing(OpenAi, too_many("50")).await;
+    let stub = failing(OpenAi, too_many("50"));
     let t = gateway(&stub, &[OpenAi, Anthropic], &[("AI_FALLBACK", "anthropic")]).await;
     let amy = t.user("amy").await;
     for _ in 0..2 {
@@ -246,7 +245,7 @@ async fn fallback_answers_for_open_breaker_and_cool_down() {
 #[tokio::test]
 async fn fallback_is_not_used_after_first_piece() {
     let begun = Script::stream().piece(OpenAi.opening() + &OpenAi.piece("Hi"));
-    let stub = failing(OpenAi, begun).await;
+    let stub = failing(OpenAi, begun);
     let t = gateway(&stub, &VENDORS, &[("AI_FALLBACK", "anthropic")]).await;
     let reply = soon("stream", stream(&t.user("amy").await, "x")).await;
     assert_eq!(broken_by(reply, OpenAi), (vec!["Hi".to_owned()], "unavailable".to_owned()));

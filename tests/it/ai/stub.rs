@@ -35,6 +35,11 @@ impl Asked {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
+    /// Whether a stream is asked for: Gemini says it in the path, the others in the body.
+    pub fn is_streamed(&self) -> bool {
+        self.body["stream"] == true || self.path.contains(":streamGenerateContent")
+    }
+
     /// Text of the request's last message, of whichever vendor.
     pub fn prompt(&self) -> &str {
         let last = |list: &str| self.body[list].as_array().and_then(|list| list.last());
@@ -130,10 +135,10 @@ impl Script {
 
 fn head(status: u16, headers: &[(&str, &str)]) -> Bytes {
     let mut text = format!("HTTP/1.1 {status} Status\r\n");
-    for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+    for (name, value) in headers.iter().chain(&[("", "")]) {
+        let separator = if name.is_empty() { "" } else { ": " };
+        text.extend([name, separator, value, "\r\n"]);
     }
-    text.push_str("\r\n");
     text.into()
 }
 
@@ -153,12 +158,12 @@ pub struct Stub {
 
 impl Stub {
     /// A stub that answers each request with this script.
-    pub async fn start(script: Script) -> Self {
-        Self::by(move |_| script.clone()).await
+    pub fn start(script: Script) -> Self {
+        Self::by(move |_| script.clone())
     }
 
     /// A stub whose answer depends on the request.
-    pub async fn by(answers: impl Fn(&Asked) -> Script + Send + Sync + 'static) -> Self {
+    pub fn by(answers: impl Fn(&Asked) -> Script + Send + Sync + 'static) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(SOCKET_BUFFER).unwrap();
         socket.bind(([127, 0, 0, 1], 0).into()).unwrap();

@@ -1,6 +1,6 @@
 //! What the three vendors send, in the shapes of their documentation: complete answers, streamed events, errors, model lists.
 //!
-//! OpenAI: Chat Completions. Anthropic: Messages. Google: Gemini `generateContent` and `streamGenerateContent?alt=sse`.
+//! `OpenAI`: Chat Completions. Anthropic: Messages. Google: Gemini `generateContent` and `streamGenerateContent?alt=sse`.
 
 use serde_json::{Value, json};
 
