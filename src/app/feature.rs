@@ -87,6 +87,18 @@ pub trait Feature<A: Send + Sync + 'static>: Send + Sync {
         Ok(Removed::default())
     }
 
+    /// Checks what the feature needs outside of this process, such as its vendors. Run by `omnistack doctor`, and beside the
+    /// start, which shows the warnings. It may use the network: its callers give it a few seconds. A feature with nothing to
+    /// check returns at once.
+    async fn diagnose(&self, _app: &A) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    /// Rows of the start banner: name and value. Without network access.
+    fn banner(&self, _app: &A) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Completes rows of other versions where SQL alone is not enough. Runs after the migrations and at every start, so it
     /// must be cheap when nothing is left to do.
     async fn after_migrations(&self, _db: &Db) -> anyhow::Result<()> {
@@ -117,6 +129,27 @@ impl Setup<'_> {
     pub fn keep<T: Clone + Send + Sync + 'static>(&mut self, state: T) {
         self.states.insert(state);
     }
+}
+
+/// A result of [`Feature::diagnose`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub level: Level,
+    /// What was checked, in a word or two.
+    pub what: &'static str,
+    /// What was found. Holds no secret, because it is printed and logged.
+    pub text: String,
+    /// What to do; empty with [`Level::Ok`].
+    pub remedy: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Ok,
+    /// The service runs, with less than it is configured for.
+    Warn,
+    /// The service cannot do its work.
+    Fail,
 }
 
 /// How soon data is removed.

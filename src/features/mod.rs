@@ -12,6 +12,7 @@ pub mod maintenance;
 pub mod metrics;
 pub mod privacy;
 pub mod projects;
+pub mod quotas;
 pub mod reports;
 pub mod users;
 
@@ -23,6 +24,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &emails::Emails,
         &users::Users,
         &accounts::Accounts,
+        &quotas::Quotas,
         &projects::Projects,
         &files::Files,
         &privacy::Privacy,

@@ -9,6 +9,7 @@ pub mod list;
 mod path;
 pub mod policy;
 mod query;
+pub mod quota_headers;
 pub mod range;
 pub mod recorder;
 pub mod shape;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::platform::error::Error;
-use crate::platform::http::RequestContext;
+use crate::platform::http::{RequestContext, quota_headers};
 use crate::platform::telemetry::metrics::Metrics;
 
 /// Marks a response of 400 or above that keeps its own body (readiness).
@@ -52,6 +52,9 @@ impl Errors {
         }
         if let Some(seconds) = error.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Error::PlanLimit { limit, used, resets_at, .. } = &*error {
+            quota_headers::set(headers, *limit, *used, *resets_at);
         }
         *response.body_mut() = Body::from(body);
         response

@@ -3,28 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use bytes::BytesMut;
-use prometheus::IntGaugeVec;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{Answer, Streaming, is_transient};
-use super::breaker::Breaker;
+use super::breaker::{Attempt, Breaker};
 use super::error::CallError;
+use super::retry::{Repeatable, Retry, repeat};
+use super::vendors::{AccountProblem, Shared, VendorState, Vendors};
 use crate::platform::telemetry::metrics::Metrics;
-
-/// Retries of a call that may be repeated, besides the first attempt.
-const RETRIES: usize = 2;
-/// Longest pause before a retry. A longer `Retry-After` is left to the caller.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Makes vendor clients. Cheap to clone.
 #[derive(Clone)]
 pub struct Outgoing {
     client: Client,
     metrics: Metrics,
-    breakers: IntGaugeVec,
+    vendors: Vendors,
 }
 
 /// Time and size limits of a call.
@@ -34,7 +29,7 @@ pub struct Limits {
     pub head: Duration,
     /// Between two pieces of the body.
     pub silence: Duration,
-    /// For the whole answer. A stream has no such limit.
+    /// For the whole answer, retries included. A stream has no such limit.
     pub total: Duration,
     /// Bytes of the body that are read.
     pub bytes: usize,
@@ -43,6 +38,15 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { head: Duration::from_secs(25), silence: Duration::from_secs(10), total: Duration::from_secs(30), bytes: 64 * 1024 }
+    }
+}
+
+impl Limits {
+    /// Shortens the limits, so that the call ends by this time. A stream's body is not limited by it.
+    #[must_use]
+    pub fn until(self, by: Instant) -> Self {
+        let left = by.saturating_duration_since(Instant::now());
+        Self { head: self.head.min(left), total: self.total.min(left), ..self }
     }
 }
 
@@ -55,19 +59,23 @@ impl Outgoing {
             .user_agent(concat!("omnistack/", env!("CARGO_PKG_VERSION")))
             .build()?;
         let breakers = metrics.gauge("external_service_breaker_state", "Circuit breaker: 0 closed, 1 half-open, 2 open", &["service"]);
-        Ok(Self { client, metrics: metrics.clone(), breakers })
+        Ok(Self { client, metrics: metrics.clone(), vendors: Vendors::new(breakers) })
     }
 
-    /// Returns the handle of one vendor; `name` is its label in metrics.
+    /// Returns the handle of one vendor; `name` is its label in metrics. All handles of a name share its state.
     pub fn service(&self, name: &'static str) -> Service {
-        Service { name, client: self.client.clone(), metrics: Some(self.metrics.clone()), breaker: None }
+        let shared = self.vendors.shared(name);
+        Service { name, client: self.client.clone(), metrics: Some(self.metrics.clone()), breaker: None, shared }
     }
 
-    /// As [`Outgoing::service`], with a circuit breaker. For callers that have an alternative to waiting, such as another
-    /// vendor or a later attempt.
+    /// As [`Outgoing::service`], with a circuit breaker.
     pub fn service_with_breaker(&self, name: &'static str) -> Service {
-        let breaker = Breaker::new(self.breakers.with_label_values(&[name]));
-        Service { breaker: Some(Arc::new(breaker)), ..self.service(name) }
+        Service { breaker: Some(self.vendors.breaker(name)), ..self.service(name) }
+    }
+
+    /// The state of every vendor that has a handle, by name.
+    pub fn vendors(&self) -> Vec<VendorState> {
+        self.vendors.states()
     }
 }
 
@@ -79,6 +87,13 @@ pub struct Service {
     /// `None` where the caller counts whole operations instead of HTTP calls.
     metrics: Option<Metrics>,
     breaker: Option<Arc<Breaker>>,
+    shared: Arc<Shared>,
+}
+
+/// A failed call that the circuit breaker judges.
+pub trait Failure: Repeatable + From<CallError> {
+    /// Whether it shows that the vendor is failing. Whatever the caller has made (a refused request, our own limits) does not.
+    fn is_outage(&self) -> bool;
 }
 
 impl Service {
@@ -100,61 +115,91 @@ impl Service {
 
     /// Sends a request once and reads its whole answer. For calls that must not be repeated, or that a job repeats.
     pub async fn send(&self, operation: &str, limits: Limits, request: RequestBuilder) -> Result<Answer, CallError> {
-        let exchange = self.measured(operation, self.exchange(limits, request), |answer| answer.status);
-        self.through_breaker(exchange, |answer| answer.status).await
+        let attempt = self.admit()?;
+        let outcome = self.exchange_once(operation, limits, request).await;
+        judge(attempt, outcome, |answer| answer.status)
     }
 
-    /// Sends a request that may be repeated (a read, or one with an idempotency key), up to three times: with growing pauses,
-    /// or the vendor's `Retry-After` where it is short.
+    /// Sends a request that may be repeated (a read, or one with an idempotency key), up to three times within
+    /// `limits.total`: with growing pauses, or the vendor's `Retry-After` where it is short. The breaker counts it once.
     pub async fn send_repeatable(
         &self,
         operation: &str,
         limits: Limits,
         request: impl Fn(&Client) -> RequestBuilder,
     ) -> Result<Answer, CallError> {
-        let pauses = ExponentialBuilder::default().with_min_delay(Duration::from_millis(100)).with_max_times(RETRIES).with_jitter();
-        let attempt = || async {
-            let exchange = self.exchange(limits, request(&self.client));
-            match self.measured(operation, exchange, |answer| answer.status).await {
+        let attempt = self.admit()?;
+        let by = Instant::now() + limits.total;
+        let outcome =
+            repeat(Retry::until(by), async || match self.exchange_once(operation, limits.until(by), request(&self.client)).await {
                 Ok(answer) if answer.is_transient() => Err(Failed::Answer(answer)),
                 Ok(answer) => Ok(answer),
                 Err(error) => Err(Failed::Call(error)),
-            }
+            });
+        let outcome = match outcome.await {
+            Ok(answer) | Err(Failed::Answer(answer)) => Ok(answer),
+            Err(Failed::Call(error)) => Err(error),
         };
-        let attempts = async {
-            let attempts = attempt.retry(pauses).when(Failed::may_be_repeated).adjust(|failed, pause| Some(failed.pause().max(pause?)));
-            match attempts.await {
-                Ok(answer) | Err(Failed::Answer(answer)) => Ok(answer),
-                Err(Failed::Call(error)) => Err(error),
-            }
-        };
-        self.through_breaker(attempts, |answer| answer.status).await
+        judge(attempt, outcome, |answer| answer.status)
     }
 
     /// Sends a request once and returns with the head of its answer; the body is read piece by piece.
     pub async fn stream(&self, operation: &str, limits: Limits, request: RequestBuilder) -> Result<Streaming, CallError> {
+        let attempt = self.admit()?;
+        let outcome = self.open_stream(operation, limits, request).await;
+        judge(attempt, outcome, Streaming::status)
+    }
+
+    /// Runs a call that another library makes, with retries, if the breaker admits it. `retry` must have ended before any limit
+    /// of the caller's own, because a call that the caller drops does not count.
+    pub async fn run<T, E, F>(&self, retry: Retry, call: impl FnMut() -> F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: Failure,
+    {
+        let attempt = self.admit()?;
+        let outcome = repeat(retry, call).await;
+        match &outcome {
+            Ok(_) => attempt.note(true),
+            Err(error) => attempt.note(!error.is_outage()),
+        }
+        outcome
+    }
+
+    /// Asks the breaker for a call made of the parts below: [`Service::exchange_once`], [`Service::open_stream`], [`repeat`].
+    /// Always admitted without a breaker.
+    pub fn admit(&self) -> Result<Attempt, CallError> {
+        let Some(breaker) = &self.breaker else { return Ok(Attempt::unguarded()) };
+        breaker.admit().map_err(|retry_after| CallError::Open { service: self.name, retry_after })
+    }
+
+    /// Sends a request once, past the breaker, and reads its whole answer.
+    pub async fn exchange_once(&self, operation: &str, limits: Limits, request: RequestBuilder) -> Result<Answer, CallError> {
+        self.measured(operation, self.exchange(limits, request), |answer| answer.status).await
+    }
+
+    /// Sends a request once, past the breaker, and returns with the head of its answer.
+    pub async fn open_stream(&self, operation: &str, limits: Limits, request: RequestBuilder) -> Result<Streaming, CallError> {
         let head = async {
             let response = self.head(Instant::now() + limits.head, request).await?;
             Ok(Streaming { service: self.name, response, silence: limits.silence, left: limits.bytes })
         };
-        self.through_breaker(self.measured(operation, head, Streaming::status), Streaming::status).await
+        self.measured(operation, head, Streaming::status).await
     }
 
-    /// Runs a request, with its retries, if the breaker admits it. Time-outs, failing connections and 5xx count as failures
-    /// of the service; 4xx, our own limits and cancelled calls do not.
-    async fn through_breaker<T>(
-        &self,
-        call: impl Future<Output = Result<T, CallError>>,
-        status: impl FnOnce(&T) -> StatusCode,
-    ) -> Result<T, CallError> {
-        let Some(breaker) = &self.breaker else { return call.await };
-        let attempt = breaker.admit().map_err(|retry_after| CallError::Open { service: self.name, retry_after })?;
-        let outcome = call.await;
-        attempt.note(match &outcome {
-            Ok(answer) => !status(answer).is_server_error(),
-            Err(error) => !error.is_transient(),
-        });
-        outcome
+    /// The time for which the vendor asked not to be called about this, such as a model; `None` if it may be called.
+    pub fn cooling(&self, what: &str) -> Option<Duration> {
+        self.shared.cool_downs.left(what)
+    }
+
+    /// Notes that the vendor asked for a pause: until the latest of all pauses, a minute at most.
+    pub fn cool_down(&self, what: &str, pause: Duration) {
+        self.shared.cool_downs.add(what, pause);
+    }
+
+    /// Notes what the vendor says about our account; `None` after a success.
+    pub fn account_problem(&self, problem: Option<AccountProblem>) {
+        self.shared.set_account(problem);
     }
 
     /// Counts and times one call. Its trace span belongs here, too.
@@ -197,24 +242,35 @@ impl Service {
     }
 }
 
+/// Notes the outcome of a call: time-outs, failing connections and 5xx are failures of the service, 4xx are not. A call that our
+/// own limits ended does not count.
+fn judge<T>(attempt: Attempt, outcome: Result<T, CallError>, status: impl FnOnce(&T) -> StatusCode) -> Result<T, CallError> {
+    match &outcome {
+        Ok(answer) => attempt.note(!status(answer).is_server_error()),
+        Err(error) if error.is_outage() => attempt.note(false),
+        Err(_) => drop(attempt),
+    }
+    outcome
+}
+
 /// A failed attempt, with the response or the error.
 enum Failed {
     Answer(Answer),
     Call(CallError),
 }
 
-impl Failed {
+impl Repeatable for Failed {
     fn may_be_repeated(&self) -> bool {
         match self {
-            Self::Answer(_) => self.pause() <= LONGEST_PAUSE,
-            Self::Call(error) => error.is_transient(),
+            Self::Answer(answer) => answer.is_transient(),
+            Self::Call(error) => error.may_be_repeated(),
         }
     }
 
-    fn pause(&self) -> Duration {
+    fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Answer(answer) => answer.retry_after().unwrap_or_default(),
-            Self::Call(_) => Duration::ZERO,
+            Self::Answer(answer) => answer.retry_after(),
+            Self::Call(_) => None,
         }
     }
 }

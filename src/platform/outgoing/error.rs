@@ -35,6 +35,11 @@ impl CallError {
         }
     }
 
+    /// Whether the service did not do its part: no connection, no answer, or a broken one.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::TimedOut(_) | Self::Broken(_))
+    }
+
     /// Whether another call may succeed.
     pub fn is_transient(&self) -> bool {
         !matches!(self, Self::Invalid(_) | Self::TooLarge(_))

@@ -1,11 +1,19 @@
-//! Outgoing HTTP: calls to vendors, each with time-outs, a limit on silence and on bytes, metrics, a circuit breaker, and
-//! retries where a call may be repeated. [`Outgoing`] is made once; each vendor client has a [`Service`] of it.
+//! Outgoing calls: HTTP with time-outs, limits on silence and on bytes, and metrics; retries where a call may be repeated,
+//! cool-downs, and a circuit breaker. [`Outgoing`] is made once; each vendor client has a [`Service`] of it.
+//!
+//! `docs/resilience.md` tells how the parts work together.
 
 mod answer;
 mod breaker;
 mod client;
+mod cooldown;
 mod error;
+pub mod retry;
+mod vendors;
 
 pub use answer::{Answer, Streaming};
-pub use client::{Limits, Outgoing, Service};
+pub use breaker::{Attempt, BreakerState};
+pub use client::{Failure, Limits, Outgoing, Service};
 pub use error::CallError;
+pub use retry::{Repeatable, Retry, repeat};
+pub use vendors::{AccountProblem, VendorState};

@@ -131,7 +131,11 @@ async fn contended_write_returns_503_with_retry_after() {
 #[tokio::test]
 async fn plan_limit_reached_returns_403_with_quota_details() {
     let t = serve_misbehaving(&[]).await;
-    let details = t.anonymous().get("/public/quota").await.expect_error(403, "PLAN_LIMIT_EXCEEDED");
+    let reply = t.anonymous().get("/public/quota").await;
+    for (name, value) in [("x-quota-limit", "10"), ("x-quota-remaining", "0"), ("x-quota-reset", "0")] {
+        assert_eq!(reply.header(name), Some(value), "{name}");
+    }
+    let details = reply.expect_error(403, "PLAN_LIMIT_EXCEEDED");
     assert_eq!(details, json!({"feature": "messages", "limit": 10, "used": 10, "resets_at": "1970-01-01T00:00:00Z"}));
 }
 

@@ -136,7 +136,16 @@ async fn cors_allowed_origin_can_read_every_response() {
         assert_eq!(reply.header("access-control-allow-origin"), Some(FRONT_END), "{path}");
         assert_eq!(reply.header("access-control-allow-credentials"), Some("true"));
         let exposed: Vec<_> = reply.header("access-control-expose-headers").unwrap().split(", ").collect();
-        for name in ["X-Request-ID", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After"] {
+        for name in [
+            "X-Request-ID",
+            "X-RateLimit-Limit",
+            "X-RateLimit-Remaining",
+            "X-RateLimit-Reset",
+            "X-Quota-Limit",
+            "X-Quota-Remaining",
+            "X-Quota-Reset",
+            "Retry-After",
+        ] {
             assert!(exposed.contains(&name), "{exposed:?}");
         }
         varies_by_origin(&reply);

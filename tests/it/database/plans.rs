@@ -104,4 +104,5 @@ async fn plan_maintenance_queries_use_index(b: Backend) {
     let unfolded = plan(b, &["name_folded = ''", "LIMIT 500"]).await;
     assert!(unfolded.contains("projects_unfolded_idx"), "{unfolded}");
     enters(b, &plan(b, &["DELETE FROM idempotency_keys", "LIMIT"]).await, "idempotency_keys_expires_at_idx", "expires_at");
+    enters(b, &plan(b, &["DELETE FROM quota_counters", "LIMIT"]).await, "quota_counters_period_idx", "period");
 }

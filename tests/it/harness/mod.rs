@@ -127,6 +127,8 @@ pub struct TestApp {
     /// Fails the test that meets an answer which the OpenAPI document does not describe.
     pub documented: Documented,
     database: Database,
+    /// Features of this test alone.
+    more: Vec<&'static DynFeature>,
     _data: tempfile::TempDir,
 }
 
@@ -145,7 +147,7 @@ impl TestApp {
     /// Another instance on the same database, like a second process.
     pub async fn second(&self, vars: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        Self::run(self.database.shared(), data, vars, self.clock.clone()).await
+        Self::run_with(self.database.shared(), data, vars, self.clock.clone(), &self.more, |_| {}, |_| {}).await
     }
 
     /// Like [`TestApp::with`], with an additional feature.
@@ -224,7 +226,17 @@ impl TestApp {
         let mut limits = Limits::new(&app.config.core.trusted_proxies);
         limit(&mut limits);
         tokio::spawn(listener::run(listener, router, stop.clone(), grace, limits));
-        Self { routes: built.routes, app, clock, url: format!("http://{address}"), stop, documented, database, _data: data }
+        Self {
+            routes: built.routes,
+            app,
+            clock,
+            url: format!("http://{address}"),
+            stop,
+            documented,
+            database,
+            more: more.to_vec(),
+            _data: data,
+        }
     }
 
     /// The URL of the test's database, without a proxy.
