@@ -197,7 +197,7 @@ impl Pipeline {
 fn patience(route: Option<&RouteState>, started: Instant) -> Patience {
     match route.map(|state| state.route.policy.lifetime) {
         Some(Lifetime::Deadline(_)) => Patience::Until(started + route.map_or(Duration::ZERO, |state| state.deadline)),
-        Some(Lifetime::Stream { idle }) => Patience::Idle(idle),
+        Some(Lifetime::Stream { idle, .. }) => Patience::Idle(idle),
         Some(Lifetime::Socket) | None => Patience::Endless,
     }
 }

@@ -3,6 +3,7 @@
 use crate::app::DynFeature;
 
 pub mod accounts;
+pub mod ai;
 pub mod emails;
 pub mod files;
 pub mod health;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &users::Users,
         &accounts::Accounts,
         &quotas::Quotas,
+        &ai::Ai,
         &projects::Projects,
         &files::Files,
         &privacy::Privacy,

@@ -67,6 +67,8 @@ pub enum Error {
         message: &'static str,
         /// Name of the service as clients may see it.
         service: &'static str,
+        /// Machine-readable reason, where clients can act on it.
+        reason: Option<&'static str>,
         retry_after: Option<u64>,
         /// For the log only.
         cause: String,
@@ -126,7 +128,7 @@ codes! {
     VALIDATION_ERROR = UNPROCESSABLE_ENTITY: "a parameter or the body breaks type or bounds (`field`, `errors`)";
     RATE_LIMIT_EXCEEDED = TOO_MANY_REQUESTS: "too many requests (`retry_after` in seconds)";
     INTERNAL_ERROR = INTERNAL_SERVER_ERROR: "anything unforeseen; the log has the cause under the request id";
-    EXTERNAL_SERVICE_ERROR = BAD_GATEWAY: "an outside service failed or did not answer in time (`service`)";
+    EXTERNAL_SERVICE_ERROR = BAD_GATEWAY: "an outside service failed or did not answer in time (`service`; AI: `reason`)";
     SERVICE_UNAVAILABLE = SERVICE_UNAVAILABLE: "a dependency is down, the request took too long, or the server is overloaded";
 }
 
@@ -181,6 +183,7 @@ impl Error {
             Self::TooLarge { limit } => json!({"limit": limit}),
             Self::Invalid(errors) => json!({"field": errors.first().map(|e| &e.field), "errors": errors}),
             Self::RateLimited { retry_after } => json!({"retry_after": retry_after}),
+            Self::Upstream { service, reason: Some(reason), .. } => json!({"service": service, "reason": reason}),
             Self::Upstream { service, .. } => json!({"service": service}),
             _ => json!({}),
         }

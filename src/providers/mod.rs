@@ -1,5 +1,6 @@
 //! Outside services: a trait for each kind, a file for each vendor.
 
+pub mod ai;
 pub mod email;
 mod error;
 pub mod storage;

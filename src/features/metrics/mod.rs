@@ -12,12 +12,7 @@ use routes::PageState;
 pub struct Metrics;
 
 /// Metrics declared in advance for dashboards. A feature that records one of them removes its line here.
-const RESERVED: [(&str, &str, &str); 4] = [
-    ("llm_requests_total", "counter", "Requests to language models"),
-    ("llm_tokens_total", "counter", "Tokens used by language models"),
-    ("llm_request_duration_seconds", "histogram", "Duration of requests to language models"),
-    ("webhook_events_total", "counter", "Webhook events by provider, type and outcome"),
-];
+const RESERVED: [(&str, &str, &str); 1] = [("webhook_events_total", "counter", "Webhook events by provider, type and outcome")];
 
 impl Feature<App> for Metrics {
     fn name(&self) -> &'static str {

@@ -84,9 +84,9 @@ pub enum RequestBody {
 pub enum Lifetime {
     /// From the request's head to the last byte of the response. `None` means `REQUEST_TIMEOUT_SECONDS`.
     Deadline(Option<Duration>),
-    /// The response head within `REQUEST_TIMEOUT_SECONDS`, then a body without a total limit; it fails after `idle` without
-    /// data.
-    Stream { idle: Duration },
+    /// The response head within `head` (`None` means `REQUEST_TIMEOUT_SECONDS`), then a body without a total limit; it fails
+    /// after `idle` without data.
+    Stream { head: Option<Duration>, idle: Duration },
     /// An upgraded connection; its handler limits the duration. The upgrade itself has `REQUEST_TIMEOUT_SECONDS`.
     Socket,
 }
@@ -255,9 +255,17 @@ impl Policy {
     /// A response without a fixed end: server-sent events. It fails when nothing is sent for `idle`.
     #[must_use]
     pub const fn stream(mut self, idle: Duration) -> Self {
-        self.lifetime = Lifetime::Stream { idle };
+        self.lifetime = Lifetime::Stream { head: None, idle };
         self.cache = Caching::NoCache;
         self.pool = Pool::Streams;
+        self
+    }
+
+    /// As [`Policy::stream`], for handlers with time limits of their own until the head: `head` only bounds them.
+    #[must_use]
+    pub const fn slow_stream(mut self, head: Duration, idle: Duration) -> Self {
+        self = self.stream(idle);
+        self.lifetime = Lifetime::Stream { head: Some(head), idle };
         self
     }
 
@@ -301,7 +309,7 @@ impl Policy {
     /// Time limit for the response head.
     pub fn head_deadline(&self, request_timeout: Duration) -> Duration {
         match self.lifetime {
-            Lifetime::Deadline(Some(deadline)) => deadline,
+            Lifetime::Deadline(Some(deadline)) | Lifetime::Stream { head: Some(deadline), .. } => deadline,
             Lifetime::Deadline(None) | Lifetime::Stream { .. } | Lifetime::Socket => request_timeout,
         }
     }

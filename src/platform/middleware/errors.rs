@@ -38,7 +38,7 @@ impl Errors {
         let error = response.extensions_mut().remove::<Arc<Error>>().unwrap_or_else(|| Arc::new(Error::from_status(status, self.max_body)));
         self.count.with_label_values(&[error.code().name]).inc();
         log(&error);
-        let body = serde_json::to_string(&Envelope { error: Content::of(&error, context) }).unwrap_or_default();
+        let body = envelope(&error, &context.request_id);
         *response.status_mut() = error.status();
         let headers = response.headers_mut();
         headers.remove(header::CONTENT_LENGTH);
@@ -76,9 +76,19 @@ struct Content<'e> {
 }
 
 impl<'e> Content<'e> {
-    fn of(error: &Error, context: &'e RequestContext) -> Self {
-        Self { code: error.code().name, message: error.to_string(), details: error.details(), request_id: &context.request_id }
+    fn of(error: &Error, request_id: &'e str) -> Self {
+        Self { code: error.code().name, message: error.to_string(), details: error.details(), request_id }
     }
+}
+
+/// Renders an error that ends a response after its head was sent, such as a stream of events, and logs its cause.
+pub fn render_late(error: &Error, request_id: &str) -> String {
+    log(error);
+    envelope(error, request_id)
+}
+
+fn envelope(error: &Error, request_id: &str) -> String {
+    serde_json::to_string(&Envelope { error: Content::of(error, request_id) }).unwrap_or_default()
 }
 
 /// Logs the cause of a 5xx, which is never sent to clients.

@@ -50,6 +50,16 @@ pub struct Streaming {
 }
 
 impl Streaming {
+    /// Name of the service that answers.
+    pub fn service(&self) -> &'static str {
+        self.service
+    }
+
+    /// The pause that `Retry-After` asks for, at most an hour.
+    pub fn retry_after(&self) -> Option<Duration> {
+        retry_after(self.headers(), Clock::System.now())
+    }
+
     pub fn status(&self) -> StatusCode {
         self.response.status()
     }

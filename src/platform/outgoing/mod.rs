@@ -8,6 +8,7 @@ mod breaker;
 mod client;
 mod cooldown;
 mod error;
+pub mod event_stream;
 pub mod retry;
 mod vendors;
 

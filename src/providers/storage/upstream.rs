@@ -10,5 +10,5 @@ pub fn upstream(error: ProviderError) -> Error {
         ProviderError::Transient { retry_after, message } => (Some(retry_after.map_or(1, |after| after.as_secs().max(1))), message),
         ProviderError::Rejected(message) => (None, message),
     };
-    Error::Upstream { message: "The file storage failed", service: "storage", retry_after, cause }
+    Error::Upstream { message: "The file storage failed", service: "storage", reason: None, retry_after, cause }
 }

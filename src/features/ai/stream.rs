@@ -1,0 +1,107 @@
+//! Answers as streams of server-sent events. The vendor is read only as fast as the client reads; a client that leaves ends
+//! the call to the vendor.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http::{HeaderName, HeaderValue, header};
+use tokio::time::timeout;
+
+use super::events::{KEEP_ALIVE, Writer};
+use super::metering::Meter;
+use super::service::{State, count};
+use crate::app::App;
+use crate::platform::actor::CurrentUser;
+use crate::platform::error::{Error, Result};
+use crate::platform::http::{RequestContext, sse};
+use crate::platform::middleware::errors::render_late;
+use crate::providers::ai::{AiError, Opened, Pieces, Prompt, Target};
+
+/// Pieces that have arrived together are sent together, up to about this many bytes.
+const FRAME: usize = 16 * 1024;
+
+/// Answers a prompt with a stream. Failures before the first piece are errors as of any other request.
+pub async fn open(app: App, user: CurrentUser, target: Target, prompt: Prompt) -> Result<Response> {
+    let reservation = count(&app, &user).await?;
+    let mut meter = Meter::start(&app, &user.id, &target, &prompt);
+    let pieces = match app.state::<State>().gateway.stream(target, &prompt).await {
+        Ok(Opened { target, pieces }) => {
+            meter.answered_by(&target);
+            pieces
+        }
+        Err(error) => {
+            meter.refused();
+            reservation.give_back(&app).await;
+            return Err(error.into_error());
+        }
+    };
+    let request_id = RequestContext::current().map_or_else(String::new, |context| context.request_id.clone());
+    let answer = Answer { pieces, meter: Some(meter), writer: Writer::default(), request_id };
+    let mut response = Body::from_stream(stream::unfold(answer, Answer::next_frame)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Keeps nginx from buffering events.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    reservation.set_headers(headers);
+    Ok(response)
+}
+
+/// An answer that is being sent.
+struct Answer {
+    pieces: Box<dyn Pieces>,
+    /// `None` once the answer has ended.
+    meter: Option<Meter>,
+    writer: Writer,
+    request_id: String,
+}
+
+impl Answer {
+    /// Returns the bytes to send next; `None` at the end. Polled only when the connection takes more bytes.
+    async fn next_frame(mut self) -> Option<(std::result::Result<Bytes, Infallible>, Self)> {
+        self.meter.as_ref()?;
+        let mut frame = BytesMut::new();
+        while frame.is_empty() && self.meter.is_some() {
+            match timeout(sse::HEARTBEAT, self.pieces.next()).await {
+                Ok(next) => self.write(&mut frame, next),
+                Err(_) => frame.extend_from_slice(KEEP_ALIVE.as_bytes()),
+            }
+        }
+        while self.meter.is_some() && frame.len() < FRAME {
+            match self.pieces.ready() {
+                Ok(None) => break,
+                ready => self.write(&mut frame, ready),
+            }
+        }
+        Some((Ok(frame.freeze()), self))
+    }
+
+    /// Writes a piece, the end, or the failure that ends the answer.
+    fn write(&mut self, frame: &mut BytesMut, next: std::result::Result<Option<String>, AiError>) {
+        let figures = self.pieces.figures();
+        match next {
+            Ok(Some(piece)) => {
+                if let Some(meter) = &mut self.meter {
+                    meter.received(&piece, figures);
+                }
+                self.writer.piece(frame, &piece);
+            }
+            Ok(None) => {
+                Writer::done(frame);
+                if let Some(meter) = self.meter.take() {
+                    meter.finished(figures);
+                }
+            }
+            Err(error) => {
+                let error: Error = error.into_error();
+                Writer::error(frame, &render_late(&error, &self.request_id));
+                if let Some(meter) = self.meter.take() {
+                    meter.broken_off(figures);
+                }
+            }
+        }
+    }
+}
