@@ -89,6 +89,7 @@ async fn echo_is_refused_in_production() {
             .with("SECRET_KEY", "0123456789abcdef0123456789abcdef")
             .with("DATABASE_URL", "postgres://app:pw@db.internal/app?sslmode=require")
             .with("BACKEND_CORS_ORIGINS", "https://app.example.com")
+            .with("PUBLIC_BASE_URL", "https://api.example.com")
     };
     place().run(&["config"]).await.expect_ok();
     for (name, value) in [("AI_DEFAULT_PROVIDER", "echo"), ("AI_FALLBACK", "echo"), ("AI_ROUTE_SIMPLE", "echo:echo")] {
