@@ -1,7 +1,7 @@
 # `make` lists the targets. Nothing here needs more than Rust; Postgres and Redis are used where they are found.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs chaos fuzz without
+.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs bench-ai chaos fuzz chat without
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,11 +43,17 @@ bench: ## Measure a release build against a bare axum and sqlx server, on SQLite
 bench-jobs: ## Measure what the job queue carries, on SQLite and Postgres
 	cargo bench --bench jobs
 
+bench-ai: ## Measure what the AI gateway adds to a vendor's time, and the memory of 1,000 streams
+	cargo bench --bench http -- --ai
+
 chaos: ## Kill the service 100 times at work on each engine: what was promised happens all the same
 	CHAOS_KILLS=100 cargo test --test it chaos:: -- --nocapture
 
 fuzz: ## Fuzz the API with schemathesis, 10 minutes as a user and 10 as an administrator
 	scripts/fuzz.sh
+
+chat: ## Check the chat page of docs/examples: its types, and in headless Chromium
+	scripts/chat.sh
 
 without: ## Prove that a component can be removed: make without c=projects, or c=--all
 	scripts/without.sh $(c)

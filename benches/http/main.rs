@@ -6,10 +6,12 @@
 //!
 //! No external tool is needed. The release binary is built by cargo; the floor is this program started with the argument `floor`.
 //! Postgres is taken from `BENCH_DATABASE_URL`, or from the default port if it is reachable. `--pages` measures lists over many
-//! rows (`pages.rs`), `--files` large files (`files.rs`), `--soak` memory under a long mixed load (`soak.rs`).
+//! rows (`pages.rs`), `--files` large files (`files.rs`), `--soak` memory under a long mixed load (`soak.rs`), `--ai` the AI gateway
+//! in front of a stub (`ai.rs`).
 
 #![forbid(unsafe_code)]
 
+mod ai;
 mod compare;
 mod driver;
 mod files;
@@ -18,6 +20,7 @@ mod pages;
 mod report;
 mod servers;
 mod soak;
+mod vendor;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -66,6 +69,15 @@ struct Options {
     /// Instead: large files up and down, and many slow uploads
     #[arg(long, conflicts_with_all = ["pages", "soak"])]
     files: bool,
+    /// Instead: what the AI gateway adds to a vendor's time, and the memory of many streams
+    #[arg(long, conflicts_with_all = ["pages", "soak", "files"])]
+    ai: bool,
+    /// With --ai: requests per second
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// With --ai: streams at once; each takes two open files of the server and two of the driver
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    streams: u32,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -141,6 +153,8 @@ async fn measure(site: &mut Site, options: &Options) -> Result<bool> {
         pages::run(site, options).await
     } else if options.files {
         files::run(site, options).await
+    } else if options.ai {
+        ai::run(site, options).await
     } else {
         compare::run(site, options).await
     }

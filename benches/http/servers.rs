@@ -196,6 +196,11 @@ pub struct Server {
 impl Server {
     /// Starts a server and waits until it is ready.
     pub async fn start(site: &Site, role: Role, database: &str) -> Result<Self> {
+        Self::start_with(site, role, database, &[]).await
+    }
+
+    /// Same as [`Self::start`], with variables that win over those of the role.
+    pub async fn start_with(site: &Site, role: Role, database: &str, variables: &[(&str, String)]) -> Result<Self> {
         let directory = site.directory.path().join(role.name());
         std::fs::create_dir_all(&directory)?;
         let log = directory.join("log");
@@ -234,6 +239,7 @@ impl Server {
             ]);
         }
         command
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .env("DATABASE_URL", database)
             .env("HOST", address.ip().to_string())
             .env("PORT", address.port().to_string())

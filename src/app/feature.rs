@@ -1,9 +1,13 @@
 //! The `Feature` trait: the hooks of a feature. No module below `features` refers to a single feature: router, documents,
 //! metrics, jobs, configuration and commands call these hooks.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use http::Extensions;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::config::Config;
 use super::jobs::{Registry, Schedules};
@@ -150,6 +154,21 @@ pub enum Level {
     Warn,
     /// The service cannot do its work.
     Fail,
+}
+
+/// Runs the checks of all features at the same time. A feature that does not return within the limit is a finding itself.
+pub async fn diagnose<A: Send + Sync + 'static>(app: &A, features: &[&'static dyn Feature<A>], limit: Duration) -> Vec<Finding> {
+    let checks = features.iter().map(|feature| async {
+        timeout(limit, feature.diagnose(app)).await.unwrap_or_else(|_| {
+            vec![Finding {
+                level: Level::Warn,
+                what: feature.name(),
+                text: format!("its checks did not end within {} s", limit.as_secs()),
+                remedy: "Check the network, and that its vendors can be reached from this host".to_owned(),
+            }]
+        })
+    });
+    join_all(checks).await.into_iter().flatten().collect()
 }
 
 /// How soon data is removed.

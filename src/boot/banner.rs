@@ -1,10 +1,12 @@
-//! Start banner: URLs, services in use and their substitutes, and at the first start the new administrator.
+//! Start banner: URLs, services in use and their substitutes, warnings of the features, and at the first start the new
+//! administrator.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use crate::app::App;
 use crate::app::config::Core;
+use crate::app::feature::Finding;
 use crate::platform::auth::{KeySource, Provider};
 use crate::platform::config::{Choice, Environment, program};
 use crate::platform::db::DatabaseUrl;
@@ -12,14 +14,14 @@ use crate::platform::output;
 
 /// Prints the banner to standard output, except in production. `first` is the e-mail address and password of a new user; the
 /// password is shown once and never logged.
-pub fn print(app: &App, address: SocketAddr, first: Option<(&str, &str)>) -> anyhow::Result<()> {
+pub fn print(app: &App, address: SocketAddr, first: Option<(&str, &str)>, warnings: &[Finding]) -> anyhow::Result<()> {
     if app.config.core.environment == Environment::Production {
         return Ok(());
     }
-    output::print(text(app, address, first))
+    output::print(text(app, address, first, warnings))
 }
 
-fn text(app: &App, address: SocketAddr, first: Option<(&str, &str)>) -> String {
+fn text(app: &App, address: SocketAddr, first: Option<(&str, &str)>, warnings: &[Finding]) -> String {
     let core = &app.config.core;
     let url = match &core.public_base_url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
@@ -41,6 +43,9 @@ fn text(app: &App, address: SocketAddr, first: Option<(&str, &str)>) -> String {
     row("database", &database);
     row("limits", redis);
     row("tokens", &issuer(app));
+    for (name, value) in app.features.iter().flat_map(|feature| feature.banner(app)) {
+        row(name, &value);
+    }
     let mut banner = format!("\n{} {} ({})\n\n{out}", core.project_name, env!("CARGO_PKG_VERSION"), core.environment.name());
     if let Some((email, password)) = first {
         let program = program();
@@ -59,6 +64,9 @@ To try it:
   curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{{"name":"Apollo"}}' {url}/api/v1/app/projects
 "#
         );
+    }
+    for Finding { what, text, remedy, .. } in warnings {
+        let _ = write!(banner, "\nWARNING: {what}: {text}\n{remedy}\n");
     }
     banner.push_str(&exposure(core, address).unwrap_or_default());
     banner.push('\n');

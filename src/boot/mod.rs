@@ -2,6 +2,7 @@
 
 pub mod banner;
 mod connection;
+pub mod diagnosis;
 #[cfg(feature = "docs-ui")]
 mod docs;
 mod early_answer;

@@ -11,8 +11,9 @@ use tokio::net::TcpListener;
 
 use super::signals::Signals;
 use super::worker::Working;
-use super::{banner, listener, router, startup};
+use super::{banner, diagnosis, listener, router, startup};
 use crate::app::App;
+use crate::app::feature::Finding;
 use crate::features::accounts::service::operator;
 use crate::features::users;
 use crate::features::users::model::User;
@@ -38,8 +39,9 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
         tracing::warn!("REDIS_URL is set, but Redis does not answer: working in memory until it does");
     }
     let address = listener.local_addr()?;
-    if !create_first_admin(&app, address).await?
-        && let Err(error) = banner::print(&app, address, None)
+    let warnings = diagnosis::warnings(&app).await;
+    if !create_first_admin(&app, address, &warnings).await?
+        && let Err(error) = banner::print(&app, address, None, &warnings)
     {
         // Nothing is lost with it, so the server starts all the same.
         output::error(format_args!("warning: the banner is not shown: {error:#}"));
@@ -59,7 +61,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
 /// Creates an administrator at the first start of a local installation with its own accounts, and prints the banner with their
 /// password; returns whether it did. Of several concurrent first starts only one does. If the banner cannot be printed, no
 /// administrator is made and the start fails.
-async fn create_first_admin(app: &App, address: SocketAddr) -> anyhow::Result<bool> {
+async fn create_first_admin(app: &App, address: SocketAddr, warnings: &[Finding]) -> anyhow::Result<bool> {
     let first = app.config.core.environment == Environment::Local
         && app.config.auth.provider == Provider::Local
         && users::service::is_empty(app).await?;
@@ -67,7 +69,7 @@ async fn create_first_admin(app: &App, address: SocketAddr) -> anyhow::Result<bo
         return Ok(false);
     }
     let password = operator::random_password()?;
-    let mut show = |_: &User| banner::print(app, address, Some((LOCAL_ADMIN, &password)));
+    let mut show = |_: &User| banner::print(app, address, Some((LOCAL_ADMIN, &password)), warnings);
     match operator::create(app, LOCAL_ADMIN, Role::Admin, &password, false, &mut show).await {
         Ok(made) => Ok(made.is_some()),
         Err(Error::Internal(cause)) => Err(cause.context("the first administrator is not made")),

@@ -1,6 +1,8 @@
 //! `omnistack doctor`: checks the installation. Each finding has a remedy; exit code 1 if one prevents the service from
 //! running.
 
+mod server;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::app::config::{Config, Loaded};
+use crate::app::feature::{Finding, Level, diagnose};
 use crate::app::{App, migrate};
 use crate::boot::banner;
 use crate::features;
@@ -37,6 +40,15 @@ impl Findings {
 
     fn warn(what: &str, text: &str, remedy: &str) {
         say(format_args!("warn  {what:<14} {text}\n      {:<14} {remedy}", ""));
+    }
+
+    fn add(&mut self, finding: &Finding) {
+        let Finding { level, what, text, remedy } = finding;
+        match level {
+            Level::Ok => Self::ok(what, text),
+            Level::Warn => Self::warn(what, text, remedy),
+            Level::Fail => self.fail(what, text, remedy),
+        }
     }
 
     fn fail(&mut self, what: &str, text: &str, remedy: &str) {
@@ -104,6 +116,9 @@ async fn check_service(findings: &mut Findings, loaded: Loaded) {
         _ => Findings::warn("redis", "does not answer: limits count in memory until it does", "Check REDIS_URL, and that Redis runs"),
     }
     check_storage(findings, &app).await;
+    for finding in diagnose(&app, &app.features, CHECK).await.iter().chain(&server::findings(&app).await) {
+        findings.add(finding);
+    }
     app.close().await;
 }
 

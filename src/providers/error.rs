@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::platform::outgoing::{Answer, CallError};
+use crate::platform::outgoing::{Answer, CallError, Failure, Repeatable};
 
 /// A failure of an outside service. It decides whether a job is retried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,5 +37,38 @@ impl ProviderError {
             return Self::Transient { message, retry_after: answer.retry_after() };
         }
         Self::Rejected(message)
+    }
+}
+
+/// A failed call of a library, such as an SDK, for [`Service::run`](crate::platform::outgoing::Service::run).
+#[derive(Debug)]
+pub struct LibraryFailure {
+    pub error: ProviderError,
+    /// Whether it shows that the vendor is failing.
+    pub outage: bool,
+}
+
+impl From<CallError> for LibraryFailure {
+    fn from(error: CallError) -> Self {
+        Self { outage: error.is_outage(), error: error.into() }
+    }
+}
+
+impl Repeatable for LibraryFailure {
+    fn may_be_repeated(&self) -> bool {
+        matches!(self.error, ProviderError::Transient { .. })
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self.error {
+            ProviderError::Transient { retry_after, .. } => retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl Failure for LibraryFailure {
+    fn is_outage(&self) -> bool {
+        self.outage
     }
 }

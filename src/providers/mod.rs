@@ -6,4 +6,4 @@ mod error;
 pub mod storage;
 pub mod vendor;
 
-pub use error::ProviderError;
+pub use error::{LibraryFailure, ProviderError};

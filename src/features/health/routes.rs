@@ -1,5 +1,6 @@
 //! `/public/health` and `/public/health/ready`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -14,6 +15,7 @@ use crate::app::App;
 use crate::platform::db;
 use crate::platform::http::Json;
 use crate::platform::middleware::errors::OwnBody;
+use crate::platform::outgoing::{AccountProblem, BreakerState, Outgoing, VendorState};
 use crate::platform::redis::{self, Redis};
 
 /// Time limit of each check.
@@ -54,6 +56,9 @@ struct Readiness {
     status: ReadinessStatus,
     timestamp: DateTime<Utc>,
     components: ReadinessComponents,
+    /// Vendors with a circuit breaker that is not closed, or with a problem of the account. They do not affect the status.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    vendors: BTreeMap<&'static str, ReadinessVendor>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -67,6 +72,45 @@ struct ReadinessComponent {
     status: ComponentStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum VendorBreaker {
+    HalfOpen,
+    Open,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum VendorAccount {
+    KeyRefused,
+    Billing,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ReadinessVendor {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker: Option<VendorBreaker>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<VendorAccount>,
+}
+
+/// The vendors with something to report.
+fn vendors(outgoing: &Outgoing) -> BTreeMap<&'static str, ReadinessVendor> {
+    let vendor = |state: VendorState| {
+        let breaker = match state.breaker {
+            BreakerState::Closed => None,
+            BreakerState::HalfOpen => Some(VendorBreaker::HalfOpen),
+            BreakerState::Open => Some(VendorBreaker::Open),
+        };
+        let account = state.account.map(|problem| match problem {
+            AccountProblem::KeyRefused => VendorAccount::KeyRefused,
+            AccountProblem::Billing => VendorAccount::Billing,
+        });
+        (breaker.is_some() || account.is_some()).then_some((state.service, ReadinessVendor { breaker, account }))
+    };
+    outgoing.vendors().into_iter().filter_map(vendor).collect()
 }
 
 impl ReadinessComponent {
@@ -86,6 +130,7 @@ pub async fn health(State(app): State<App>) -> Json<Liveness> {
 /// Check readiness
 ///
 /// 503 with the same body while the database is down or takes no writes, and from the stop signal on. Without Redis the service goes on, degraded.
+/// Vendors that fail do not change the status: only the features that use them answer with an error.
 #[utoipa::path(get, path = "/health/ready", operation_id = "getReadiness", tag = "health",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Not ready")))]
 pub async fn ready(State(app): State<App>) -> Response {
@@ -113,7 +158,7 @@ pub async fn ready(State(app): State<App>) -> Response {
         database: ReadinessComponent::of(database, database_error),
         redis: ReadinessComponent::of(redis, "redis is unreachable"),
     };
-    let mut response = Json(Readiness { status, timestamp: app.clock.now(), components }).into_response();
+    let mut response = Json(Readiness { status, timestamp: app.clock.now(), components, vendors: vendors(&app.outgoing) }).into_response();
     if status == ReadinessStatus::Unhealthy {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));

@@ -74,7 +74,7 @@ enum Trust {
     /// The service's own access tokens; the current key first.
     Own(Vec<DecodingKey>),
     Hs256(DecodingKey),
-    Jwks(jwks::KeySet),
+    Jwks(Box<jwks::KeySet>),
     Nobody,
 }
 
@@ -92,7 +92,9 @@ impl Verifier {
         let trust = match &config.keys {
             _ if config.provider == Provider::Local => Trust::Own(own::verification_keys(keys)),
             Some(KeySource::Hs256(secret)) => Trust::Hs256(DecodingKey::from_secret(secret.expose_secret().as_bytes())),
-            Some(KeySource::Jwks(url)) => Trust::Jwks(jwks::KeySet::new(url.clone(), config.jwks_cache, outgoing.service("jwks"))),
+            Some(KeySource::Jwks(url)) => {
+                Trust::Jwks(Box::new(jwks::KeySet::new(url.clone(), config.jwks_cache, outgoing.service("jwks"))))
+            }
             None => Trust::Nobody,
         };
         let (issuer, audience) = match trust {

@@ -150,15 +150,16 @@ impl Service {
         judge(attempt, outcome, Streaming::status)
     }
 
-    /// Runs a call that another library makes, with retries, if the breaker admits it. `retry` must have ended before any limit
-    /// of the caller's own, because a call that the caller drops does not count.
+    /// Runs a call that another library makes, with retries, if the breaker admits it. It ends by `retry.until`, which must be
+    /// before any limit of the caller's own, because a call that the caller drops does not count.
     pub async fn run<T, E, F>(&self, retry: Retry, call: impl FnMut() -> F) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>>,
         E: Failure,
     {
         let attempt = self.admit()?;
-        let outcome = repeat(retry, call).await;
+        let outcome = timeout_at(retry.until, repeat(retry, call)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(CallError::TimedOut(self.name).into()));
         match &outcome {
             Ok(_) => attempt.note(true),
             Err(error) => attempt.note(!error.is_outage()),
@@ -200,6 +201,16 @@ impl Service {
     /// Notes what the vendor says about our account; `None` after a success.
     pub fn account_problem(&self, problem: Option<AccountProblem>) {
         self.shared.set_account(problem);
+    }
+
+    /// Notes what a status says about our account. For vendors that use 401 for the key, 402 for the bill, and 2xx for success.
+    pub fn account_status(&self, status: StatusCode) {
+        match status {
+            StatusCode::UNAUTHORIZED => self.account_problem(Some(AccountProblem::KeyRefused)),
+            StatusCode::PAYMENT_REQUIRED => self.account_problem(Some(AccountProblem::Billing)),
+            status if status.is_success() => self.account_problem(None),
+            _ => {}
+        }
     }
 
     /// Counts and times one call. Its trace span belongs here, too.

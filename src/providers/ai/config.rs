@@ -7,14 +7,17 @@ use super::{Llm, VENDORS};
 use crate::platform::config::{Env, List, Section, Value};
 use crate::providers::vendor::VendorSettings;
 
+/// The settings of one vendor.
+pub type LlmSettings = Arc<dyn VendorSettings<dyn Llm>>;
+
 /// The longest time-out that may be configured.
-pub const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The settings of language models.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Every vendor's, in the order of [`VENDORS`].
-    pub vendors: Vec<(&'static str, Arc<dyn VendorSettings<dyn Llm>>)>,
+    pub vendors: Vec<(&'static str, LlmSettings)>,
     pub default_provider: &'static str,
     /// Applies to the default provider only.
     pub default_model: Option<String>,

@@ -94,7 +94,7 @@ impl Llm for Echo {
 
     async fn stream(&self, _: &str, prompt: &Prompt, clocks: Clocks) -> Result<Box<dyn Pieces>, AiError> {
         let figures = Figures { prompt: Some(prompt.estimated_tokens()), completion: Some(0), total: None };
-        Ok(Box::new(Words { words: answer(prompt).0, figures, end: clocks.end, begun: false }))
+        Ok(Box::new(Words { left: answer(prompt).0, figures, end: clocks.end, begun: false }))
     }
 
     async fn models(&self) -> Result<Option<Vec<ListedModel>>, AiError> {
@@ -103,7 +103,7 @@ impl Llm for Echo {
 }
 
 struct Words {
-    words: VecDeque<String>,
+    left: VecDeque<String>,
     figures: Figures,
     end: Instant,
     begun: bool,
@@ -115,10 +115,10 @@ impl Pieces for Words {
         if Instant::now() >= self.end {
             return Err(AiError::timed_out(NAME, "the stream took too long", false));
         }
-        if std::mem::replace(&mut self.begun, true) && !self.words.is_empty() {
+        if std::mem::replace(&mut self.begun, true) && !self.left.is_empty() {
             sleep(PAUSE).await;
         }
-        let word = self.words.pop_front();
+        let word = self.left.pop_front();
         let tokens = word.as_ref().map_or(0, |word| estimated_tokens(word.len()));
         self.figures.completion = self.figures.completion.map(|sum| sum + tokens);
         Ok(word)

@@ -102,7 +102,7 @@ impl Gateway {
         self.choose(None).into_iter().chain(routed).chain(fallbacks).collect()
     }
 
-    /// Returns a whole answer within AI_TIMEOUT_SECONDS, of the target or of a vendor that may take its place.
+    /// Returns a whole answer within `AI_TIMEOUT_SECONDS`, of the target or of a vendor that may take its place.
     pub async fn complete(&self, mut target: Target, prompt: &Prompt) -> Result<Completed, AiError> {
         let end = Instant::now() + self.config.timeout;
         let mut others = self.fallbacks(&target);

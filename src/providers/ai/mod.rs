@@ -1,5 +1,5 @@
 //! Language models. [`Llm`] is what a vendor offers; [`Gateway`] is what the rest of the server uses: it chooses the vendor
-//! and falls back to another one where AI_FALLBACK lists it. A vendor is one file here, its `mod` line and its line in
+//! and falls back to another one where `AI_FALLBACK` lists it. A vendor is one file here, its `mod` line and its line in
 //! [`VENDORS`].
 //!
 //! The vendors with an HTTP API are a [`protocol::Protocol`]: what to send and how to read the answer. [`http::HttpLlm`]
@@ -45,7 +45,7 @@ pub static VENDORS: &[&Vendor] = &[
 
 /// Registration of a vendor.
 pub struct Vendor {
-    /// Its name in AI_DEFAULT_PROVIDER, answers and metrics.
+    /// Its name in `AI_DEFAULT_PROVIDER`, answers and metrics.
     pub name: &'static str,
     /// The model where neither the caller nor the configuration names one.
     pub default_model: &'static str,
@@ -56,7 +56,7 @@ pub struct Vendor {
 /// A vendor of language models.
 #[async_trait]
 pub trait Llm: Send + Sync {
-    /// The vendor's name in answers, metrics and AI_DEFAULT_PROVIDER.
+    /// The vendor's name in answers, metrics and `AI_DEFAULT_PROVIDER`.
     fn name(&self) -> &'static str;
 
     /// The model where neither the caller nor the configuration names one.
@@ -68,7 +68,7 @@ pub trait Llm: Send + Sync {
     /// Starts a stream and returns it with its first piece read, after retries if necessary.
     async fn stream(&self, model: &str, prompt: &Prompt, clocks: Clocks) -> Result<Box<dyn Pieces>, AiError>;
 
-    /// Whether it stands in for a real vendor during development: then it is used only where AI_DEFAULT_PROVIDER names it.
+    /// Whether it stands in for a real vendor during development: then it is used only where `AI_DEFAULT_PROVIDER` names it.
     fn is_stand_in(&self) -> bool {
         false
     }

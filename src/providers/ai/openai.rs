@@ -1,5 +1,5 @@
 //! OpenAI's chat completions (<https://platform.openai.com/docs/api-reference/chat>), and every server that is compatible with
-//! them: set OPENAI_BASE_URL.
+//! them: set `OPENAI_BASE_URL`.
 
 use std::sync::Arc;
 

@@ -77,6 +77,7 @@ impl Endpoint {
         }
         let limits = Limits { total: TIMEOUT, ..Limits::default() };
         let answer = self.service.send("post", limits, request).await?;
+        self.service.account_status(answer.status);
         if answer.status.is_success() {
             return Ok(answer);
         }

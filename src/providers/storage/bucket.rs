@@ -5,18 +5,25 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 use url::Url;
 
 use super::disposition::attachment;
 use super::object::{NewObject, PRESIGN_TTL, SigningContext, StoredObject, Upload};
-use super::provider::StorageProvider;
-use crate::providers::ProviderError;
+use super::provider::{CALL, StorageProvider};
+use crate::platform::outgoing::{AccountProblem, Retry, Service};
+use crate::providers::{LibraryFailure, ProviderError};
+
+/// Time limit of one attempt. It leaves time for a second one.
+const ATTEMPT: Duration = Duration::from_secs(20);
 
 /// Location and credentials of a bucket.
 #[derive(Debug, Clone)]
@@ -39,25 +46,28 @@ pub trait Uploads: Send + Sync + Sized + 'static {
 pub struct Bucket<U> {
     pub place: Place,
     pub client: Client,
+    service: Service,
     uploads: PhantomData<U>,
 }
 
 impl<U: Uploads> Bucket<U> {
-    pub fn new(place: Place) -> Self {
+    pub fn new(place: Place, service: Service) -> Self {
         let credentials = Credentials::new(&place.access_key, place.secret_key.expose_secret(), None, None, "configuration");
-        let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).operation_timeout(Duration::from_secs(25)).build();
+        let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).operation_attempt_timeout(ATTEMPT).build();
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(place.region.clone()))
             .credentials_provider(credentials)
             .timeout_config(timeouts)
+            // Repeated by `Service::run` instead: two layers would multiply the attempts.
+            .retry_config(RetryConfig::disabled())
             // Servers other than AWS reject the checksum trailers that the SDK adds by default.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         if let Some(endpoint) = &place.endpoint {
             config = config.endpoint_url(endpoint.as_str().trim_end_matches('/')).force_path_style(true);
         }
-        Self { client: Client::from_conf(config.build()), place, uploads: PhantomData }
+        Self { client: Client::from_conf(config.build()), place, service, uploads: PhantomData }
     }
 
     pub fn signing(&self, context: SigningContext<'_>) -> Result<PresigningConfig, ProviderError> {
@@ -70,24 +80,54 @@ impl<U: Uploads> Bucket<U> {
         ProviderError::Rejected(format!("{}: {what}", self.place.vendor))
     }
 
-    fn transient(&self, what: &str) -> ProviderError {
-        ProviderError::Transient { message: format!("{}: {what}", self.place.vendor), retry_after: None }
-    }
-
     /// Reports the vendor's error code but not its message, which may contain keys.
     pub fn failed<E: ProvideErrorMetadata>(&self, doing: &str, error: &SdkError<E>) -> ProviderError {
+        self.failure(doing, error).error
+    }
+
+    /// Runs a call with retries, through the circuit breaker. All calls may be repeated: reads, and writes of the same bytes
+    /// under the same key.
+    async fn call<T, F>(&self, call: impl FnMut() -> F) -> Result<T, ProviderError>
+    where
+        F: Future<Output = Result<T, LibraryFailure>>,
+    {
+        let outcome = self.service.run(Retry::until(Instant::now() + CALL), call).await;
+        if outcome.is_ok() {
+            self.service.account_problem(None);
+        }
+        outcome.map_err(|failure| failure.error)
+    }
+
+    /// [`Bucket::failed`], with what retries and the circuit breaker must know.
+    fn failure<E: ProvideErrorMetadata>(&self, doing: &str, error: &SdkError<E>) -> LibraryFailure {
         let SdkError::ServiceError(service) = error else {
             let why = match error {
                 SdkError::TimeoutError(_) => "no answer in time",
                 SdkError::DispatchFailure(_) => "cannot be reached",
-                SdkError::ConstructionFailure(_) => return self.rejected(&format!("cannot {doing}: the request cannot be made")),
+                SdkError::ConstructionFailure(_) => {
+                    return LibraryFailure { error: self.rejected(&format!("cannot {doing}: the request cannot be made")), outage: false };
+                }
                 _ => "the answer broke off",
             };
-            return self.transient(&format!("cannot {doing}: {why}"));
+            return self.outage(&format!("cannot {doing}: {why}"));
         };
         let (status, code) = (service.raw().status().as_u16(), service.err().code().unwrap_or("without a code"));
-        let message = format!("cannot {doing}: {status} {code}");
-        if status >= 500 || status == 429 { self.transient(&message) } else { self.rejected(&message) }
+        if matches!(code, "InvalidAccessKeyId" | "SignatureDoesNotMatch") {
+            self.service.account_problem(Some(AccountProblem::KeyRefused));
+        }
+        let message = format!("{}: cannot {doing}: {status} {code}", self.place.vendor);
+        let error = if status >= 500 || status == 429 {
+            let retry_after = service.raw().headers().get("retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs);
+            ProviderError::Transient { message, retry_after }
+        } else {
+            ProviderError::Rejected(message)
+        };
+        LibraryFailure { error, outage: status >= 500 }
+    }
+
+    fn outage(&self, what: &str) -> LibraryFailure {
+        let message = format!("{}: {what}", self.place.vendor);
+        LibraryFailure { error: ProviderError::Transient { message, retry_after: None }, outage: true }
     }
 }
 
@@ -109,42 +149,55 @@ impl<U: Uploads> StorageProvider for Bucket<U> {
     }
 
     async fn size(&self, key: &str) -> Result<Option<u64>, ProviderError> {
-        match self.client.head_object().bucket(&self.place.bucket).key(key).send().await {
-            Ok(head) => Ok(Some(head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0))),
-            Err(SdkError::ServiceError(error)) if error.err().is_not_found() => Ok(None),
-            Err(error) => Err(self.failed("look for an object", &error)),
-        }
+        let head = || async {
+            match self.client.head_object().bucket(&self.place.bucket).key(key).send().await {
+                Ok(head) => Ok(Some(head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0))),
+                Err(SdkError::ServiceError(error)) if error.err().is_not_found() => Ok(None),
+                Err(error) => Err(self.failure("look for an object", &error)),
+            }
+        };
+        self.call(head).await
     }
 
     async fn read_prefix(&self, key: &str, bytes: usize) -> Result<Vec<u8>, ProviderError> {
         let range = format!("bytes=0-{}", bytes.saturating_sub(1));
-        let got = self.client.get_object().bucket(&self.place.bucket).key(key).range(range).send().await;
-        let mut body = got.map_err(|error| self.failed("read an object", &error))?.body;
-        let mut start = Vec::new();
-        // A server without range support sends the whole object: read no more than requested.
-        while start.len() < bytes {
-            match body.next().await {
-                Some(Ok(chunk)) => start.extend_from_slice(&chunk),
-                Some(Err(_)) => return Err(self.transient("the connection broke")),
-                None => break,
+        let get = || async {
+            let got = self.client.get_object().bucket(&self.place.bucket).key(key).range(&range).send().await;
+            let mut body = got.map_err(|error| self.failure("read an object", &error))?.body;
+            let mut start = Vec::new();
+            // A server without range support sends the whole object: read no more than requested.
+            while start.len() < bytes {
+                match body.next().await {
+                    Some(Ok(chunk)) => start.extend_from_slice(&chunk),
+                    Some(Err(_)) => return Err(self.outage("the connection broke")),
+                    None => break,
+                }
             }
-        }
-        start.truncate(bytes);
-        Ok(start)
+            start.truncate(bytes);
+            Ok(start)
+        };
+        self.call(get).await
     }
 
     async fn put(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<(), ProviderError> {
-        let put = self.client.put_object().bucket(&self.place.bucket).key(key).content_type(content_type);
-        put.body(ByteStream::from(bytes)).send().await.map_err(|error| self.failed("write an object", &error))?;
-        Ok(())
+        let bytes = Bytes::from(bytes);
+        let put = || async {
+            let put = self.client.put_object().bucket(&self.place.bucket).key(key).content_type(content_type);
+            put.body(ByteStream::from(bytes.clone())).send().await.map_err(|error| self.failure("write an object", &error))?;
+            Ok(())
+        };
+        self.call(put).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), ProviderError> {
-        match self.client.delete_object().bucket(&self.place.bucket).key(key).send().await {
-            Ok(_) => Ok(()),
-            // S3 itself says 204; some servers do not.
-            Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
-            Err(error) => Err(self.failed("delete an object", &error)),
-        }
+        let delete = || async {
+            match self.client.delete_object().bucket(&self.place.bucket).key(key).send().await {
+                Ok(_) => Ok(()),
+                // S3 itself says 204; some servers do not.
+                Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
+                Err(error) => Err(self.failure("delete an object", &error)),
+            }
+        };
+        self.call(delete).await
     }
 }

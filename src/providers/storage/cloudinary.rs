@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lc_rs::digest;
@@ -21,7 +22,7 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::object::{Method, NewObject, SigningContext, StoredObject, Upload};
-use super::provider::StorageProvider;
+use super::provider::{CALL, StorageProvider};
 use crate::platform::clock::Clock;
 use crate::platform::config::Env;
 use crate::platform::crypto;
@@ -32,6 +33,8 @@ use crate::providers::vendor::{Outside, Vendor, VendorSettings};
 const NAME: &str = "cloudinary";
 const API: &str = "https://api.cloudinary.com/";
 const DELIVERY: &str = "https://res.cloudinary.com/";
+/// The head of an answer must leave time for a second attempt.
+const LIMITS: Limits = Limits { head: Duration::from_secs(20), silence: Duration::from_secs(10), total: CALL, bytes: 64 * 1024 };
 
 pub(super) static VENDOR: Vendor<dyn StorageProvider> = Vendor { name: NAME, read: |env| Arc::new(Settings::read(env)) };
 
@@ -81,7 +84,7 @@ impl VendorSettings<dyn StorageProvider> for Settings {
             delivery: format!("{}/{cloud}", place(&self.delivery_base_url, DELIVERY)),
             key: self.key.clone().ok_or_else(missing)?,
             secret: self.secret.clone().ok_or_else(missing)?,
-            service: outside.service(NAME),
+            service: outside.service_with_breaker(NAME),
         }))
     }
 }
@@ -131,11 +134,11 @@ impl Cloudinary {
                 let request = client.get(format!("{}/resources/{kind}/upload/{key}", self.api));
                 request.basic_auth(self.key.expose_secret(), Some(self.secret.expose_secret()))
             };
-            let answer = self.service.send_repeatable("find", Limits::default(), request).await?;
+            let answer = self.service.send_repeatable("find", LIMITS, request).await?;
             if answer.status == StatusCode::NOT_FOUND {
                 continue;
             }
-            let body = taken(&answer)?;
+            let body = self.taken(&answer)?;
             // Placeholder of a deleted resource that had a backup.
             if body["placeholder"] == true {
                 continue;
@@ -152,6 +155,13 @@ impl Cloudinary {
         self.find(key).await?.ok_or_else(|| ProviderError::Rejected(format!("{NAME}: the object is gone")))
     }
 
+    /// Returns the JSON of a successful answer. Errors omit the vendor's message, which may contain keys.
+    fn taken(&self, answer: &Answer) -> Result<Value, ProviderError> {
+        self.service.account_status(answer.status);
+        // Cloudinary uses 420 for rate limits, like 429.
+        if answer.status.is_success() { Ok(answer.json()) } else { Err(ProviderError::of_answer(NAME, answer, "", answer.status == 420)) }
+    }
+
     /// Returns the delivery URL of a resource; `flags` is a path segment with a trailing slash, or empty.
     fn address(&self, key: &str, resource: &Resource, flags: &str) -> String {
         let version = resource.version.map(|version| format!("v{version}/")).unwrap_or_default();
@@ -162,12 +172,6 @@ impl Cloudinary {
 
 fn harmless(part: &str) -> bool {
     !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric())
-}
-
-/// Returns the JSON of a successful answer. Errors omit the vendor's message, which may contain keys.
-fn taken(answer: &Answer) -> Result<Value, ProviderError> {
-    // Cloudinary uses 420 for rate limits, like 429.
-    if answer.status.is_success() { Ok(answer.json()) } else { Err(ProviderError::of_answer(NAME, answer, "", answer.status == 420)) }
 }
 
 /// Resource kinds, the likeliest for this name first, because each one costs a request.
@@ -214,7 +218,7 @@ impl StorageProvider for Cloudinary {
         let request = self.service.client().get(self.address(key, &resource, ""));
         let request = request.header(header::RANGE, format!("bytes=0-{}", bytes.saturating_sub(1)));
         // A cache without range support sends the whole object: read no more than requested.
-        let limits = Limits { bytes: usize::MAX, ..Limits::default() };
+        let limits = Limits { bytes: usize::MAX, ..LIMITS };
         let mut answer = self.service.stream("read", limits, request).await?;
         if !answer.status().is_success() {
             let answer = Answer { status: answer.status(), headers: answer.headers().clone(), body: Bytes::new() };
@@ -233,7 +237,7 @@ impl StorageProvider for Cloudinary {
         let mut fields = self.signed([("public_id", key)], Clock::System.now());
         fields.insert("file".to_owned(), format!("data:{content_type};base64,{}", STANDARD.encode(bytes)));
         let request = self.post(self.service.client(), "auto/upload", &fields);
-        taken(&self.service.send("put", Limits::default(), request).await?)?;
+        self.taken(&self.service.send("put", LIMITS, request).await?)?;
         Ok(())
     }
 
@@ -242,8 +246,8 @@ impl StorageProvider for Cloudinary {
         for kind in kinds(key) {
             let fields = self.signed([("invalidate", "true"), ("public_id", key)], Clock::System.now());
             let request = |client: &Client| self.post(client, &format!("{kind}/destroy"), &fields);
-            let answer = self.service.send_repeatable("delete", Limits::default(), request).await?;
-            if !matches!(taken(&answer)?["result"].as_str(), Some("ok" | "not found")) {
+            let answer = self.service.send_repeatable("delete", LIMITS, request).await?;
+            if !matches!(self.taken(&answer)?["result"].as_str(), Some("ok" | "not found")) {
                 return Err(ProviderError::Transient { message: format!("{NAME}: did not delete the object"), retry_after: None });
             }
         }

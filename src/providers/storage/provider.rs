@@ -1,10 +1,18 @@
 //! The storage provider trait.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::local_store::Local;
 use super::object::{NewObject, SigningContext, StoredObject, Upload};
 use crate::providers::ProviderError;
+
+/// Time limit of one operation; clients' uploads and downloads are not operations.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
+/// Time limit of one call, retries included. Shorter than [`TIMEOUT`], so that the circuit breaker sees the failure of a vendor
+/// that does not answer.
+pub const CALL: Duration = Duration::from_secs(28);
 
 /// An object store.
 #[async_trait]

@@ -1,18 +1,15 @@
 //! The configured store: each operation has a time limit and metrics.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::config::Config;
 use super::local_store::Local;
 use super::object::{NewObject, SigningContext, StoredObject, Upload};
-use super::provider::StorageProvider;
+use super::provider::{StorageProvider, TIMEOUT};
 use crate::platform::telemetry::metrics::Metrics;
 use crate::providers::ProviderError;
 use crate::providers::vendor::Outside;
-
-/// Time limit of one operation; clients' uploads and downloads are not operations.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The configured store. Cheap to clone (`Arc`).
 #[derive(Clone)]

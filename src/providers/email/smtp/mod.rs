@@ -45,13 +45,13 @@ impl VendorSettings<dyn EmailProvider> for Settings {
         }
     }
 
-    fn connect(&self, _: &Outside) -> Result<Arc<dyn EmailProvider>, ProviderError> {
+    fn connect(&self, outside: &Outside) -> Result<Arc<dyn EmailProvider>, ProviderError> {
         let server = self.url.as_ref().and_then(|url| Server::parse(url.expose_secret())).ok_or(ProviderError::NotConfigured(NAME))?;
         #[cfg(feature = "smtp")]
-        return Ok(Arc::new(transport::Smtp::new(server)?));
+        return Ok(Arc::new(transport::Smtp::new(server, outside.service_with_breaker(NAME))?));
         #[cfg(not(feature = "smtp"))]
         {
-            drop(server);
+            let _ = (server, outside);
             Err(ProviderError::NotConfigured(NAME))
         }
     }

@@ -1,22 +1,36 @@
 //! SMTP by lettre: one message with both parts, under a Message-ID that follows from the mail's key.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use lettre::message::{Mailbox, MultiPart};
+use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use tokio::time::Instant;
 
 use super::server::{NAME, Server};
 use crate::platform::crypto;
-use crate::providers::ProviderError;
+use crate::platform::outgoing::{AccountProblem, Retry, Service};
 use crate::providers::email::address::{one_line, told};
 use crate::providers::email::message::{Email, Sent};
-use crate::providers::email::provider::{EmailProvider, TIMEOUT};
+use crate::providers::email::provider::EmailProvider;
+use crate::providers::{LibraryFailure, ProviderError};
 
-pub struct Smtp(AsyncSmtpTransport<Tokio1Executor>);
+/// Time limit of one mail. Shorter than that of its caller, so that the circuit breaker sees the failure of a server that does not
+/// answer.
+const MAIL: Duration = Duration::from_secs(28);
+/// Time limit of one command.
+const COMMAND: Duration = Duration::from_secs(20);
+
+pub struct Smtp {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    service: Service,
+}
 
 impl Smtp {
-    pub fn new(server: Server) -> Result<Self, ProviderError> {
+    pub fn new(server: Server, service: Service) -> Result<Self, ProviderError> {
         let tls = || TlsParameters::new(server.host.clone()).map_err(|_| ProviderError::NotConfigured("TLS for smtp"));
         let tls = match (server.implicit_tls, server.loopback) {
             (true, _) => Tls::Wrapper(tls()?),
@@ -28,7 +42,7 @@ impl Smtp {
         if let Some((user, password)) = server.user {
             builder = builder.credentials(Credentials::new(user, password));
         }
-        Ok(Self(builder.timeout(Some(TIMEOUT)).build()))
+        Ok(Self { transport: builder.timeout(Some(COMMAND)).build(), service })
     }
 }
 
@@ -41,8 +55,28 @@ impl EmailProvider for Smtp {
     async fn send(&self, mail: &Email) -> Result<Sent, ProviderError> {
         let id = message_id(mail)?;
         let message = message(mail, &id)?;
-        self.0.send(message).await.map_err(|error| failed(&error))?;
+        // Once: servers do not know a mail that they have by its Message-ID. Its job tries again.
+        let once = Retry { times: 0, ..Retry::until(Instant::now() + MAIL) };
+        let send = || async { self.transport.send(message.clone()).await.map_err(|error| self.failed(&error)) };
+        self.service.run(once, send).await.map_err(|failure| failure.error)?;
+        self.service.account_problem(None);
         Ok(Sent { message_id: id })
+    }
+}
+
+impl Smtp {
+    /// Permanent: 5yz replies, and errors in the message or in our settings. All others are transient. A 4yz reply is about the
+    /// mail or its recipient, except 421, by which a server ends its service (RFC 5321, section 3.8).
+    fn failed(&self, error: &Error) -> LibraryFailure {
+        let status = error.status().map(u16::from);
+        if status == Some(535) {
+            self.service.account_problem(Some(AccountProblem::KeyRefused));
+        }
+        let message = format!("{NAME}: {}", told(&error.to_string()));
+        if error.is_permanent() || error.is_client() {
+            return LibraryFailure { error: ProviderError::Rejected(message), outage: false };
+        }
+        LibraryFailure { error: ProviderError::Transient { message, retry_after: None }, outage: status.is_none_or(|status| status == 421) }
     }
 }
 
@@ -71,15 +105,6 @@ fn message(mail: &Email, id: &str) -> Result<Message, ProviderError> {
         .subject(mail.subject.as_str())
         .multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()))
         .map_err(|_| ProviderError::Rejected(format!("{NAME}: the message cannot be made")))
-}
-
-/// Permanent: 5yz replies, and errors in the message or in our settings. All others are transient.
-fn failed(error: &lettre::transport::smtp::Error) -> ProviderError {
-    let message = format!("{NAME}: {}", told(&error.to_string()));
-    if error.is_permanent() || error.is_client() {
-        return ProviderError::Rejected(message);
-    }
-    ProviderError::Transient { message, retry_after: None }
 }
 
 #[cfg(test)]

@@ -66,18 +66,19 @@ impl VendorSettings<dyn StorageProvider> for Settings {
     }
 
     #[cfg(feature = "s3")]
-    fn connect(&self, _: &Outside) -> Result<Arc<dyn StorageProvider>, ProviderError> {
+    fn connect(&self, outside: &Outside) -> Result<Arc<dyn StorageProvider>, ProviderError> {
         use secrecy::ExposeSecret;
 
         let missing = || ProviderError::NotConfigured(NAME);
         let usual = || Url::parse(&format!("https://{}.r2.cloudflarestorage.com", self.account.as_ref()?)).ok();
-        Ok(Arc::new(super::bucket::Bucket::<put::Put>::new(super::bucket::Place {
+        let place = super::bucket::Place {
             vendor: NAME,
             bucket: self.bucket.clone().ok_or_else(missing)?,
             region: "auto".to_owned(),
             endpoint: Some(self.endpoint.clone().or_else(usual).ok_or_else(missing)?),
             access_key: self.access_key.as_ref().ok_or_else(missing)?.expose_secret().to_owned(),
             secret_key: self.secret_key.clone().ok_or_else(missing)?,
-        })))
+        };
+        Ok(Arc::new(super::bucket::Bucket::<put::Put>::new(place, outside.service_with_breaker(NAME))))
     }
 }

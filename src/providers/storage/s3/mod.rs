@@ -57,17 +57,18 @@ impl VendorSettings<dyn StorageProvider> for Settings {
     }
 
     #[cfg(feature = "s3")]
-    fn connect(&self, _: &Outside) -> Result<Arc<dyn StorageProvider>, ProviderError> {
+    fn connect(&self, outside: &Outside) -> Result<Arc<dyn StorageProvider>, ProviderError> {
         use secrecy::ExposeSecret;
 
         let missing = || ProviderError::NotConfigured(NAME);
-        Ok(Arc::new(super::bucket::Bucket::<form::Form>::new(super::bucket::Place {
+        let place = super::bucket::Place {
             vendor: NAME,
             bucket: self.bucket.clone().ok_or_else(missing)?,
             region: self.region.clone(),
             endpoint: self.endpoint.clone(),
             access_key: self.access_key.as_ref().ok_or_else(missing)?.expose_secret().to_owned(),
             secret_key: self.secret_key.clone().ok_or_else(missing)?,
-        })))
+        };
+        Ok(Arc::new(super::bucket::Bucket::<form::Form>::new(place, outside.service_with_breaker(NAME))))
     }
 }
