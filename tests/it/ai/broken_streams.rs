@@ -34,7 +34,7 @@ fn ends(vendor: Vendor) -> Vec<(&'static str, Vec<Step>)> {
         ("broken chunk", vec![Step::Raw("zz\r\n".into()), Step::Hang]),
         ("end inside an event", vec![chunk(vendor.piece("lost").trim_end_matches('\n')), Step::End]),
         ("invalid JSON", vec![chunk("data: {\"canary\n\n"), Step::Hang]),
-        ("other JSON", vec![chunk("data: [\"canary\"]\n\n"), Step::Hang]),
+        ("other JSON", vec![chunk("data: [\"canary\"]\n\n"), Step::End]),
         ("page", vec![chunk("<html>canary</html>\n\n"), Step::End]),
         ("invalid UTF-8", vec![bytes(b"data: {\"id\": \"\xff\xfe\"}\n\n"), Step::Hang]),
         ("end inside a character", vec![bytes(b"data: \"\xe4\xbd"), Step::End]),

@@ -92,9 +92,19 @@ async fn echo_is_refused_in_production() {
             .with("PUBLIC_BASE_URL", "https://api.example.com")
     };
     place().run(&["config"]).await.expect_ok();
-    for (name, value) in [("AI_DEFAULT_PROVIDER", "echo"), ("AI_FALLBACK", "echo"), ("AI_ROUTE_SIMPLE", "echo:echo")] {
-        let refusal = place().with(name, value).run(&["config"]).await.expect_refusal();
-        assert!(refusal.contains(name), "{refusal}");
+    let refusal = place().with("AI_DEFAULT_PROVIDER", "echo").run(&["config"]).await.expect_refusal();
+    assert!(refusal.contains("AI_DEFAULT_PROVIDER"), "{refusal}");
+}
+
+/// It answers only where it was chosen: never for a vendor without a key, by a route or as a fall-back.
+#[tokio::test]
+async fn echo_answers_only_as_default_provider() {
+    for (name, value) in [("AI_DEFAULT_PROVIDER", "openai"), ("AI_FALLBACK", "echo"), ("AI_ROUTE_MODERATE", "echo:echo")] {
+        let t = server(&[("AI_DEFAULT_PROVIDER", "openai"), (name, value)]).await;
+        let amy = t.user("amy").await;
+        assert_eq!(amy.get("/app/ai/status").await.expect(200)["available"], false, "{name}");
+        chat(&amy, "x").await.expect_error(503, "SERVICE_UNAVAILABLE");
+        amy.post("/app/ai/chat/routed", json!({"prompt": "x"})).await.expect_error(503, "SERVICE_UNAVAILABLE");
     }
 }
 

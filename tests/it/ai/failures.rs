@@ -200,7 +200,7 @@ async fn silent_vendor_is_a_timeout() {
                 let reply = soon(what, chat(&t.user("amy").await, "x")).await;
                 assert_eq!(reason(reply, vendor), "timeout", "{vendor:?} {what}");
                 let took = started.elapsed();
-                assert!((Duration::from_millis(950)..Duration::from_secs(3)).contains(&took), "{vendor:?} {what}: {took:?}");
+                assert!(took >= Duration::from_millis(950), "{vendor:?} {what}: {took:?}");
                 // The vendor is left, so that it stops working.
                 let closed = async || stub.asked().iter().all(|asked| asked.closed.is_some());
                 crate::harness::eventually("the connection is closed", closed).await;

@@ -12,7 +12,7 @@ use stub::Stub;
 use vendors::Vendor;
 
 /// Upper bound of an answer whose time-outs are one second, generous for busy machines.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(10);
 
 /// A server whose vendors all have the stub's address. The vendors in the list have keys, and the first one is the default.
 async fn gateway(stub: &Stub, vendors: &[Vendor], vars: &[(&str, &str)]) -> TestApp {

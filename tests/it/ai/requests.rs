@@ -203,7 +203,7 @@ async fn refused_max_completion_tokens_becomes_max_tokens() {
 #[tokio::test]
 async fn refused_parameter_is_left_out_once_and_remembered() {
     for (vendor, model, message) in [
-        (OpenAi, "gpt-7", "Unsupported value: 'temperature' does not support 0.25 with this model. Only the default (1) value is supported."),
+        (OpenAi, "llama3.3", "Unsupported value: 'temperature' does not support 0.25 with this model. Only the default (1) value is supported."),
         (Anthropic, "claude-haiku-4-5", "`temperature` is deprecated for this model."),
     ] {
         let stub = Stub::by(move |asked| {

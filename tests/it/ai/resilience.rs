@@ -140,7 +140,7 @@ async fn breaker_counts_failures_inside_streams() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn breaker_ignores_refusals_and_departed_callers() {
     let stub = Stub::start(OpenAi.fails(400, "invalid_value", "x"));
-    let t = gateway(&stub, &[OpenAi], &[("AI_TIMEOUT_SECONDS", "2")]).await;
+    let t = gateway(&stub, &[OpenAi], &[("AI_TIMEOUT_SECONDS", "30")]).await;
     let amy = t.user("amy").await;
     for status in [400, 401, 403, 404, 413] {
         stub.answer(OpenAi.fails(status, "x", "x"));

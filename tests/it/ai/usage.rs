@@ -145,6 +145,22 @@ async fn refused_text_is_no_label() {
     assert!(!page.contains("hunter2") && !page.contains("\nforged_metric"), "{page}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_of_departed_caller_is_no_label() {
+    let stub = Stub::start(Script::hang());
+    let t = gateway(&stub, &[OpenAi], &IMPATIENT).await;
+    let amy = t.user("amy").await;
+    for streamed in [false, true] {
+        let (amy, before) = (amy.clone(), stub.calls());
+        let body = json!({"prompt": "x", "model": "hunter2", "stream": streamed});
+        let call = tokio::spawn(async move { amy.post("/app/ai/chat", body).open().await });
+        eventually("the vendor is called", async || stub.calls() > before).await;
+        call.abort();
+    }
+    eventually("both are counted", async || sum(&metrics(&t).await, "llm_requests_total", &[]) == 2).await;
+    assert!(!metrics(&t).await.contains("hunter2"));
+}
+
 #[tokio::test]
 async fn fallback_is_counted_for_the_provider_that_answers() {
     let stub = Stub::by(|asked| match Vendor::of_path(&asked.path) {

@@ -221,7 +221,10 @@ impl Vendor {
     /// Body of a refusal.
     pub fn error(self, status: u16, kind: &str, message: &str) -> Value {
         match self {
-            OpenAi => json!({"error": {"message": message, "type": "invalid_request_error", "param": null, "code": kind}}),
+            OpenAi => {
+                let class = if status < 500 { "invalid_request_error" } else { "server_error" };
+                json!({"error": {"message": message, "type": class, "param": null, "code": kind}})
+            }
             Anthropic => json!({"type": "error", "error": {"details": null, "type": kind, "message": message}, "request_id": "req_011"}),
             Gemini => json!({"error": {"code": status, "message": message, "status": kind}}),
         }
