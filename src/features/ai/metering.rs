@@ -7,8 +7,10 @@ use std::time::Instant;
 use prometheus::{HistogramVec, IntCounterVec};
 
 use crate::app::App;
+use crate::platform::http::RequestContext;
 use crate::platform::id::UserId;
 use crate::platform::telemetry::metrics::Metrics;
+use crate::platform::telemetry::millis;
 use crate::providers::ai::{Completed, Figures, Prompt, Target, estimated_tokens};
 
 use super::service::State;
@@ -96,6 +98,8 @@ pub struct Meter {
     received: usize,
     figures: Figures,
     ended: bool,
+    /// A stream ends outside of its handler; its log line names the request all the same.
+    context: Option<Arc<RequestContext>>,
 }
 
 impl Meter {
@@ -110,6 +114,7 @@ impl Meter {
             received: 0,
             figures: Figures::default(),
             ended: false,
+            context: RequestContext::current(),
         }
     }
 
@@ -168,17 +173,23 @@ impl Meter {
         for (kind, count) in [("prompt", tokens.prompt), ("completion", tokens.completion)] {
             self.meters.tokens.with_label_values(&[self.provider, model, kind]).inc_by(count);
         }
-        tracing::info!(
-            user_id = self.user.as_str(),
-            provider = self.provider,
-            model,
-            outcome = outcome.name(),
-            prompt_tokens = tokens.prompt,
-            completion_tokens = tokens.completion,
-            estimated = tokens.estimated,
-            duration_ms = crate::platform::telemetry::millis(took),
-            "AI request finished"
-        );
+        let log = || {
+            tracing::info!(
+                user_id = self.user.as_str(),
+                provider = self.provider,
+                model,
+                outcome = outcome.name(),
+                prompt_tokens = tokens.prompt,
+                completion_tokens = tokens.completion,
+                estimated = tokens.estimated,
+                duration_ms = millis(took),
+                "AI request finished"
+            );
+        };
+        match &self.context {
+            Some(context) => context.scope_sync(log),
+            None => log(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Routes `/app/ai…`. No tables. Requests count against the plan's quota `ai_requests`.
 
+mod diagnosis;
 mod events;
 mod metering;
 mod model;
@@ -13,7 +14,7 @@ use async_trait::async_trait;
 use http::Extensions;
 
 use crate::app::App;
-use crate::app::feature::{Feature, Setup};
+use crate::app::feature::{Feature, Finding, Setup};
 use crate::platform::config::{Env, Section};
 use crate::platform::http::Endpoints;
 use crate::providers::ai::Config;
@@ -45,5 +46,13 @@ impl Feature<App> for Ai {
 
     fn endpoints(&self) -> Endpoints<App> {
         routes::endpoints()
+    }
+
+    async fn diagnose(&self, app: &App) -> Vec<Finding> {
+        diagnosis::diagnose(app).await
+    }
+
+    fn banner(&self, app: &App) -> Vec<(&'static str, String)> {
+        vec![("AI", diagnosis::banner(app))]
     }
 }

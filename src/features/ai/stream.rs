@@ -2,6 +2,7 @@
 //! the call to the vendor.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -38,9 +39,10 @@ pub async fn open(app: App, user: CurrentUser, target: Target, prompt: Prompt) -
             return Err(error.into_error());
         }
     };
-    let request_id = RequestContext::current().map_or_else(String::new, |context| context.request_id.clone());
-    let answer = Answer { pieces, meter: Some(meter), writer: Writer::default(), request_id };
-    let mut response = Body::from_stream(stream::unfold(answer, Answer::next_frame)).into_response();
+    let context = RequestContext::current().ok_or_else(|| anyhow::anyhow!("a stream outside of a request"))?;
+    let answer = Answer { pieces, meter: Some(meter), writer: Writer::default(), context };
+    let frames = stream::unfold(answer, |answer| answer.context.clone().scope(answer.next_frame()));
+    let mut response = Body::from_stream(frames).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -56,7 +58,7 @@ struct Answer {
     /// `None` once the answer has ended.
     meter: Option<Meter>,
     writer: Writer,
-    request_id: String,
+    context: Arc<RequestContext>,
 }
 
 impl Answer {
@@ -97,7 +99,7 @@ impl Answer {
             }
             Err(error) => {
                 let error: Error = error.into_error();
-                Writer::error(frame, &render_late(&error, &self.request_id));
+                Writer::error(frame, &render_late(&error, &self.context.request_id));
                 if let Some(meter) = self.meter.take() {
                     meter.broken_off(figures);
                 }

@@ -70,6 +70,11 @@ impl RequestContext {
         CURRENT.scope(self, future).await
     }
 
+    /// Runs `work` as part of this request.
+    pub fn scope_sync<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(self.clone(), work)
+    }
+
     /// The context of the running task, if it serves a request.
     pub fn current() -> Option<Arc<Self>> {
         CURRENT.try_with(Arc::clone).ok()

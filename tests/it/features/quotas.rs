@@ -149,7 +149,7 @@ async fn parallel_first_requests_of_user_stop_at_limit(b: Backend) {
     let user = caller("amy");
     let outcomes = join_all((0..60).map(|n| reserve(if n % 2 == 0 { &t.app } else { &other.app }, &user, Quota::AiRequests))).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 50);
-    assert!(outcomes.iter().flat_map(|outcome| outcome.as_ref().err()).all(|error| matches!(error, Error::PlanLimit { .. })));
+    assert!(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).all(|error| matches!(error, Error::PlanLimit { .. })));
 }
 
 async fn quota_headers_show_what_is_left(b: Backend) {
