@@ -105,6 +105,10 @@ fn leaks(what: &str, text: &str, secrets: &[String]) {
 
 async fn failing(vendor: Vendor) {
     let stub = Stub::by(move |asked| {
+        if asked.method == "GET" {
+            // The list of models, which the start asks for.
+            return vendor.fails(401, UPSTREAM, UPSTREAM);
+        }
         let number = asked.prompt().rsplit(' ').next().unwrap().parse::<usize>().unwrap();
         failures(vendor)[number].clone()
     });

@@ -220,7 +220,8 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
     let (mut read, mut write) = stream.into_split();
     let mut rest = Vec::new();
     while let Some(asked) = request(&mut read, &mut rest).await {
-        let script = state.answers.lock().unwrap().clone()(&asked);
+        let answers = state.answers.lock().unwrap().clone();
+        let script = answers(&asked);
         let place = {
             let mut list = state.asked.lock().unwrap();
             list.push(asked);

@@ -213,6 +213,24 @@ impl Vendor {
         Script::events(self.events(pieces))
     }
 
+    /// A list of models, with the dates of their end. Only `OpenAI` tells these.
+    pub fn models(self, models: &[(&str, Option<&str>)]) -> Script {
+        let list: Vec<_> = models
+            .iter()
+            .map(|(id, shutdown)| match self {
+                OpenAi => json!({"id": id, "object": "model", "created": 1_686_935_002, "owned_by": "x", "shutdown_date": shutdown}),
+                Anthropic => json!({"type": "model", "id": id, "display_name": id, "created_at": "2026-02-04T00:00:00Z"}),
+                Gemini => json!({"name": format!("models/{id}"), "version": "3.5", "supportedGenerationMethods": ["generateContent"]}),
+            })
+            .collect();
+        let body = match self {
+            OpenAi => json!({"object": "list", "data": list}),
+            Anthropic => json!({"data": list, "has_more": false, "first_id": null, "last_id": null}),
+            Gemini => json!({"models": list}),
+        };
+        Script::json(200, &body)
+    }
+
     /// The answer to a request for one, streamed or not.
     pub fn either(self, stream: bool, text: &str) -> Script {
         if stream { self.streamed(&[text]) } else { self.answer(text) }
