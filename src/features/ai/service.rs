@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::metering::{Meter, Meters};
 use super::model::{AiStatus, Complexity};
 use crate::app::App;
@@ -67,25 +69,31 @@ pub(super) async fn count(app: &App, user: &CurrentUser) -> Result<Reservation> 
 /// so its tokens are known and counted.
 pub async fn complete(app: App, user: CurrentUser, target: Target, prompt: Prompt) -> Result<(Completed, Reservation)> {
     let reservation = count(&app, &user).await?;
+    let (sender, receiver) = oneshot::channel();
     let call = async move {
         let state = app.state::<State>();
         let meter = Meter::start(&app, &user.id, &target, &prompt);
-        match state.gateway.complete(target, &prompt).await {
+        let answer = match state.gateway.complete(target, &prompt).await {
             Ok(completed) => {
                 meter.completed(&completed);
                 Ok((completed, reservation))
             }
             Err(error) => {
                 meter.refused();
-                reservation.give_back(&app).await;
+                // Whoever hangs up has used the request, whatever becomes of it.
+                if !sender.is_closed() {
+                    reservation.give_back(&app).await;
+                }
                 Err(error.into_error())
             }
-        }
+        };
+        // Nobody waits for it if the client has left.
+        let _ = sender.send(answer);
     };
     // The task serves the request: it holds the request's place, and its log lines name the request.
-    let task = match RequestContext::current() {
+    match RequestContext::current() {
         Some(context) => tokio::spawn(context.scope(call)),
         None => tokio::spawn(call),
     };
-    task.await.map_err(|error| anyhow::Error::new(error).context("call to an AI provider"))?
+    receiver.await.map_err(|error| anyhow::Error::new(error).context("call to an AI provider"))?
 }
