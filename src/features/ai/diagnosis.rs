@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{NaiveDate, TimeDelta};
 use futures_util::future::join_all;
 
-use super::service::State;
+use super::state::State;
 use crate::app::App;
 use crate::app::feature::{Finding, Level};
 use crate::platform::outgoing::AccountProblem;

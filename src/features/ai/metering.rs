@@ -6,14 +6,11 @@ use std::time::Instant;
 
 use prometheus::{HistogramVec, IntCounterVec};
 
-use crate::app::App;
 use crate::platform::http::RequestContext;
 use crate::platform::id::UserId;
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::telemetry::millis;
 use crate::providers::ai::{Completed, Figures, Prompt, Target, estimated_tokens};
-
-use super::service::State;
 
 /// Limit on the values of the label `model`. Clients name models, so further ones are counted as `other`.
 const MAX_MODELS: usize = 100;
@@ -103,9 +100,9 @@ pub struct Meter {
 }
 
 impl Meter {
-    pub fn start(app: &App, user: &UserId, target: &Target, prompt: &Prompt) -> Self {
+    pub fn start(meters: &Meters, user: &UserId, target: &Target, prompt: &Prompt) -> Self {
         Self {
-            meters: app.state::<State>().meters.clone(),
+            meters: meters.clone(),
             user: user.clone(),
             provider: target.provider(),
             model: target.model.clone(),

@@ -8,6 +8,7 @@ mod metering;
 mod model;
 mod routes;
 pub mod service;
+mod state;
 mod stream;
 
 use async_trait::async_trait;
@@ -19,7 +20,7 @@ use crate::platform::config::{Env, Section};
 use crate::platform::http::Endpoints;
 use crate::providers::ai::Config;
 use crate::providers::vendor::Outside;
-use service::State;
+use state::State;
 
 pub struct Ai;
 

@@ -1,34 +1,17 @@
 //! Choice of the target, and whole answers. Streams are in `stream.rs`.
 
-use std::sync::Arc;
-
 use tokio::sync::oneshot;
 
-use super::metering::{Meter, Meters};
+use super::metering::Meter;
 use super::model::{AiStatus, Complexity};
+use super::state::State;
 use crate::app::App;
 use crate::features::quotas::Quota;
 use crate::features::quotas::service::{Reservation, reserve};
 use crate::platform::actor::CurrentUser;
 use crate::platform::error::{Error, Result};
 use crate::platform::http::RequestContext;
-use crate::providers::ai::{Completed, Config, Gateway, Prompt, Target};
-use crate::providers::vendor::Outside;
-
-/// The configured vendors, and the metrics of their use. Cheap to clone (`Arc`).
-#[derive(Clone)]
-pub struct State {
-    pub(super) gateway: Arc<Gateway>,
-    pub(super) meters: Meters,
-}
-
-impl State {
-    pub fn new(config: &Config, outside: &Outside) -> anyhow::Result<Self> {
-        let gateway = Gateway::new(config, outside)?;
-        let meters = Meters::new(&outside.metrics, gateway.configured_models().into_iter().map(|target| target.model));
-        Ok(Self { gateway: Arc::new(gateway), meters })
-    }
-}
+use crate::providers::ai::{Completed, Config, Prompt, Target};
 
 pub fn status(app: &App) -> AiStatus {
     let gateway = &app.state::<State>().gateway;
@@ -72,7 +55,7 @@ pub async fn complete(app: App, user: CurrentUser, target: Target, prompt: Promp
     let (sender, receiver) = oneshot::channel();
     let call = async move {
         let state = app.state::<State>();
-        let meter = Meter::start(&app, &user.id, &target, &prompt);
+        let meter = Meter::start(&state.meters, &user.id, &target, &prompt);
         let answer = match state.gateway.complete(target, &prompt).await {
             Ok(completed) => {
                 meter.completed(&completed);

@@ -10,7 +10,8 @@ use tokio::time::timeout;
 
 use super::events::{KEEP_ALIVE, Writer};
 use super::metering::Meter;
-use super::service::{State, count};
+use super::service::count;
+use super::state::State;
 use crate::app::App;
 use crate::platform::actor::CurrentUser;
 use crate::platform::error::{Error, Result};
@@ -24,8 +25,9 @@ const FRAME: usize = 16 * 1024;
 /// Answers a prompt with a stream. Failures before the first piece are errors as of any other request.
 pub async fn open(app: App, user: CurrentUser, target: Target, prompt: Prompt) -> Result<Response> {
     let reservation = count(&app, &user).await?;
-    let mut meter = Meter::start(&app, &user.id, &target, &prompt);
-    let pieces = match app.state::<State>().gateway.stream(target, &prompt).await {
+    let state = app.state::<State>();
+    let mut meter = Meter::start(&state.meters, &user.id, &target, &prompt);
+    let pieces = match state.gateway.stream(target, &prompt).await {
         Ok(Opened { target, pieces }) => {
             meter.answered_by(&target);
             pieces

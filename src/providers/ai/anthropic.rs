@@ -11,8 +11,9 @@ use super::access::{self, Access, Variables};
 use super::http::HttpLlm;
 use super::model::{Figures, Message};
 use super::parameters::{Parameter, Parameters};
+use super::protocol;
 use super::protocol::{Answered, Ask, Fault, Protocol, Reading, Signal};
-use super::{ListedModel, Llm, Vendor, protocol};
+use super::provider::{ListedModel, Llm, Vendor};
 use crate::platform::config::Env;
 use crate::platform::outgoing::event_stream::Event;
 use crate::providers::ProviderError;
@@ -30,7 +31,7 @@ const VARIABLES: Variables = Variables {
     vendor: NAME,
     key: ("ANTHROPIC_API_KEY", "anthropic: API key; setting it turns the provider on"),
     base_url: ("ANTHROPIC_BASE_URL", "anthropic: base URL, for gateways and tests"),
-    home: "https://api.anthropic.com",
+    home: "https://api.anthropic.com/",
 };
 
 #[derive(Debug)]

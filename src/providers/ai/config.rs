@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Llm, VENDORS};
+use super::VENDORS;
+use super::provider::Llm;
 use crate::platform::config::{Env, List, Section, Value};
 use crate::providers::vendor::VendorSettings;
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
+use super::error::AiError;
 use super::model::{Completion, Figures, Prompt, Role, estimated_tokens};
-use super::{AiError, Clocks, ListedModel, Llm, Pieces, Vendor};
+use super::provider::{Clocks, ListedModel, Llm, Pieces, Vendor};
 use crate::platform::config::Env;
 use crate::providers::ProviderError;
 use crate::providers::vendor::{Outside, VendorSettings};

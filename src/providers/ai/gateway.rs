@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::VENDORS;
 use super::config::{Config, Route};
-use super::{AiError, Clocks, Completion, Llm, Pieces, Prompt, VENDORS};
+use super::error::AiError;
+use super::model::{Completion, Prompt};
+use super::provider::{Clocks, Llm, Pieces};
 use crate::providers::ProviderError;
 use crate::providers::vendor::Outside;
 

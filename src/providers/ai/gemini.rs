@@ -10,8 +10,9 @@ use super::access::{self, Access, Variables};
 use super::http::HttpLlm;
 use super::model::{Figures, Role};
 use super::parameters::Parameters;
+use super::protocol;
 use super::protocol::{Answered, Ask, Fault, Protocol, Reading, Signal};
-use super::{ListedModel, Llm, Vendor, protocol};
+use super::provider::{ListedModel, Llm, Vendor};
 use crate::platform::config::Env;
 use crate::platform::outgoing::event_stream::Event;
 use crate::providers::ProviderError;
@@ -27,7 +28,7 @@ const VARIABLES: Variables = Variables {
     vendor: NAME,
     key: ("GOOGLE_API_KEY", "gemini: API key; setting it turns the provider on"),
     base_url: ("GEMINI_BASE_URL", "gemini: base URL, for gateways and tests"),
-    home: "https://generativelanguage.googleapis.com",
+    home: "https://generativelanguage.googleapis.com/",
 };
 
 #[derive(Debug)]

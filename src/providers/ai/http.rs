@@ -9,11 +9,12 @@ use reqwest::RequestBuilder;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
+use super::error::AiError;
 use super::model::{Completion, Prompt};
 use super::parameters::{Learned, Parameter, Parameters};
 use super::protocol::{Ask, Fault, Protocol, classify};
+use super::provider::{Clocks, ListedModel, Llm, Pieces};
 use super::stream::HttpPieces;
-use super::{AiError, Clocks, ListedModel, Llm, Pieces};
 use crate::platform::outgoing::{Attempt, CallError, Limits, Retry, Service, Streaming, repeat};
 use crate::providers::vendor::Outside;
 

@@ -4,9 +4,10 @@ use chrono::DateTime;
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 
+use super::error::{AiError, Reason};
 use super::model::{Completion, Figures, Prompt};
 use super::parameters::Parameters;
-use super::{AiError, ListedModel, Reason};
+use super::provider::ListedModel;
 use crate::platform::outgoing::AccountProblem;
 use crate::platform::outgoing::event_stream::Event;
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
 
+use super::error::AiError;
 use super::model::Figures;
 use super::protocol::{Protocol, Reading, Signal, classify};
-use super::{AiError, Clocks, Pieces};
+use super::provider::{Clocks, Pieces};
 use crate::platform::outgoing::event_stream::{Decoder, StreamFault};
 use crate::platform::outgoing::{Attempt, Streaming};
 
