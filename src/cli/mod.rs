@@ -51,7 +51,7 @@ enum Command {
     Jobs(jobs::Args),
     /// Show the configuration in force, secrets masked.
     Config(config::Args),
-    /// Check configuration, database, migrations, Redis, clock and folders.
+    /// Check configuration, database, migrations, Redis, clock, folders, vendors and the running server.
     Doctor,
 }
 

@@ -11,6 +11,7 @@ mod auth;
 mod connections;
 mod contract;
 mod database;
+mod diagnosis;
 #[macro_use]
 mod harness;
 mod jobs;

@@ -12,6 +12,7 @@ use crate::app::feature::{Finding, Level};
 
 const WHAT: &str = "server";
 const TIMEOUT: Duration = Duration::from_secs(3);
+const OUTAGE: &str = "Look at the vendor's status page, the server's log and the network";
 const PATH: &str = "/api/v1/public/health/ready";
 
 /// The parts of the readiness that are shown.
@@ -26,6 +27,7 @@ struct Readiness {
 struct Vendor {
     breaker: Option<String>,
     account: Option<String>,
+    cooling: Option<usize>,
 }
 
 /// Returns what the running server reports. Not running is no fault.
@@ -61,24 +63,22 @@ async fn ask(address: SocketAddr) -> reqwest::Result<Option<Readiness>> {
 }
 
 fn of_vendor(name: &str, vendor: &Vendor) -> Vec<Finding> {
-    let breaker = vendor.breaker.as_deref().map(|state| match state {
-        "half_open" => format!("{name}: circuit breaker half-open: it was failing, and single calls test it"),
-        _ => format!("{name}: circuit breaker open: it kept failing, and is not called for up to 30 s at a time"),
-    });
-    let account = vendor.account.as_deref().map(|problem| match problem {
-        "billing" => finding(
-            Level::Warn,
-            format!("{name}: refuses calls because of the account's credit or billing"),
-            "Look at the vendor's billing page",
-        ),
-        _ => finding(
-            Level::Warn,
-            format!("{name}: does not accept the key"),
-            "Check the vendor's key in the configuration, and restart the server",
-        ),
-    });
-    let breaker = breaker.map(|text| finding(Level::Warn, text, "Look at the vendor's status page, the server's log and the network"));
-    breaker.into_iter().chain(account).collect()
+    let mut findings = Vec::new();
+    let mut warn = |text: &str, remedy| findings.push(finding(Level::Warn, format!("{name}: {text}"), remedy));
+    match vendor.breaker.as_deref() {
+        None => {}
+        Some("half_open") => warn("circuit breaker half-open: it was failing, and single calls test it", OUTAGE),
+        Some(_) => warn("circuit breaker open: it kept failing, and is not called for 30 s at a time", OUTAGE),
+    }
+    match vendor.account.as_deref() {
+        None => {}
+        Some("billing") => warn("refuses calls because of the account's credit or billing", "Look at the vendor's billing page"),
+        Some(_) => warn("does not accept its key", "Correct the key in the configuration, and restart the server"),
+    }
+    if let Some(cooling) = vendor.cooling {
+        warn(&format!("limits our calls: {cooling} cooling down, for a minute at most"), "Ask the vendor for higher limits");
+    }
+    findings
 }
 
 fn finding(level: Level, text: String, remedy: &str) -> Finding {

@@ -167,7 +167,7 @@ impl Meter {
     fn end(&mut self, outcome: Outcome, tokens: Tokens) {
         self.ended = true;
         let took = self.started.elapsed();
-        let model = self.meters.label(&self.model, outcome != Outcome::Error || self.received > 0);
+        let model = self.meters.label(&self.model, outcome == Outcome::Success || self.received > 0);
         self.meters.requests.with_label_values(&[self.provider, model, outcome.name()]).inc();
         self.meters.duration.with_label_values(&[self.provider, model]).observe(took.as_secs_f64());
         for (kind, count) in [("prompt", tokens.prompt), ("completion", tokens.completion)] {

@@ -1,14 +1,11 @@
 //! Answers as streams of server-sent events. The vendor is read only as fast as the client reads; a client that leaves ends
 //! the call to the vendor.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use http::{HeaderName, HeaderValue, header};
 use tokio::time::timeout;
 
 use super::events::{KEEP_ALIVE, Writer};
@@ -41,14 +38,8 @@ pub async fn open(app: App, user: CurrentUser, target: Target, prompt: Prompt) -
     };
     let context = RequestContext::current().ok_or_else(|| anyhow::anyhow!("a stream outside of a request"))?;
     let answer = Answer { pieces, meter: Some(meter), writer: Writer::default(), context };
-    let frames = stream::unfold(answer, |answer| answer.context.clone().scope(answer.next_frame()));
-    let mut response = Body::from_stream(frames).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // Keeps nginx from buffering events.
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    reservation.set_headers(headers);
+    let mut response = sse::frames(stream::unfold(answer, |answer| answer.context.clone().scope(answer.next_frame())));
+    reservation.set_headers(response.headers_mut());
     Ok(response)
 }
 
@@ -63,7 +54,7 @@ struct Answer {
 
 impl Answer {
     /// Returns the bytes to send next; `None` at the end. Polled only when the connection takes more bytes.
-    async fn next_frame(mut self) -> Option<(std::result::Result<Bytes, Infallible>, Self)> {
+    async fn next_frame(mut self) -> Option<(Bytes, Self)> {
         self.meter.as_ref()?;
         let mut frame = BytesMut::new();
         while frame.is_empty() && self.meter.is_some() {
@@ -78,7 +69,7 @@ impl Answer {
                 ready => self.write(&mut frame, ready),
             }
         }
-        Some((Ok(frame.freeze()), self))
+        Some((frame.freeze(), self))
     }
 
     /// Writes a piece, the end, or the failure that ends the answer.

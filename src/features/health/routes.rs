@@ -56,7 +56,8 @@ struct Readiness {
     status: ReadinessStatus,
     timestamp: DateTime<Utc>,
     components: ReadinessComponents,
-    /// Vendors with a circuit breaker that is not closed, or with a problem of the account. They do not affect the status.
+    /// Vendors with a circuit breaker that is not closed, with a problem of the account, or that limit us. They do not affect the
+    /// status.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     vendors: BTreeMap<&'static str, ReadinessVendor>,
 }
@@ -94,6 +95,9 @@ struct ReadinessVendor {
     breaker: Option<VendorBreaker>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<VendorAccount>,
+    /// Number of models or other things that the vendor asked us not to call for a moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cooling: Option<usize>,
 }
 
 /// The vendors with something to report.
@@ -108,7 +112,9 @@ fn vendors(outgoing: &Outgoing) -> BTreeMap<&'static str, ReadinessVendor> {
             AccountProblem::KeyRefused => VendorAccount::KeyRefused,
             AccountProblem::Billing => VendorAccount::Billing,
         });
-        (breaker.is_some() || account.is_some()).then_some((state.service, ReadinessVendor { breaker, account }))
+        let cooling = (state.cooling > 0).then_some(state.cooling);
+        let worth_telling = breaker.is_some() || account.is_some() || cooling.is_some();
+        worth_telling.then_some((state.service, ReadinessVendor { breaker, account, cooling }))
     };
     outgoing.vendors().into_iter().filter_map(vendor).collect()
 }

@@ -1,5 +1,6 @@
 //! JWKS cache (RFC 7517): the issuer's published keys, fetched on first use and again when they expire or a token names an
-//! unknown `kid`. At most one fetch runs at a time; after a failure, fetches back off.
+//! unknown `kid`. At most one fetch runs at a time; after a failure, fetches back off. That back-off takes the place of retries
+//! and of a circuit breaker: with stale keys to go on with, it must last across requests (`docs/resilience.md`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

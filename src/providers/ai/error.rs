@@ -109,7 +109,7 @@ impl AiError {
         matches!(self.reason, Reason::Quota | Reason::Unavailable | Reason::Timeout)
     }
 
-    /// Whether the vendor has produced nothing and cannot have been asked in vain: its own refusals and failures.
+    /// The error that clients get: 503 while the breaker is open, else 502.
     pub fn into_error(self) -> Error {
         let retry_after = self.retry_after.map(|pause| u64::max(1, pause.as_secs() + u64::from(pause.subsec_nanos() > 0)));
         if self.open {

@@ -146,9 +146,9 @@ struct Failure {
     retry_after: Option<Duration>,
 }
 
-/// The parameter that a 400 names and that was sent.
+/// The parameter that a 400 names and that was sent; some compatible servers send 422.
 fn refused_parameter(failure: &Failure, without: Parameters) -> Option<Parameter> {
-    let named = (failure.fault.status == 400).then(|| Parameter::named_in(&failure.fault.words)).flatten();
+    let named = matches!(failure.fault.status, 400 | 422).then(|| Parameter::named_in(&failure.fault.words)).flatten();
     named.filter(|parameter| !without.has(*parameter))
 }
 

@@ -1,8 +1,10 @@
 //! `omnistack doctor`: each finding has a remedy, and the exit code reflects failures.
 
+use serde_json::json;
+
 use crate::harness::Backend;
 use crate::harness::database::Database;
-use crate::harness::process::{Outcome, Place};
+use crate::harness::process::{Outcome, Place, banner_password};
 
 /// Checks that a finding of this kind exists and that the next line contains the remedy.
 #[track_caller]
@@ -21,7 +23,15 @@ async fn doctor_new_clone_passes_and_changes_nothing() {
     assert!(!place.path("data/secret_key").exists(), "doctor must not create the secret file");
     place.run(&["migrate"]).await.expect_ok();
     let said = place.run(&["doctor"]).await.expect_ok();
-    for line in ["ok    configuration", "ok    folders", "ok    database", "ok    migrations     all", "ok    clock", "ok    redis"] {
+    for line in [
+        "ok    configuration",
+        "ok    folders",
+        "ok    database",
+        "ok    migrations     all",
+        "ok    clock",
+        "ok    redis",
+        "ok    server         does not run",
+    ] {
         assert!(said.contains(line), "{line}:\n{said}");
     }
 }
@@ -91,4 +101,43 @@ async fn doctor_warnings_only_exits_0() {
     let outcome = Place::new().with("AUTH_PROVIDER", "clerk").run(&["doctor"]).await;
     assert_eq!(outcome.code, 0, "{}", outcome.out);
     finds(&outcome, "warn", "AUTH_PROVIDER: has no source of keys", "CLERK_ISSUER_URL");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_shows_open_breaker_of_running_server() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = Place::new()
+        .with("STORAGE_PROVIDER", "s3")
+        .with("S3_ENDPOINT_URL", &format!("http://{closed}"))
+        .with("AWS_S3_BUCKET", "files")
+        .with("AWS_ACCESS_KEY_ID", "AKIATEST")
+        .with("AWS_SECRET_ACCESS_KEY", "hunter2");
+    let server = place.serve().await;
+    let port = server.authority().rsplit_once(':').unwrap().1.to_owned();
+    let doctor = Place::new().with("PORT", &port);
+    let said = doctor.run(&["doctor"]).await.expect_ok();
+    assert!(said.contains(&format!("ok    server         runs at 127.0.0.1:{port}: healthy")), "{said}");
+
+    let admin = server.admin(&banner_password(&server.output())).await;
+    let body = json!({"filename": "a.txt", "content_type": "text/plain", "size": 5});
+    let file = admin.post("/app/files/upload-url", body).await.expect(201);
+    for _ in 0..5 {
+        admin.post("/app/files/confirm", json!({"file_id": file["file_id"]})).await.expect_error(502, "EXTERNAL_SERVICE_ERROR");
+    }
+    let outcome = doctor.run(&["doctor"]).await;
+    assert_eq!(outcome.code, 0, "the server runs\n{}", outcome.out);
+    assert!(outcome.out.contains(&format!("ok    server         runs at 127.0.0.1:{port}: healthy")), "{}", outcome.out);
+    finds(&outcome, "warn", "s3: circuit breaker open", "status page");
+    assert!(server.output().contains("circuit breaker opened"), "{}", server.output());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_other_program_on_the_port_warns() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let router = axum::Router::new().fallback(async || "hello");
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let outcome = Place::new().with("PORT", &port.to_string()).run(&["doctor"]).await;
+    assert_eq!(outcome.code, 0, "{}", outcome.out);
+    finds(&outcome, "warn", "is answered by another program", "Choose another PORT");
 }

@@ -2,7 +2,7 @@
 //! signature, which it computes itself (AWS Signature Version 4).
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::{digest, hmac};
@@ -23,15 +23,18 @@ pub struct Bucket {
     pub url: String,
     objects: Objects,
     down: Arc<AtomicBool>,
+    turned_away: Arc<AtomicUsize>,
 }
 
 impl Bucket {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let bucket = Self { url: format!("http://{}", listener.local_addr().unwrap()), objects: Arc::default(), down: Arc::default() };
-        let (objects, down) = (bucket.objects.clone(), bucket.down.clone());
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let bucket = Self { url, objects: Arc::default(), down: Arc::default(), turned_away: Arc::default() };
+        let (objects, down, turned_away) = (bucket.objects.clone(), bucket.down.clone(), bucket.turned_away.clone());
         let serve = move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| async move {
             if down.load(Ordering::SeqCst) {
+                turned_away.fetch_add(1, Ordering::SeqCst);
                 return answer(503, &[], "<Error><Code>SlowDown</Code></Error>".into());
             }
             serve(&objects, &method, &uri, &headers, body)
@@ -43,6 +46,11 @@ impl Bucket {
 
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Number of requests received while the bucket was down.
+    pub fn turned_away(&self) -> usize {
+        self.turned_away.load(Ordering::SeqCst)
     }
 
     /// The keys of all stored objects.

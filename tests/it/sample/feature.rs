@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::Method;
 use omnistack::app::App;
-use omnistack::app::feature::{Feature, Setup};
+use omnistack::app::feature::{Feature, Finding, Level, Setup};
 use omnistack::app::jobs::{Fail, Job, Registry, Run, Schedules};
 use omnistack::platform::error::Result;
 use omnistack::platform::http::policy::Access;
@@ -79,6 +79,15 @@ impl Feature<App> for Sample {
 
     fn schedules(&self, schedules: &mut Schedules<App>) {
         schedules.add::<CountSample>("30 4 * * *");
+    }
+
+    async fn diagnose(&self, _: &App) -> Vec<Finding> {
+        let finding = |level, text: &str, remedy: &str| Finding { level, what: "sample", text: text.to_owned(), remedy: remedy.to_owned() };
+        vec![finding(Level::Ok, "has its vendor", ""), finding(Level::Warn, "its vendor retires", "Choose another one")]
+    }
+
+    fn banner(&self, _: &App) -> Vec<(&'static str, String)> {
+        vec![("sample", "installed".to_owned())]
     }
 
     async fn export(&self, _: &App, user: &UserId) -> Result<Map<String, Value>> {
