@@ -44,13 +44,13 @@ impl ProviderError {
 #[derive(Debug)]
 pub struct LibraryFailure {
     pub error: ProviderError,
-    /// Whether it shows that the vendor is failing.
-    pub outage: bool,
+    /// Whether the vendor has answered; `None` if the request was not made.
+    pub vendor_works: Option<bool>,
 }
 
 impl From<CallError> for LibraryFailure {
     fn from(error: CallError) -> Self {
-        Self { outage: error.is_outage(), error: error.into() }
+        Self { vendor_works: error.is_outage().then_some(false), error: error.into() }
     }
 }
 
@@ -68,7 +68,7 @@ impl Repeatable for LibraryFailure {
 }
 
 impl Failure for LibraryFailure {
-    fn is_outage(&self) -> bool {
-        self.outage
+    fn vendor_works(&self) -> Option<bool> {
+        self.vendor_works
     }
 }

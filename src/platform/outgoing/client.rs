@@ -92,8 +92,9 @@ pub struct Service {
 
 /// A failed call that the circuit breaker judges.
 pub trait Failure: Repeatable + From<CallError> {
-    /// Whether it shows that the vendor is failing. Whatever the caller has made (a refused request, our own limits) does not.
-    fn is_outage(&self) -> bool;
+    /// Whether the vendor works all the same, because it has answered. `None` if the failure does not tell, because the request
+    /// was not made.
+    fn vendor_works(&self) -> Option<bool>;
 }
 
 impl Service {
@@ -160,9 +161,9 @@ impl Service {
         let attempt = self.admit()?;
         let outcome = timeout_at(retry.until, repeat(retry, call)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(CallError::TimedOut(self.name).into()));
-        match &outcome {
-            Ok(_) => attempt.note(true),
-            Err(error) => attempt.note(!error.is_outage()),
+        match outcome.as_ref().map_or_else(Failure::vendor_works, |_| Some(true)) {
+            Some(works) => attempt.note(works),
+            None => drop(attempt),
         }
         outcome
     }

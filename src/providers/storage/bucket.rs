@@ -105,7 +105,10 @@ impl<U: Uploads> Bucket<U> {
                 SdkError::TimeoutError(_) => "no answer in time",
                 SdkError::DispatchFailure(_) => "cannot be reached",
                 SdkError::ConstructionFailure(_) => {
-                    return LibraryFailure { error: self.rejected(&format!("cannot {doing}: the request cannot be made")), outage: false };
+                    return LibraryFailure {
+                        error: self.rejected(&format!("cannot {doing}: the request cannot be made")),
+                        vendor_works: None,
+                    };
                 }
                 _ => "the answer broke off",
             };
@@ -122,12 +125,12 @@ impl<U: Uploads> Bucket<U> {
         } else {
             ProviderError::Rejected(message)
         };
-        LibraryFailure { error, outage: status >= 500 }
+        LibraryFailure { error, vendor_works: Some(status < 500) }
     }
 
     fn outage(&self, what: &str) -> LibraryFailure {
         let message = format!("{}: {what}", self.place.vendor);
-        LibraryFailure { error: ProviderError::Transient { message, retry_after: None }, outage: true }
+        LibraryFailure { error: ProviderError::Transient { message, retry_after: None }, vendor_works: Some(false) }
     }
 }
 

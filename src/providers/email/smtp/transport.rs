@@ -74,9 +74,12 @@ impl Smtp {
         }
         let message = format!("{NAME}: {}", told(&error.to_string()));
         if error.is_permanent() || error.is_client() {
-            return LibraryFailure { error: ProviderError::Rejected(message), outage: false };
+            return LibraryFailure { error: ProviderError::Rejected(message), vendor_works: status.map(|_| true) };
         }
-        LibraryFailure { error: ProviderError::Transient { message, retry_after: None }, outage: status.is_none_or(|status| status == 421) }
+        LibraryFailure {
+            error: ProviderError::Transient { message, retry_after: None },
+            vendor_works: Some(status.is_some_and(|status| status != 421)),
+        }
     }
 }
 
