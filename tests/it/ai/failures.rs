@@ -153,17 +153,17 @@ async fn retry_after_of_vendor_is_copied() {
 async fn unreachable_vendor_is_unavailable() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let addresses = [format!("http://{closed}"), Stub::start(Script::cut()).url];
-    for vendor in VENDORS {
-        for address in &addresses {
-            let stub = Stub::start(Script::hang());
-            let t = gateway(&stub, &[vendor], &[(vendor.url_name(), address)]).await;
-            let amy = t.user("amy").await;
-            for reply in [soon("chat", chat(&amy, "x")).await, soon("stream", stream(&amy, "x")).await] {
-                assert!(!reply.text().contains("127.0.0.1"), "{}", reply.text());
-                assert_eq!(reason(reply, vendor), "unavailable", "{vendor:?} {address}");
-            }
+    let cases = VENDORS.into_iter().flat_map(|vendor| addresses.iter().map(move |address| (vendor, address)));
+    let cases = cases.map(|(vendor, address)| async move {
+        let stub = Stub::start(Script::hang());
+        let t = gateway(&stub, &[vendor], &[(vendor.url_name(), address)]).await;
+        let amy = t.user("amy").await;
+        for reply in [soon("chat", chat(&amy, "x")).await, soon("stream", stream(&amy, "x")).await] {
+            assert!(!reply.text().contains("127.0.0.1"), "{}", reply.text());
+            assert_eq!(reason(reply, vendor), "unavailable", "{vendor:?} {address}");
         }
-    }
+    });
+    join_all(cases).await;
 }
 
 /// A redirect would carry the key to another address.

@@ -155,8 +155,8 @@ async fn breaker_ignores_refusals_and_departed_callers() {
         for _ in 0..6 {
             let body = json!({"prompt": "x", "stream": streamed});
             let amy = amy.clone();
-            let call = tokio::spawn(async move { amy.post("/app/ai/chat", body).open().await });
             let asked = stub.calls();
+            let call = tokio::spawn(async move { amy.post("/app/ai/chat", body).open().await });
             eventually("the vendor is called", async || stub.calls() > asked).await;
             call.abort();
         }
