@@ -1,7 +1,7 @@
 //! The AI gateway through HTTP, against stub servers of its vendors. Every file in this folder becomes a module
 //! automatically.
 
-automod::dir!("tests/it/ai");
+automod::dir!("tests/it/features/ai");
 
 use std::time::{Duration, Instant};
 
