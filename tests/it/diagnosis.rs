@@ -43,11 +43,9 @@ async fn start_waits_two_seconds_for_a_slow_check() {
     assert_eq!(started.elapsed().as_secs(), 2);
     let findings = diagnose(&t.app, &t.app.features, Duration::from_secs(6)).await;
     tokio::time::resume();
-    assert_eq!(findings.len(), 1, "{findings:?}");
-    assert_eq!(
-        (findings[0].level, findings[0].what, findings[0].text.as_str()),
-        (Level::Warn, "waiting", "its checks did not end within 6 s")
-    );
+    let late: Vec<_> = findings.iter().filter(|finding| finding.level == Level::Warn).collect();
+    assert_eq!(late.len(), 1, "{findings:?}");
+    assert_eq!((late[0].what, late[0].text.as_str()), ("waiting", "its checks did not end within 6 s"));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ async fn gateway(stub: &Stub, vendors: &[Vendor], vars: &[(&str, &str)]) -> Test
 }
 
 async fn gateway_on(b: Backend, stub: &Stub, vendors: &[Vendor], vars: &[(&str, &str)]) -> TestApp {
-    let mut all = vec![("RATE_LIMIT_AI", "1000000/minute"), ("PLAN_LIMITS_ENABLED", "false")];
+    let mut all = vec![("PLAN_LIMITS_ENABLED", "false")];
     all.extend(vendors::VENDORS.iter().map(|vendor| (vendor.url_name(), stub.url.as_str())));
     all.extend(vendors.iter().map(|vendor| (vendor.key_name(), vendor.key())));
     all.extend(vendors.first().map(|vendor| ("AI_DEFAULT_PROVIDER", vendor.name())));

@@ -185,7 +185,7 @@ async fn ai_rate_limit_is_a_budget_of_its_own() {
     amy.get("/app/users/me").await.expect(200);
     assert_eq!(stub.calls(), 3);
     // The default of the budget.
-    let t = TestApp::with(Backend::Sqlite, &[]).await;
+    let t = TestApp::with(Backend::Sqlite, &[("RATE_LIMIT_AI", "")]).await;
     let amy = t.user("amy").await;
     assert_eq!(amy.get("/app/ai/status").await.header("x-ratelimit-limit"), Some("10"));
 }

@@ -7,7 +7,7 @@ use crate::harness::process::Place;
 use crate::harness::{Backend, TestApp};
 
 async fn server(vars: &[(&str, &str)]) -> TestApp {
-    let mut all = vec![("AI_DEFAULT_PROVIDER", "echo"), ("RATE_LIMIT_AI", "1000000/minute"), ("PLAN_LIMITS_ENABLED", "false")];
+    let mut all = vec![("AI_DEFAULT_PROVIDER", "echo"), ("PLAN_LIMITS_ENABLED", "false")];
     all.extend(vars);
     TestApp::with(Backend::Sqlite, &all).await
 }
