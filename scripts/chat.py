@@ -202,12 +202,29 @@ def check_server(browser, page, origin):
             expect("Hello, gateway" in answer and alert == "", f"echo answers {answer!r}; {alert}")
             words = " ".join(str(number) for number in range(2000))
             ask_and_stop(browser, words, len(words))
+            check_counted(api)
             token = subprocess.run([binary, "token", "--email", "ada@example.com"], cwd=folder, env=variables, check=True, capture_output=True, text=True)
             end = urllib.request.Request(f"{api}/app/auth/logout-all", method="POST", headers={"Authorization": f"Bearer {token.stdout.strip()}"})
             urllib.request.urlopen(end, timeout=30).close()
             _, alert = ask(browser, "refused")
             expect("Please log in" in alert, f"an ended session: {alert!r}")
             expect(browser.run("return document.getElementById('connection').hidden") is False, "a user without a session can log in again")
+
+
+def check_counted(api):
+    """The server has counted the answer that was stopped, with the tokens that were sent of it."""
+    end = time.monotonic() + 5
+    stopped = 'llm_requests_total{model="echo",provider="echo",status="cancelled"} 1'
+    while time.monotonic() < end:
+        with urllib.request.urlopen(f"{api}/public/metrics", timeout=30) as answer:
+            metrics = answer.read().decode()
+        if stopped in metrics:
+            sent = re.search(r'^llm_tokens_total.*type="completion"} (\d+)$', metrics, re.MULTILINE)
+            # 2,000 words of echo are about as many tokens.
+            expect(sent and 10 < int(sent[1]) < 2000, f"tokens of a stopped answer: {sent and sent[1]}")
+            return
+        time.sleep(0.05)
+    raise AssertionError("the stopped answer is not counted:\n" + metrics)
 
 
 @contextlib.contextmanager
