@@ -53,7 +53,7 @@ trap finish EXIT
 serve() {
   mkdir -p "$1"
   (cd "$1" && exec env -i PATH="$PATH" HOME="$1" PORT=0 RATE_LIMIT_ENABLED=false RATE_LIMIT_ADDRESS=1000000/second \
-    DATABASE_URL="sqlite:///$1/fuzz.db" "$OMNISTACK" > "$1/log" 2>&1) &
+    AI_DEFAULT_PROVIDER=echo PLAN_LIMITS_ENABLED=false DATABASE_URL="sqlite:///$1/fuzz.db" "$OMNISTACK" > "$1/log" 2>&1) &
   server=$!
   for _ in $(seq 1 300); do
     url=$(sed -nE 's/.*ready.*address[":= ]+[^ "]*:([0-9]+).*/http:\/\/127.0.0.1:\1/p' "$1/log" | head -n 1)

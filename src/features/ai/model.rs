@@ -151,6 +151,17 @@ impl From<Completed> for CompletionRead {
     }
 }
 
+/// An event of a stream, for the OpenAPI document; `events.rs` writes it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub struct CompletionEvent {
+    /// `error` if the answer failed after its first piece; absent (`message`) otherwise.
+    #[schema(required = false)]
+    event: String,
+    /// A piece of the text; `[DONE]` at the end of a complete answer; the error envelope with `error`.
+    data: String,
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"available": true, "providers": ["openai"], "default_provider": "openai", "default_model": "gpt-6-luna"}))]
 pub struct AiStatus {

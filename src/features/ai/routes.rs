@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use utoipa_axum::routes;
 
-use super::model::{AiStatus, ChatRequest, CompletionRead, CompletionRequest, RoutedChatRequest};
+use super::model::{AiStatus, ChatRequest, CompletionEvent, CompletionRead, CompletionRequest, RoutedChatRequest};
 use super::{service, stream};
 use crate::app::App;
 use crate::platform::actor::CurrentUser;
@@ -50,7 +50,7 @@ pub async fn status(State(app): State<App>, _: CurrentUser) -> Json<AiStatus> {
 /// last one. A failure after the first piece is an event `error` whose data is the error envelope. Without `[DONE]`, the answer
 /// is incomplete.
 #[utoipa::path(post, path = "/ai/completions", operation_id = "createCompletion", tag = "ai", request_body = CompletionRequest,
-    responses((status = 200, content((CompletionRead = "application/json"), (String = "text/event-stream", example = "data: Hello\n\ndata: [DONE]\n\n"))),
+    responses((status = 200, content((CompletionRead = "application/json"), (CompletionEvent = "text/event-stream", example = "data: Hello\n\ndata: [DONE]\n\n"))),
         (status = 403, description = "PLAN_LIMIT_EXCEEDED"), (status = 502)))]
 pub async fn complete(State(app): State<App>, user: CurrentUser, Json(mut request): Json<CompletionRequest>) -> Result<Response> {
     let target = service::choose(&app, request.model.take())?;
@@ -62,7 +62,7 @@ pub async fn complete(State(app): State<App>, user: CurrentUser, Json(mut reques
 ///
 /// As a completion of one message. Streams as completions do.
 #[utoipa::path(post, path = "/ai/chat", operation_id = "createChat", tag = "ai", request_body = ChatRequest,
-    responses((status = 200, content((CompletionRead = "application/json"), (String = "text/event-stream", example = "data: Hello\n\ndata: [DONE]\n\n"))),
+    responses((status = 200, content((CompletionRead = "application/json"), (CompletionEvent = "text/event-stream", example = "data: Hello\n\ndata: [DONE]\n\n"))),
         (status = 403, description = "PLAN_LIMIT_EXCEEDED"), (status = 502)))]
 pub async fn chat(State(app): State<App>, user: CurrentUser, Json(mut request): Json<ChatRequest>) -> Result<Response> {
     let target = service::choose(&app, request.model.take())?;
