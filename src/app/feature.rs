@@ -147,6 +147,16 @@ pub struct Finding {
     pub remedy: String,
 }
 
+impl Finding {
+    pub fn ok(what: &'static str, text: impl Into<String>) -> Self {
+        Self { level: Level::Ok, what, text: text.into(), remedy: String::new() }
+    }
+
+    pub fn warn(what: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: Level::Warn, what, text: text.into(), remedy: remedy.into() }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     Ok,
@@ -160,12 +170,8 @@ pub enum Level {
 pub async fn diagnose<A: Send + Sync + 'static>(app: &A, features: &[&'static dyn Feature<A>], limit: Duration) -> Vec<Finding> {
     let checks = features.iter().map(|feature| async {
         timeout(limit, feature.diagnose(app)).await.unwrap_or_else(|_| {
-            vec![Finding {
-                level: Level::Warn,
-                what: feature.name(),
-                text: format!("its checks did not end within {} s", limit.as_secs()),
-                remedy: "Check the network, and that its vendors can be reached from this host".to_owned(),
-            }]
+            let text = format!("its checks did not end within {} s", limit.as_secs());
+            vec![Finding::warn(feature.name(), text, "Check the network, and that its vendors can be reached from this host")]
         })
     });
     join_all(checks).await.into_iter().flatten().collect()

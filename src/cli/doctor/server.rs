@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::app::feature::{Finding, Level};
+use crate::app::feature::Finding;
 
 const WHAT: &str = "server";
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -41,16 +41,16 @@ pub async fn findings(app: &App) -> Vec<Finding> {
     let address = SocketAddr::new(host, core.port);
     match ask(address).await {
         Ok(Some(readiness)) => {
-            let runs = finding(Level::Ok, format!("runs at {address}: {}", readiness.status), "");
+            let runs = Finding::ok(WHAT, format!("runs at {address}: {}", readiness.status));
             let vendors = readiness.vendors.iter().flat_map(|(name, vendor)| of_vendor(name, vendor));
             std::iter::once(runs).chain(vendors).collect()
         }
         Ok(None) => {
             let text = format!("{address} is answered by another program");
-            vec![finding(Level::Warn, text, "Choose another PORT, or stop that program")]
+            vec![Finding::warn(WHAT, text, "Choose another PORT, or stop that program")]
         }
-        Err(error) if error.is_connect() => vec![finding(Level::Ok, format!("does not run at {address}"), "")],
-        Err(_) => vec![finding(Level::Warn, format!("{address} does not answer in time"), "Check the server's log, and its load")],
+        Err(error) if error.is_connect() => vec![Finding::ok(WHAT, format!("does not run at {address}"))],
+        Err(_) => vec![Finding::warn(WHAT, format!("{address} does not answer in time"), "Check the server's log, and its load")],
     }
 }
 
@@ -64,7 +64,7 @@ async fn ask(address: SocketAddr) -> reqwest::Result<Option<Readiness>> {
 
 fn of_vendor(name: &str, vendor: &Vendor) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut warn = |text: &str, remedy| findings.push(finding(Level::Warn, format!("{name}: {text}"), remedy));
+    let mut warn = |text: &str, remedy| findings.push(Finding::warn(WHAT, format!("{name}: {text}"), remedy));
     match vendor.breaker.as_deref() {
         None => {}
         Some("half_open") => warn("circuit breaker half-open: it was failing, and single calls test it", OUTAGE),
@@ -79,8 +79,4 @@ fn of_vendor(name: &str, vendor: &Vendor) -> Vec<Finding> {
         warn(&format!("limits our calls: {cooling} cooling down, for a minute at most"), "Ask the vendor for higher limits");
     }
     findings
-}
-
-fn finding(level: Level, text: String, remedy: &str) -> Finding {
-    Finding { level, what: WHAT, text, remedy: remedy.to_owned() }
 }

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::state::State;
 use crate::app::App;
-use crate::app::feature::{Finding, Level};
+use crate::app::feature::Finding;
 use crate::platform::outgoing::AccountProblem;
 use crate::providers::ai::{AiError, Gateway, ListedModel, Llm};
 
@@ -37,16 +37,16 @@ pub fn banner(app: &App) -> String {
 pub async fn diagnose(app: &App) -> Vec<Finding> {
     let gateway = &app.state::<State>().gateway;
     if gateway.vendors().is_empty() {
-        return vec![finding(Level::Ok, "not configured: AI requests are answered with 503".to_owned(), "")];
+        return vec![Finding::ok(WHAT, "not configured: AI requests are answered with 503".to_owned())];
     }
     let today = app.clock.now().date_naive();
     let lists = gateway.vendors().iter().map(|vendor| async move {
         match vendor.models().await {
-            Ok(None) => vec![finding(Level::Ok, format!("{} stands in for a model", vendor.name()), "")],
+            Ok(None) => vec![Finding::ok(WHAT, format!("{} stands in for a model", vendor.name()))],
             Ok(Some(list)) => {
                 let found = of_models(vendor.name(), &models_of(gateway, vendor.as_ref()), &list, today);
                 if found.is_empty() {
-                    vec![finding(Level::Ok, format!("{}: answers, and has the configured models", vendor.name()), "")]
+                    vec![Finding::ok(WHAT, format!("{}: answers, and has the configured models", vendor.name()))]
                 } else {
                     found
                 }
@@ -72,7 +72,7 @@ fn of_models(vendor: &str, models: &BTreeSet<String>, list: &[ListedModel], toda
         let retires = listed.retires.filter(|day| *day <= today + NOTICE)?;
         Some(format!("{vendor} retires the configured model {model} on {retires}"))
     };
-    models.iter().filter_map(problem).map(|text| finding(Level::Warn, text, VARIABLES)).collect()
+    models.iter().filter_map(problem).map(|text| Finding::warn(WHAT, text, VARIABLES)).collect()
 }
 
 /// The model in a vendor's list: by its name, or by that of a dated version of it.
@@ -91,11 +91,7 @@ fn of_failure(error: &AiError) -> Finding {
         Some(AccountProblem::Billing) => "Add credit to the account in the vendor's console",
         None => "Check the base URL and the network; the vendor's status page may say more",
     };
-    finding(Level::Warn, format!("the models of {error}"), remedy)
-}
-
-fn finding(level: Level, text: String, remedy: &str) -> Finding {
-    Finding { level, what: WHAT, text, remedy: remedy.to_owned() }
+    Finding::warn(WHAT, format!("the models of {error}"), remedy)
 }
 
 #[cfg(test)]

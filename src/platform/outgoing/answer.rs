@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::CallError;
 use crate::platform::clock::Clock;
@@ -50,11 +50,6 @@ pub struct Streaming {
 }
 
 impl Streaming {
-    /// Name of the service that answers.
-    pub fn service(&self) -> &'static str {
-        self.service
-    }
-
     /// The pause that `Retry-After` asks for, at most an hour.
     pub fn retry_after(&self) -> Option<Duration> {
         retry_after(self.headers(), Clock::System.now())
@@ -66,6 +61,16 @@ impl Streaming {
 
     pub fn headers(&self) -> &HeaderMap {
         self.response.headers()
+    }
+
+    /// Reads the rest of the body, which must end by this time and have at most this many bytes.
+    pub async fn read_whole(&mut self, by: Instant, limit: usize) -> Result<Bytes, CallError> {
+        self.left = self.left.min(limit);
+        let mut body = BytesMut::new();
+        while let Some(piece) = timeout_at(by, self.next()).await.map_err(|_| CallError::TimedOut(self.service))?? {
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
     }
 
     /// Returns the next piece; `None` at the end. Fails when the service is silent for too long or sends more than the limit.

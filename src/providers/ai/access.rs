@@ -1,6 +1,6 @@
 //! API key and address of a vendor, and the variables that set them.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -55,8 +55,15 @@ pub struct Access {
 }
 
 impl Access {
-    pub fn key(&self) -> &str {
-        self.key.expose_secret()
+    /// The key in a header of this name, after `scheme`. A key that is no header value is left out: the request then fails at
+    /// the vendor.
+    pub fn key_header(&self, name: HeaderName, scheme: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Ok(mut value) = HeaderValue::try_from(format!("{scheme}{}", self.key.expose_secret())) {
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        headers
     }
 
     /// The base URL's path segments.

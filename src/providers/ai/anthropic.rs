@@ -49,12 +49,8 @@ struct Anthropic(Access);
 
 impl Anthropic {
     fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::from_iter([(HeaderName::from_static("anthropic-version"), VERSION)]);
-        // A key that is no header value fails the request at the vendor instead of here.
-        if let Ok(mut key) = HeaderValue::try_from(self.0.key()) {
-            key.set_sensitive(true);
-            headers.insert(HeaderName::from_static("x-api-key"), key);
-        }
+        let mut headers = self.0.key_header(HeaderName::from_static("x-api-key"), "");
+        headers.insert(HeaderName::from_static("anthropic-version"), VERSION);
         headers
     }
 

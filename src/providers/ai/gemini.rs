@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -46,13 +46,7 @@ struct Gemini(Access);
 
 impl Gemini {
     fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        // A key that is no header value fails the request at the vendor instead of here.
-        if let Ok(mut key) = HeaderValue::try_from(self.0.key()) {
-            key.set_sensitive(true);
-            headers.insert(HeaderName::from_static("x-goog-api-key"), key);
-        }
-        headers
+        self.0.key_header(HeaderName::from_static("x-goog-api-key"), "")
     }
 
     /// The path below the base URL, which may name the version itself.

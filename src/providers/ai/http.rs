@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
 use reqwest::RequestBuilder;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::error::AiError;
 use super::model::{Completion, Prompt};
@@ -15,18 +14,17 @@ use super::parameters::{Learned, Parameter, Parameters};
 use super::protocol::{Ask, Fault, Protocol, classify};
 use super::provider::{Clocks, ListedModel, Llm, Pieces};
 use super::stream::HttpPieces;
-use crate::platform::outgoing::{Attempt, CallError, Limits, Retry, Service, Streaming, repeat};
+use crate::platform::outgoing::{Attempt, Limits, Retry, Service, Streaming, repeat};
 use crate::providers::vendor::Outside;
 
-/// Limit on a whole answer, in bytes. 128,000 tokens are about half a mebibyte.
+/// Limit on a whole answer and on the list of models, in bytes. 128,000 tokens are about half a mebibyte.
 const MAX_ANSWER: usize = 4 << 20;
 /// Limit on a stream, in bytes. Each piece comes with a few hundred bytes around it.
 const MAX_STREAM: usize = 64 << 20;
 /// Limit on an error's body, in bytes, and on the wait for it.
 const MAX_ERROR: usize = 64 << 10;
 const ERROR_WAIT: Duration = Duration::from_secs(2);
-/// Limits on the list of models.
-const MAX_LIST: usize = 4 << 20;
+/// Limit on the wait for the list of models.
 const LIST_WAIT: Duration = Duration::from_secs(5);
 
 /// A vendor with an HTTP API.
@@ -106,7 +104,7 @@ impl<P: Protocol> HttpLlm<P> {
             return Ok(Ok(answer));
         }
         let by = by.min(Instant::now() + ERROR_WAIT);
-        let body = read_whole(&mut answer, by, MAX_ERROR).await.map(|body| serde_json::from_slice(&body).unwrap_or_default());
+        let body = answer.read_whole(by, MAX_ERROR).await.map(|body| serde_json::from_slice(&body).unwrap_or_default());
         let fault = Fault::of_answer(status.as_u16(), &body.unwrap_or(Value::Null));
         Ok(Err(Failure { fault, retry_after: answer.retry_after() }))
     }
@@ -126,7 +124,7 @@ impl<P: Protocol> HttpLlm<P> {
     async fn try_complete(&self, model: &str, prompt: &Prompt, by: Instant) -> Result<Completion, AiError> {
         let started = Instant::now();
         let mut answer = self.ask(model, prompt, false, by).await?;
-        let body = read_whole(&mut answer, by, MAX_ANSWER).await.map_err(|error| AiError::of_call(P::NAME, &error, false))?;
+        let body = answer.read_whole(by, MAX_ANSWER).await.map_err(|error| AiError::of_call(P::NAME, &error, false))?;
         let body: Value = serde_json::from_slice(&body).map_err(|_| AiError::malformed(P::NAME))?;
         if let Some(fault) = Fault::within(&body) {
             return Err(self.refused(model, &Failure { fault, retry_after: None }));
@@ -151,19 +149,6 @@ struct Failure {
 fn refused_parameter(failure: &Failure, without: Parameters) -> Option<Parameter> {
     let named = matches!(failure.fault.status, 400 | 422).then(|| Parameter::named_in(&failure.fault.words)).flatten();
     named.filter(|parameter| !without.has(*parameter))
-}
-
-/// Reads a body to its end.
-async fn read_whole(answer: &mut Streaming, by: Instant, limit: usize) -> Result<BytesMut, CallError> {
-    let mut body = BytesMut::new();
-    loop {
-        let piece = timeout_at(by, answer.next()).await.map_err(|_| CallError::TimedOut(answer.service()))??;
-        match piece {
-            Some(piece) if body.len() + piece.len() > limit => return Err(CallError::TooLarge(answer.service())),
-            Some(piece) => body.extend_from_slice(&piece),
-            None => return Ok(body),
-        }
-    }
 }
 
 #[async_trait]
@@ -213,7 +198,7 @@ impl<P: Protocol> Llm for HttpLlm<P> {
             Ok(answer) => answer,
             Err(failure) => return Err(classify(P::NAME, &failure.fault)),
         };
-        let body = read_whole(&mut answer, by, MAX_LIST).await.map_err(|error| AiError::of_call(P::NAME, &error, false))?;
+        let body = answer.read_whole(by, MAX_ANSWER).await.map_err(|error| AiError::of_call(P::NAME, &error, false))?;
         let body: Value = serde_json::from_slice(&body).map_err(|_| AiError::malformed(P::NAME))?;
         self.protocol.read_list(&body).map(Some).ok_or_else(|| AiError::malformed(P::NAME))
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use reqwest::{Client, RequestBuilder};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -81,13 +81,7 @@ impl OpenAi {
     }
 
     fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        // A key that is no header value fails the request at the vendor instead of here.
-        if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", self.access.key())) {
-            value.set_sensitive(true);
-            headers.insert(header::AUTHORIZATION, value);
-        }
-        headers
+        self.access.key_header(header::AUTHORIZATION, "Bearer ")
     }
 }
 

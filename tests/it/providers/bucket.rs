@@ -14,6 +14,8 @@ use http::{HeaderMap, Method, Uri};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
+use crate::harness::{Backend, TestApp};
+
 pub const SECRET: &str = "the-secret-of-the-bucket";
 pub const ACCESS: &str = "AKIATEST";
 
@@ -42,6 +44,18 @@ impl Bucket {
         let router = axum::Router::new().fallback(serve).layer(axum::extract::DefaultBodyLimit::disable());
         tokio::spawn(axum::serve(listener, router).into_future());
         bucket
+    }
+
+    /// A server that stores its files in this bucket, as in one of S3.
+    pub async fn server(&self) -> TestApp {
+        let vars = [
+            ("STORAGE_PROVIDER", "s3"),
+            ("S3_ENDPOINT_URL", self.url.as_str()),
+            ("AWS_S3_BUCKET", "files"),
+            ("AWS_ACCESS_KEY_ID", ACCESS),
+            ("AWS_SECRET_ACCESS_KEY", SECRET),
+        ];
+        TestApp::with(Backend::Sqlite, &vars).await
     }
 
     pub fn set_down(&self, down: bool) {

@@ -9,23 +9,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use super::bucket::{ACCESS, Bucket, SECRET};
+use super::bucket::Bucket;
 use super::stub::{Stub, closed_port};
 use super::{rejected, send, transient, welcome};
 use crate::harness::issuer::{Issuer, rsa_key};
 use crate::harness::tokens::claims;
 use crate::harness::{Backend, TestApp, eventually};
-
-async fn with_bucket(bucket: &Bucket) -> TestApp {
-    let vars = [
-        ("STORAGE_PROVIDER", "s3"),
-        ("S3_ENDPOINT_URL", bucket.url.as_str()),
-        ("AWS_S3_BUCKET", "files"),
-        ("AWS_ACCESS_KEY_ID", ACCESS),
-        ("AWS_SECRET_ACCESS_KEY", SECRET),
-    ];
-    TestApp::with(Backend::Sqlite, &vars).await
-}
 
 async fn with_resend(resend: &Stub) -> TestApp {
     let vars = [("EMAIL_PROVIDER", "resend"), ("RESEND_API_KEY", "re_secret"), ("RESEND_BASE_URL", resend.url.as_str())];
@@ -60,7 +49,7 @@ fn outgoing() -> Outgoing {
 #[tokio::test]
 async fn storage_breaker_opens_answers_502_and_closes_again() {
     let bucket = Bucket::start().await;
-    let t = with_bucket(&bucket).await;
+    let t = bucket.server().await;
     let amy = t.user("amy").await;
     let asked = amy.post("/app/files/upload-url", json!({"filename": "a.txt", "content_type": "text/plain", "size": 5})).await.expect(201);
     let confirm = async || amy.post("/app/files/confirm", json!({"file_id": asked["file_id"]})).await;

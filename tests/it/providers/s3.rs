@@ -2,19 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::bucket::{ACCESS, Bucket, SECRET, form_of};
-use crate::harness::{Backend, Client, TestApp};
-
-async fn server(bucket: &Bucket) -> TestApp {
-    let vars = [
-        ("STORAGE_PROVIDER", "s3"),
-        ("S3_ENDPOINT_URL", bucket.url.as_str()),
-        ("AWS_S3_BUCKET", "files"),
-        ("AWS_ACCESS_KEY_ID", ACCESS),
-        ("AWS_SECRET_ACCESS_KEY", SECRET),
-    ];
-    TestApp::with(Backend::Sqlite, &vars).await
-}
+use super::bucket::{Bucket, form_of};
+use crate::harness::Client;
 
 async fn ask(client: &Client, content_type: &str, size: usize) -> Value {
     let body = json!({"filename": "grüße \"x\".png", "content_type": content_type, "size": size});
@@ -31,7 +20,7 @@ async fn post(url: &str, fields: &serde_json::Map<String, Value>, file: &[u8]) -
 #[tokio::test]
 async fn s3_form_upload_confirm_download_and_delete() {
     let bucket = Bucket::start().await;
-    let t = server(&bucket).await;
+    let t = bucket.server().await;
     let amy = t.user("amy").await;
     let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and so on";
     let asked = ask(&amy, "image/png", 100).await;
@@ -68,7 +57,7 @@ async fn s3_form_upload_confirm_download_and_delete() {
 #[tokio::test]
 async fn s3_confirm_with_wrong_content_removes_object() {
     let bucket = Bucket::start().await;
-    let t = server(&bucket).await;
+    let t = bucket.server().await;
     let amy = t.user("amy").await;
     let asked = ask(&amy, "image/png", 100).await;
     assert_eq!(post(asked["upload_url"].as_str().unwrap(), asked["fields"].as_object().unwrap(), b"<script>").await, 204);
@@ -79,7 +68,7 @@ async fn s3_confirm_with_wrong_content_removes_object() {
 #[tokio::test]
 async fn s3_outage_returns_502_and_keeps_files() {
     let bucket = Bucket::start().await;
-    let t = server(&bucket).await;
+    let t = bucket.server().await;
     let amy = t.user("amy").await;
     let asked = ask(&amy, "text/plain", 100).await;
     assert_eq!(post(asked["upload_url"].as_str().unwrap(), asked["fields"].as_object().unwrap(), b"hello").await, 204);
