@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod ai;
 pub mod emails;
 pub mod files;
+pub mod google_play;
 pub mod health;
 pub mod jobs;
 pub mod mailbox;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &quotas::Quotas,
         &webhooks::Webhooks,
         &subscriptions::Subscriptions,
+        &google_play::GooglePlay,
         &ai::Ai,
         &projects::Projects,
         &files::Files,
