@@ -49,7 +49,12 @@ impl Stripe {
     }
 
     pub fn operation(&self) -> Operation<'_> {
-        Operation { stripe: self, until: Instant::now() + TOTAL }
+        self.operation_within(TOTAL)
+    }
+
+    /// As [`Stripe::operation`], with a shorter limit.
+    pub fn operation_within(&self, limit: Duration) -> Operation<'_> {
+        Operation { stripe: self, until: Instant::now() + limit.min(TOTAL) }
     }
 }
 

@@ -64,9 +64,14 @@ impl StripeError {
         }
     }
 
-    /// Whether Stripe does not have the object that this parameter names.
-    pub fn is_missing(&self, parameter: &str) -> bool {
-        self.missing.as_deref().is_some_and(|missing| missing.is_empty() || missing == parameter)
+    /// Whether Stripe does not have an object that the request names.
+    pub fn is_missing(&self) -> bool {
+        self.missing.is_some()
+    }
+
+    /// Whether Stripe does not have the customer that the request names.
+    pub fn is_customer_missing(&self) -> bool {
+        self.missing.as_deref().is_some_and(|parameter| parameter.is_empty() || parameter == "customer")
     }
 
     /// Whether another request with the same idempotency key, or on the same object, is running.
@@ -134,16 +139,16 @@ mod tests {
     fn missing_object_is_told_apart() {
         let missing =
             |param: &str| error(400, &json!({"code": "resource_missing", "param": param, "message": "No such customer: 'cus_x'"}));
-        assert!(missing("customer").is_missing("customer") && !missing("line_items[0][price]").is_missing("customer"));
-        assert!(error(404, &json!({"code": "resource_missing"})).is_missing("id"));
-        assert!(!error(400, &json!({"code": "parameter_missing", "param": "customer"})).is_missing("customer"));
+        assert!(missing("customer").is_customer_missing() && !missing("line_items[0][price]").is_customer_missing());
+        assert!(missing("id").is_missing() && error(404, &json!({"code": "resource_missing"})).is_customer_missing());
+        assert!(!error(400, &json!({"code": "parameter_missing", "param": "customer"})).is_missing());
     }
 
     #[test]
     fn object_of_the_other_mode_is_not_missing() {
         let message = "No such customer: 'cus_x'; a similar object exists in live mode, but a test mode key was used to make this request.";
         let other = error(400, &json!({"code": "resource_missing", "param": "customer", "message": message}));
-        assert!(!other.is_missing("customer"));
+        assert!(!other.is_missing());
         assert_eq!(other.cause, "stripe: 400 resource_missing (of the other mode)");
     }
 

@@ -1,6 +1,7 @@
 //! Stand-in for the client in builds without the cargo feature `stripe`. It cannot be made, so nothing here ever runs.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -21,6 +22,10 @@ impl Stripe {
 
     pub fn operation(&self) -> Operation<'_> {
         Operation(&self.0)
+    }
+
+    pub fn operation_within(&self, _: Duration) -> Operation<'_> {
+        self.operation()
     }
 }
 
