@@ -133,6 +133,11 @@ impl Setup<'_> {
     pub fn keep<T: Clone + Send + Sync + 'static>(&mut self, state: T) {
         self.states.insert(state);
     }
+
+    /// A state that was kept before, for states that several features add to.
+    pub fn kept<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        self.states.get().cloned()
+    }
 }
 
 /// A result of [`Feature::diagnose`].

@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand; `serve` where none is given.
 
+mod billing;
 mod config;
 mod doctor;
 mod jobs;
@@ -49,6 +50,8 @@ enum Command {
     Users(users::Args),
     /// List, run, retry and cancel jobs.
     Jobs(jobs::Args),
+    /// Compare a user's subscriptions with their vendors.
+    Billing(billing::Args),
     /// Show the configuration in force, secrets masked.
     Config(config::Args),
     /// Check configuration, database, migrations, Redis, clock, folders, vendors and the running server.
@@ -101,6 +104,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Seed(args) => seed::run(&args).await,
         Command::Users(args) => users::run(&args).await,
         Command::Jobs(args) => jobs::run(&args).await,
+        Command::Billing(args) => billing::run(&args).await,
         Command::Doctor => doctor::run().await,
         Command::Worker => worker::run().await,
         _ => serve::run().await,

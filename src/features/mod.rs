@@ -15,7 +15,9 @@ pub mod privacy;
 pub mod projects;
 pub mod quotas;
 pub mod reports;
+pub mod subscriptions;
 pub mod users;
+pub mod webhooks;
 
 #[rustfmt::skip] // One line each: a feature is removed with its lines.
 pub fn all() -> Vec<&'static DynFeature> {
@@ -26,6 +28,8 @@ pub fn all() -> Vec<&'static DynFeature> {
         &users::Users,
         &accounts::Accounts,
         &quotas::Quotas,
+        &webhooks::Webhooks,
+        &subscriptions::Subscriptions,
         &ai::Ai,
         &projects::Projects,
         &files::Files,

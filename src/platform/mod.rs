@@ -12,6 +12,7 @@ pub mod email_address;
 pub mod error;
 pub mod http;
 pub mod id;
+pub mod json;
 pub mod middleware;
 pub mod outgoing;
 pub mod output;

@@ -108,7 +108,7 @@ pub fn list(owner: &UserId, status: Option<FileStatus>) -> List<File> {
              ORDER BY created_at DESC, id DESC LIMIT $5"
         ),
     };
-    List::newest_first("files", sql).filter(owner.into()).filter(Filter::OptionalText(status.map(FileStatus::name)))
+    List::newest_first("files", sql).filter(owner.into()).filter(Filter::OptionalText(status.map(|status| status.name().to_owned())))
 }
 
 /// Removes a bounded number of uploads that were never confirmed; returns their keys.

@@ -11,18 +11,12 @@ use routes::PageState;
 
 pub struct Metrics;
 
-/// Metrics declared in advance for dashboards. A feature that records one of them removes its line here.
-const RESERVED: [(&str, &str, &str); 1] = [("webhook_events_total", "counter", "Webhook events by provider, type and outcome")];
-
 impl Feature<App> for Metrics {
     fn name(&self) -> &'static str {
         "metrics"
     }
 
     fn setup(&self, setup: &mut Setup<'_>) -> anyhow::Result<()> {
-        for (name, kind, help) in RESERVED {
-            setup.metrics.declare(name, kind, help);
-        }
         setup.keep(PageState::new(setup.metrics));
         Ok(())
     }

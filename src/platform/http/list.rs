@@ -77,7 +77,7 @@ pub enum SortKey {
 #[derive(Debug, Clone)]
 pub enum Filter {
     Text(String),
-    OptionalText(Option<&'static str>),
+    OptionalText(Option<String>),
     OptionalFlag(Option<bool>),
 }
 
@@ -99,7 +99,7 @@ impl Filter {
     fn scope(&self) -> String {
         match self {
             Self::Text(text) => format!("={text}"),
-            Self::OptionalText(text) => text.map_or_else(String::new, |text| format!("={text}")),
+            Self::OptionalText(text) => text.as_ref().map_or_else(String::new, |text| format!("={text}")),
             Self::OptionalFlag(flag) => flag.map_or_else(String::new, |flag| format!("={flag}")),
         }
     }

@@ -73,8 +73,8 @@ pub enum Credentials {
 pub enum RequestBody {
     /// JSON, or no body. `None` means `MAX_BODY_BYTES`.
     Json(Option<usize>),
-    /// The exact bytes, for signature checks; at most this many.
-    Raw(usize),
+    /// The exact bytes, for signature checks. `None` means `MAX_BODY_BYTES`.
+    Raw(Option<usize>),
     /// A stream that the handler reads in pieces; at most this many bytes.
     Stream(usize),
 }
@@ -197,10 +197,10 @@ impl Policy {
         policy
     }
 
-    /// A webhook under `/api/v1/public`: the handler checks the sender's signature over the exact bytes, at most `limit`.
-    pub const fn webhook(limit: usize) -> Self {
+    /// A webhook under `/api/v1/public`: the handler checks the sender's signature over the exact bytes.
+    pub const fn webhook() -> Self {
         let mut policy = Self::new(Area::Public, Access::SelfVerifying, Caching::Unspecified);
-        policy.body = RequestBody::Raw(limit);
+        policy.body = RequestBody::Raw(None);
         policy
     }
 
@@ -301,8 +301,8 @@ impl Policy {
     /// Maximum size of the request body in bytes.
     pub fn body_limit(&self, max_body_bytes: usize) -> usize {
         match self.body {
-            RequestBody::Json(limit) => limit.unwrap_or(max_body_bytes),
-            RequestBody::Raw(limit) | RequestBody::Stream(limit) => limit,
+            RequestBody::Json(limit) | RequestBody::Raw(limit) => limit.unwrap_or(max_body_bytes),
+            RequestBody::Stream(limit) => limit,
         }
     }
 

@@ -136,11 +136,6 @@ impl Inner {
         self.families.histogram(name, help, labels, buckets)
     }
 
-    /// Declares a metric for dashboards before the code that records it is installed.
-    pub fn declare(&self, name: &'static str, kind: &'static str, help: &'static str) {
-        self.families.declare(name, kind, help);
-    }
-
     /// Records one call to an external service.
     pub fn external(&self, service: &str, operation: &str, ok: bool, seconds: f64) {
         self.external_requests.with_label_values(&[service, operation, if ok { "success" } else { "error" }]).inc();
@@ -170,7 +165,7 @@ mod tests {
     fn metrics_page_declares_each_name_once() {
         let metrics = Metrics::default();
         metrics.app_info.with_label_values(&["x", "local"]).set(1);
-        metrics.declare("later_total", "counter", "Recorded later");
+        metrics.counter("later_total", "Recorded later", &[]);
         let page = metrics.render().unwrap();
         for name in ["app_info", "cache_hits_total", "later_total"] {
             assert_eq!(page.matches(&format!("# TYPE {name} ")).count(), 1, "{name}");

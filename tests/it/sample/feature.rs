@@ -9,7 +9,7 @@ use omnistack::app::App;
 use omnistack::app::feature::{Feature, Finding, Level, Setup};
 use omnistack::app::jobs::{Fail, Job, Registry, Run, Schedules};
 use omnistack::platform::error::Result;
-use omnistack::platform::http::policy::Access;
+use omnistack::platform::http::policy::{Access, RequestBody};
 use omnistack::platform::http::{Endpoints, Policy};
 use omnistack::platform::id::UserId;
 use omnistack::platform::rate_limit::{Budget, KeyedBy, Rate, Window};
@@ -63,7 +63,7 @@ impl Feature<App> for Sample {
             .add(Policy::user().stream(Duration::from_secs(60)), routes!(routes::stream))
             .add(Policy::user(), routes!(routes::large))
             .add(Policy::socket(), routes!(routes::socket))
-            .add(Policy::webhook(1024).budget(&WEBHOOK), routes!(routes::webhook))
+            .add(Policy::webhook().body(RequestBody::Raw(Some(1024))).budget(&WEBHOOK), routes!(routes::webhook))
             .add(Policy::user().v2(), routes!(routes::version))
             .page(
                 Policy::console(Access::Admin, COOKIE),

@@ -16,6 +16,7 @@ use crate::app::jobs::fail::Fail;
 use crate::app::jobs::model::{Claim, JobId, Outcome};
 use crate::app::jobs::store::{self, Ending};
 use crate::platform::db::is_temporary;
+use crate::platform::json;
 use crate::platform::text::cut;
 
 /// Maximum batch per statement, in outcomes and in bytes of results.
@@ -49,7 +50,7 @@ pub fn ending(worker: &State, claim: &Claim, end: Outcome) -> (Ending, usize) {
                 bytes = 0;
                 failed(new("dead"), &format!("the result is larger than {RESULT_BYTES} bytes"))
             } else {
-                Ending { success: Some(true), result: Some(storable(result)), ..new("done") }
+                Ending { success: Some(true), result: Some(json::storable(result)), ..new("done") }
             }
         }
         Outcome::Cancelled => new("cancelled"),
@@ -72,18 +73,6 @@ pub fn ending(worker: &State, claim: &Claim, end: Outcome) -> (Ending, usize) {
 
 fn failed(ending: Ending, reason: &str) -> Ending {
     Ending { success: Some(false), error: Some(reason.to_owned()), ..ending }
-}
-
-/// Removes U+0000 from the result, because Postgres cannot store it.
-fn storable(value: Value) -> Value {
-    match value {
-        Value::String(text) if text.contains('\0') => Value::String(text.replace('\0', "")),
-        Value::Array(items) => Value::Array(items.into_iter().map(storable).collect()),
-        Value::Object(members) => {
-            Value::Object(members.into_iter().map(|(name, value)| (name.replace('\0', ""), storable(value))).collect())
-        }
-        other => other,
-    }
 }
 
 /// Stores arriving outcomes until `over` is cancelled.

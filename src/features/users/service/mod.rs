@@ -6,6 +6,7 @@ mod authenticate;
 mod data;
 pub mod operator;
 mod profile;
+pub mod vendors;
 mod welcome;
 
 pub use admin::{get, list, set_active, update};

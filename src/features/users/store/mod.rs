@@ -1,8 +1,10 @@
-//! SQL of `users`.
+//! SQL of `users`; `vendors` holds that of their accounts at payment vendors.
+
+pub mod vendors;
 
 use chrono::{DateTime, Utc};
 
-use super::model::{Identity, UpdateUser, User, UserRead};
+use crate::features::users::model::{Identity, UpdateUser, User, UserRead};
 use crate::platform::auth::Role;
 use crate::platform::db::{Db, Executor, Tx, query};
 use crate::platform::email_address::unicode_email;
