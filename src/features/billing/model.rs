@@ -67,6 +67,7 @@ pub struct InvoiceQuery {
     "id": "in_1", "number": "A1-0001", "status": "paid", "amount_due": 1900, "amount_paid": 1900, "currency": "eur", "created": 1_768_046_400,
     "hosted_invoice_url": "https://invoice.stripe.com/i/1", "invoice_pdf": "https://pay.stripe.com/invoice/1/pdf"
 }))]
+#[expect(clippy::struct_field_names, reason = "the names are those of the API")]
 pub struct Invoice {
     pub id: String,
     pub number: Option<String>,

@@ -9,7 +9,8 @@ use super::service;
 use super::stripe_events::StripeEvents;
 use crate::app::App;
 use crate::features::subscriptions::VENDOR_DEADLINE;
-use crate::features::webhooks;
+use crate::features::webhooks::service as webhooks;
+use crate::features::webhooks::{POLICY, Received};
 use crate::platform::actor::CurrentUser;
 use crate::platform::error::Result;
 use crate::platform::http::{Endpoints, Json, Policy, Query, RawBody};
@@ -24,7 +25,7 @@ pub fn endpoints() -> Endpoints<App> {
         .add(calls_stripe, routes!(invoices))
         .add(calls_stripe, routes!(cancel))
         .add(calls_stripe, routes!(resume))
-        .add(webhooks::POLICY.deadline(VENDOR_DEADLINE), routes!(receive))
+        .add(POLICY.deadline(VENDOR_DEADLINE), routes!(receive))
 }
 
 /// Open a checkout
@@ -78,7 +79,7 @@ pub async fn resume(State(app): State<App>, user: CurrentUser) -> Result<Json<Re
 /// Signed with `Stripe-Signature` over the exact bytes of the body.
 #[utoipa::path(post, path = "/webhooks/stripe", operation_id = "receiveStripeEvent", tag = "webhooks",
     request_body(content = String, content_type = "application/json"),
-    responses((status = 200, body = webhooks::Received), (status = 400), (status = 503)))]
-pub async fn receive(State(app): State<App>, headers: HeaderMap, body: RawBody) -> Result<Json<webhooks::Received>> {
+    responses((status = 200, body = Received), (status = 400), (status = 409), (status = 503)))]
+pub async fn receive(State(app): State<App>, headers: HeaderMap, body: RawBody) -> Result<Json<Received>> {
     webhooks::receive(&app, &StripeEvents, &headers, body).await
 }

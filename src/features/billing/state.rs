@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use prometheus::IntCounterVec;
 
-use super::config::Settings;
-use super::redirects::Host;
+use super::config::{Host, Settings};
 use crate::app::feature::Setup;
 use crate::platform::error::{Error, Result};
 use crate::providers::payments::stripe::{Config, Operation, Stripe};

@@ -11,7 +11,8 @@ use crate::app::App;
 use crate::features::subscriptions::model::{Applied, Snapshot, Told, Vendor};
 use crate::features::subscriptions::service as subscriptions;
 use crate::features::users::service::vendors::{self, Column};
-use crate::features::webhooks::{self, Current, Delivery, Event, Opened, Sender, Step};
+use crate::features::webhooks::service::bad_signature;
+use crate::features::webhooks::{Current, Delivery, Event, Opened, Sender, Step};
 use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
 use crate::platform::id::UserId;
@@ -62,7 +63,7 @@ impl Sender for StripeEvents {
         }
         let header = delivery.headers.get(SIGNATURE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let verified = Signature::parse(header).and_then(|signature| signature.verify(delivery.body, secrets, app.clock.now()));
-        verified.map_err(|why| webhooks::bad_signature(app, NAME, SECRET, why))?;
+        verified.map_err(|why| bad_signature(app, NAME, SECRET, why))?;
         event(delivery.body).map(Opened::Event).ok_or_else(|| Error::BadRequest("The body is not an event of Stripe".to_owned()))
     }
 
