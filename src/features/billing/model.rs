@@ -34,6 +34,7 @@ pub struct CheckoutRequest {
 
 /// A checkout page of Stripe.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"session_id": "cs_test_1", "url": "https://checkout.stripe.com/c/pay/cs_test_1"}))]
 pub struct CheckoutSession {
     pub session_id: String,
     pub url: String,
@@ -49,6 +50,7 @@ pub struct PortalQuery {
 
 /// A page on which customers change their subscription and their means of payment.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"url": "https://billing.stripe.com/p/session/test_1"}))]
 pub struct PortalSession {
     pub url: String,
 }
@@ -110,7 +112,9 @@ pub struct CancelQuery {
 
 /// A canceled subscription.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SubscriptionCanceled)]
+#[schema(as = SubscriptionCanceled, example = json!({
+    "message": "The subscription ends with its period", "cancel_at_period_end": true, "current_period_end": "2026-02-10T12:00:00Z"
+}))]
 pub struct Canceled {
     pub message: &'static str,
     /// False if the subscription has ended.
@@ -120,7 +124,7 @@ pub struct Canceled {
 
 /// A resumed subscription.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SubscriptionResumed)]
+#[schema(as = SubscriptionResumed, example = json!({"message": "The subscription goes on", "status": "active", "plan": "pro"}))]
 pub struct Resumed {
     pub message: &'static str,
     pub status: Status,

@@ -78,7 +78,7 @@ pub async fn resume(State(app): State<App>, user: CurrentUser) -> Result<Json<Re
 ///
 /// Signed with `Stripe-Signature` over the exact bytes of the body.
 #[utoipa::path(post, path = "/webhooks/stripe", operation_id = "receiveStripeEvent", tag = "webhooks",
-    request_body(content = String, content_type = "application/json"),
+    request_body(content = String, content_type = "application/octet-stream", example = json!("{\"id\": \"evt_1\", …}")),
     responses((status = 200, body = Received), (status = 400), (status = 409), (status = 503)))]
 pub async fn receive(State(app): State<App>, headers: HeaderMap, body: RawBody) -> Result<Json<Received>> {
     webhooks::receive(&app, &StripeEvents, &headers, body).await
