@@ -1,6 +1,7 @@
 //! `/app/billing…` and the webhook of Stripe.
 
 use axum::extract::State;
+use axum::response::Response;
 use http::HeaderMap;
 use utoipa_axum::routes;
 
@@ -13,7 +14,8 @@ use crate::features::webhooks::service as webhooks;
 use crate::features::webhooks::{POLICY, Received};
 use crate::platform::actor::CurrentUser;
 use crate::platform::error::Result;
-use crate::platform::http::{Endpoints, Json, Policy, Query, RawBody};
+use crate::platform::http::idempotency::idempotent_call;
+use crate::platform::http::{Endpoints, Json, KeyedJson, Policy, Query, RawBody};
 
 const INVOICES: i64 = 10;
 
@@ -32,10 +34,13 @@ pub fn endpoints() -> Endpoints<App> {
 ///
 /// A page of Stripe on which the user buys a subscription. A checkout that is open for the same price and the same URLs is given
 /// again. 400 if the user has a subscription already.
-#[utoipa::path(post, path = "/billing/checkout", operation_id = "createCheckout", tag = "billing", request_body = CheckoutRequest,
-    responses((status = 200, body = CheckoutSession), (status = 400), (status = 502), (status = 503)))]
-pub async fn checkout(State(app): State<App>, user: CurrentUser, Json(request): Json<CheckoutRequest>) -> Result<Json<CheckoutSession>> {
-    Ok(Json(service::checkout(&app, &user, &request).await?))
+#[utoipa::path(post, path = "/billing/checkout", operation_id = "createCheckout", tag = "billing",
+    params(("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "A repeated request with this key gets the first answer again")),
+    request_body = CheckoutRequest, responses((status = 200, body = CheckoutSession), (status = 400), (status = 409), (status = 502), (status = 503)))]
+pub async fn checkout(State(app): State<App>, user: CurrentUser, request: KeyedJson<CheckoutRequest>) -> Result<Response> {
+    // Boxed: its future is large, and would be part of the task of every connection.
+    let work = Box::pin(service::checkout(&app, &user, &request.value));
+    idempotent_call(app.answers(), &user.id, request.key, VENDOR_DEADLINE, work).await
 }
 
 /// Open the billing portal

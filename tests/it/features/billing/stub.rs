@@ -9,6 +9,7 @@ use axum::response::Response;
 use http::{HeaderMap, Method, Uri};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use url::form_urlencoded;
 
 /// A received request.
@@ -51,8 +52,33 @@ pub struct Account {
     answers: HashMap<String, Answer>,
     asked: Vec<Asked>,
     overrule: Option<Box<Overrule>>,
+    /// Path of requests that wait.
+    gate: Option<(&'static str, Gate)>,
     /// Answers everything: status, header and body.
     raw: Option<(u16, (&'static str, &'static str), &'static str)>,
+}
+
+/// Holds requests until the test opens it.
+#[derive(Clone)]
+pub struct Gate {
+    arrived: Arc<Semaphore>,
+    opened: Arc<Semaphore>,
+}
+
+impl Gate {
+    /// Waits until a request is held.
+    pub async fn reached(&self) {
+        self.arrived.acquire().await.unwrap().forget();
+    }
+
+    pub fn open(&self) {
+        self.opened.add_permits(1000);
+    }
+
+    async fn pass(&self) {
+        self.arrived.add_permits(1);
+        self.opened.acquire().await.unwrap().forget();
+    }
 }
 
 #[derive(Clone)]
@@ -67,6 +93,10 @@ impl Stub {
         let stub = Self { url: format!("http://{}", listener.local_addr().unwrap()), account: Arc::default() };
         let account = stub.account.clone();
         let serve = move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| async move {
+            let gate = account.lock().unwrap().gate.clone().filter(|(path, _)| *path == uri.path());
+            if let Some((_, gate)) = gate {
+                gate.pass().await;
+            }
             let mut account = account.lock().unwrap();
             let asked = asked(method, &uri, headers, &body);
             if let Some((status, (name, value), body)) = account.raw {
@@ -89,6 +119,13 @@ impl Stub {
     /// Answers further requests of which the function makes an answer.
     pub fn overrule(&self, overrule: impl FnMut(&Asked) -> Option<Answer> + Send + 'static) {
         self.with(|account| account.overrule = Some(Box::new(overrule)));
+    }
+
+    /// Holds further requests of this path.
+    pub fn with_gate(&self, path: &'static str) -> Gate {
+        let gate = Gate { arrived: Arc::new(Semaphore::new(0)), opened: Arc::new(Semaphore::new(0)) };
+        self.with(|account| account.gate = Some((path, gate.clone())));
+        gate
     }
 
     /// Answers further requests with this status, header and body.
