@@ -1,3 +1,4 @@
 //! Payment vendors: the protocol of each, without a feature's rules.
 
+pub mod google;
 pub mod stripe;

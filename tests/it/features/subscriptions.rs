@@ -110,6 +110,12 @@ async fn plan_is_kept_while_payment_fails(b: Backend) {
         event(&t, "ada", &snapshot("s1", status, None, None), n).await;
         assert_eq!(state(&ada).await, pair("enterprise", name));
     }
+    assert_eq!(event(&t, "ada", &pro("s1", Active), -1).await, Applied::Unchanged);
+    // An event that comes late tells the plan that was to be kept.
+    event(&t, "ada", &snapshot("s2", PastDue, None, None), 9).await;
+    assert_eq!(event(&t, "ada", &snapshot("s2", Active, Some(Plan::Enterprise), Some(at(&t, 99))), 8).await, Applied::Changed);
+    assert_eq!(state(&ada).await, pair("enterprise", "past_due"));
+    event(&t, "ada", &snapshot("s2", Canceled, None, None), 10).await;
     event(&t, "ada", &snapshot("s1", Canceled, None, None), 3).await;
     assert_eq!(state(&ada).await, pair("free", "canceled"));
 }
@@ -325,7 +331,9 @@ async fn permuted_events_end_in_the_true_state(b: Backend) {
             t.sql(&format!("INSERT INTO users (id, email) VALUES ('{user}', '{user}@example.com')")).await;
         }
         let deliver = async |user: &str, happened: &Happened| {
-            let said = snapshot(&format!("{user}-{}", happened.subscription), happened.status, Some(happened.plan), None);
+            // A failing payment keeps the plan.
+            let plan = Some(happened.plan).filter(|_| !matches!(happened.status, PastDue | Incomplete));
+            let said = snapshot(&format!("{user}-{}", happened.subscription), happened.status, plan, None);
             let told = Told { at: at(&t, happened.second), rank: happened.rank, current: false };
             tell(&t, user, &said, told, false).await;
         };
