@@ -34,25 +34,25 @@ const fn to(status: Status, rank: i16) -> Effect {
 }
 
 /// Active, and going on.
-const fn renewing(rank: i16) -> Option<Effect> {
-    Some(Effect { ends: Some(false), ..to(Status::Active, rank) })
+const fn renewing(rank: i16) -> Effect {
+    Effect { ends: Some(false), ..to(Status::Active, rank) }
 }
 
-const fn suspended(status: Status, rank: i16) -> Option<Effect> {
-    Some(Effect { keeps_plan: true, ..to(status, rank) })
+const fn suspended(status: Status, rank: i16) -> Effect {
+    Effect { keeps_plan: true, ..to(status, rank) }
 }
 
 static KINDS: [Kind; 14] = [
-    kind(1, "SUBSCRIPTION_RECOVERED", renewing(3)),
-    kind(2, "SUBSCRIPTION_RENEWED", renewing(2)),
+    kind(1, "SUBSCRIPTION_RECOVERED", Some(renewing(3))),
+    kind(2, "SUBSCRIPTION_RENEWED", Some(renewing(2))),
     kind(3, "SUBSCRIPTION_CANCELED", Some(Effect { ends: Some(true), ..to(Status::Active, 6) })),
-    kind(4, "SUBSCRIPTION_PURCHASED", renewing(0)),
-    kind(5, "SUBSCRIPTION_ON_HOLD", suspended(Status::PastDue, 8)),
+    kind(4, "SUBSCRIPTION_PURCHASED", Some(renewing(0))),
+    kind(5, "SUBSCRIPTION_ON_HOLD", Some(suspended(Status::PastDue, 8))),
     kind(6, "SUBSCRIPTION_IN_GRACE_PERIOD", Some(to(Status::Active, 5))),
-    kind(7, "SUBSCRIPTION_RESTARTED", renewing(4)),
+    kind(7, "SUBSCRIPTION_RESTARTED", Some(renewing(4))),
     kind(8, "SUBSCRIPTION_PRICE_CHANGE_CONFIRMED", Some(to(Status::Active, 1))),
     kind(9, "SUBSCRIPTION_DEFERRED", None),
-    kind(10, "SUBSCRIPTION_PAUSED", suspended(Status::Incomplete, 7)),
+    kind(10, "SUBSCRIPTION_PAUSED", Some(suspended(Status::Incomplete, 7))),
     kind(11, "SUBSCRIPTION_PAUSE_SCHEDULE_CHANGED", None),
     kind(12, "SUBSCRIPTION_REVOKED", Some(to(Status::Canceled, 9))),
     kind(13, "SUBSCRIPTION_EXPIRED", Some(to(Status::Canceled, 10))),

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::kinds::Effect;
 use crate::features::subscriptions::model::{CancelAt, Plan, Snapshot, Status, Subscription, Vendor};
-use crate::providers::payments::google::{Purchase, State};
+use crate::providers::payments::google::{Line, Purchase, State};
 
 /// The state of a purchase; `None` is one that Google has dropped long after its end. `before` is the stored subscription.
 pub fn of_purchase(purchase_token: &str, purchase: Option<&Purchase>, before: Option<&Subscription>, now: DateTime<Utc>) -> Snapshot {
@@ -15,9 +15,8 @@ pub fn of_purchase(purchase_token: &str, purchase: Option<&Purchase>, before: Op
     let product = purchase.last_line().map(|line| line.product.clone());
     let expires = purchase.expires();
     let status = match &purchase.state {
-        State::Active | State::InGracePeriod => Some(Status::Active),
         State::Canceled if purchase.has_ended(now) => Some(Status::Canceled),
-        State::Canceled => Some(Status::Active),
+        State::Active | State::InGracePeriod | State::Canceled => Some(Status::Active),
         State::OnHold => Some(Status::PastDue),
         State::Paused | State::Pending => Some(Status::Incomplete),
         State::Expired => Some(Status::Canceled),
@@ -74,7 +73,7 @@ fn unchanged(purchase_token: &str, raw: serde_json::Value) -> Snapshot {
 
 /// The best plan of the lines that have not ended; all lines count if all have.
 fn plan(purchase: &Purchase, now: DateTime<Utc>) -> Plan {
-    let of = |line: &crate::providers::payments::google::Line| Plan::of_product(&line.product);
+    let of = |line: &Line| Plan::of_product(&line.product);
     let running = purchase.lines.iter().filter(|line| line.expires.is_none_or(|end| end > now)).map(of).max();
     running.or_else(|| purchase.lines.iter().map(of).max()).unwrap_or(of_product(None))
 }

@@ -24,13 +24,11 @@ pub struct Told {
 
 /// Applies what Google said about a purchase to the subscription of its user. Nothing happens if it has none.
 pub async fn apply_reading(app: &App, tx: &mut Tx, purchase_token: &str, reading: &Reading) -> Result<()> {
-    match find_user(tx, purchase_token, reading.purchase.as_ref()).await? {
-        Some(user) => settle(app, tx, &user, purchase_token, reading).await,
-        None => {
-            tracing::warn!("a purchase in Google Play belongs to no user: the app has to report it to /app/billing/iap/google");
-            Ok(())
-        }
+    if let Some(user) = find_user(tx, purchase_token, reading.purchase.as_ref()).await? {
+        return settle(app, tx, &user, purchase_token, reading).await;
     }
+    tracing::warn!("a purchase in Google Play belongs to no user: the app has to report it to /app/billing/iap/google");
+    Ok(())
 }
 
 /// Applies a notification whose purchase could not be read by its type, and enqueues the job that reads it.

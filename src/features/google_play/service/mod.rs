@@ -21,7 +21,7 @@ pub use link::link;
 pub async fn ask(app: &App, purchase_token: &str, not_before: Option<DateTime<Utc>>) -> Result<Option<Reading>> {
     let known = subscriptions::find(&app.db, Vendor::Google, purchase_token).await?.map(|row| row.event_at);
     let asked = [not_before, known].into_iter().flatten().fold(app.clock.now(), DateTime::max);
-    match app.state::<State>().play()?.purchase(purchase_token).await.map_err(upstream)? {
+    match app.state::<State>().play()?.purchase(purchase_token).await.map_err(|error| upstream(&error))? {
         Lookup::Found(purchase) => Ok(Some(Reading { asked, purchase: Some(*purchase) })),
         Lookup::Gone => Ok(Some(Reading { asked, purchase: None })),
         Lookup::Unknown => Ok(None),
@@ -29,8 +29,8 @@ pub async fn ask(app: &App, purchase_token: &str, not_before: Option<DateTime<Ut
 }
 
 /// Reports only that Google Play failed; the cause is logged.
-fn upstream(error: ProviderError) -> Error {
-    let retry_after = match &error {
+fn upstream(error: &ProviderError) -> Error {
+    let retry_after = match error {
         ProviderError::Transient { retry_after, .. } => Some(retry_after.map_or(1, |after| after.as_secs().max(1))),
         ProviderError::Rejected(_) | ProviderError::NotConfigured(_) => None,
     };
