@@ -47,7 +47,9 @@ pub fn send(shared: &Arc<Shared>) -> Option<oneshot::Receiver<()>> {
     }
     if switches.loss {
         let mut world = shared.world();
-        events.iter().for_each(|event| note(&mut world, event, 0, Err("dropped on purpose".to_owned())));
+        for event in &events {
+            note(&mut world, event, 0, Err("dropped on purpose".to_owned()));
+        }
         return None;
     }
     if switches.disorder {

@@ -68,11 +68,13 @@ const INVOICE_NULLS: [&str; 8] = [
 ];
 
 fn with_nulls(mut object: Value, names: &[&str]) -> Value {
-    names.iter().for_each(|name| object[*name] = Value::Null);
+    for name in names {
+        object[*name] = Value::Null;
+    }
     object
 }
 
-pub fn list(url: &str, data: Vec<Value>, has_more: bool) -> Value {
+pub fn list(url: &str, data: &[Value], has_more: bool) -> Value {
     json!({"object": "list", "url": url, "has_more": has_more, "data": data})
 }
 
@@ -141,7 +143,7 @@ pub fn checkout_lines(checkout: &str, sold: &Price) -> Value {
         "id": format!("li_of_{checkout}"), "object": "item", "amount_discount": 0, "amount_subtotal": sold.amount, "amount_tax": 0,
         "amount_total": sold.amount, "currency": CURRENCY, "description": sold.name, "price": price(sold), "quantity": 1
     });
-    list(&format!("/v1/checkout/sessions/{checkout}/line_items"), vec![line], false)
+    list(&format!("/v1/checkout/sessions/{checkout}/line_items"), &[line], false)
 }
 
 pub fn portal(now: i64, customer: &Value, return_url: Option<&str>, base: &str) -> Value {
@@ -188,7 +190,7 @@ pub fn subscription(now: i64, customer: &Value, order: &Order, sold: &Price, cla
     let holder = if classic { &mut object } else { &mut item };
     holder["current_period_start"] = now.into();
     holder["current_period_end"] = end.into();
-    object["items"] = list(&format!("/v1/subscription_items?subscription={id}"), vec![item], false);
+    object["items"] = list(&format!("/v1/subscription_items?subscription={id}"), &[item], false);
     object
 }
 
@@ -204,7 +206,7 @@ pub fn invoice(now: i64, number: usize, subscription: &Value, paid: bool, classi
         "billing_reason": "subscription_cycle", "collection_method": "charge_automatically", "created": now, "currency": CURRENCY,
         "customer": subscription["customer"], "default_tax_rates": [], "discounts": [],
         "effective_at": now, "ending_balance": 0,
-        "issuer": {"type": "self"}, "lines": list(&format!("/v1/invoices/{id}/lines"), Vec::new(), false),
+        "issuer": {"type": "self"}, "lines": list(&format!("/v1/invoices/{id}/lines"), &[], false),
         "livemode": false, "metadata": {}, "number": format!("FAKE-{number:04}"), "period_end": now,
         "period_start": now, "post_payment_credit_notes_amount": 0, "pre_payment_credit_notes_amount": 0, "starting_balance": 0,
         "status": if paid { "paid" } else { "open" },

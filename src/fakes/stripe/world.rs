@@ -125,10 +125,6 @@ impl World {
         self.settings.deliver_to.as_ref().map(url::Url::as_str)
     }
 
-    pub fn prices(&self) -> &[Price] {
-        &self.settings.prices
-    }
-
     pub fn price(&self, id: &str, param: &str) -> Result<&Price, Refusal> {
         self.settings.prices.iter().find(|price| price.id == id).ok_or_else(|| Refusal::missing("price", id, param))
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Call;
+use super::call::Call;
 use super::lists::{matches, page};
 use crate::fakes::stripe::objects::{self, NewCheckout};
 use crate::fakes::stripe::refusal::Refusal;
@@ -18,13 +18,7 @@ pub fn create(world: &mut World, call: &Call) -> Result<Value, Refusal> {
     if params.integer("line_items[0][quantity]")? != Some(1) {
         return Err(Refusal::invalid("line_items[0][quantity]", "The look-alike sells one piece."));
     }
-    let customer = match params.text("customer") {
-        Some(id) => world.customer(id, "customer")?.clone(),
-        None => {
-            let made = objects::customer(world.now(), params.text("customer_email"), None, &json!({}));
-            world.add(Kind::Customer, made)
-        }
-    };
+    let customer = world.customer(params.required("customer")?, "customer")?.clone();
     let new = NewCheckout {
         customer: &customer,
         reference: params.text("client_reference_id"),

@@ -2,19 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::Call;
+use super::call::Call;
 use crate::fakes::stripe::lifecycle;
 use crate::fakes::stripe::objects;
 use crate::fakes::stripe::params::Params;
 use crate::fakes::stripe::refusal::Refusal;
 use crate::fakes::stripe::world::{Kind, World};
 
-pub fn create(world: &mut World, call: &Call) -> Result<Value, Refusal> {
+pub fn create(world: &mut World, call: &Call) -> Value {
     let metadata = json!(call.params.map("metadata"));
     let made = objects::customer(world.now(), call.params.text("email"), call.params.text("name"), &metadata);
     let made = world.add(Kind::Customer, made);
     world.emit("customer.created", &made);
-    Ok(made)
+    made
 }
 
 /// A deleted customer is found, as a stub.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Call;
+use super::call::Call;
 use crate::fakes::stripe::objects;
 use crate::fakes::stripe::refusal::Refusal;
 use crate::fakes::stripe::world::{Kind, World, new_id};
@@ -19,7 +19,8 @@ pub fn page(world: &World, kind: Kind, url: &str, call: &Call, wanted: impl Fn(&
         all.drain(..=at);
     }
     let has_more = all.len() > limit;
-    Ok(objects::list(url, all.into_iter().take(limit).cloned().collect(), has_more))
+    let shown: Vec<Value> = all.into_iter().take(limit).cloned().collect();
+    Ok(objects::list(url, &shown, has_more))
 }
 
 /// Whether the object has the value of each of these parameters, where they are given.
@@ -51,14 +52,14 @@ pub fn event(world: &World, id: &str) -> Result<Value, Refusal> {
 }
 
 /// The endpoint that the webhooks go to.
-pub fn webhook_endpoints(world: &World) -> Result<Value, Refusal> {
+pub fn webhook_endpoints(world: &World) -> Value {
     let endpoint = world.deliver_to().map(|url| {
         json!({
             "id": "we_fake", "object": "webhook_endpoint", "api_version": world.version, "application": null, "created": world.now(),
             "description": null, "enabled_events": ["*"], "livemode": false, "metadata": {}, "status": "enabled", "url": url
         })
     });
-    Ok(objects::list("/v1/webhook_endpoints", endpoint.into_iter().collect(), false))
+    objects::list("/v1/webhook_endpoints", endpoint.as_slice(), false)
 }
 
 pub fn meter_event(world: &World, call: &Call) -> Result<Value, Refusal> {

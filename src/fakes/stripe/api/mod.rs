@@ -1,5 +1,6 @@
 //! The REST API below `/v1`: key, idempotency, and which function answers.
 
+mod call;
 mod checkout;
 mod customers;
 mod lists;
@@ -14,6 +15,8 @@ use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 use uuid::Uuid;
 
+use call::Call;
+
 use super::delivery;
 use super::params::Params;
 use super::refusal::Refusal;
@@ -21,13 +24,6 @@ use super::shared::Shared;
 use super::world::{Remembered, World};
 
 const MAX_BODY: usize = 1 << 20;
-
-/// A request whose key was checked.
-pub struct Call<'c> {
-    /// Address of the look-alike.
-    pub base: &'c str,
-    pub params: &'c Params,
-}
 
 /// Answers every request below `/v1`.
 pub async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response {
@@ -97,7 +93,7 @@ fn answer(shared: &Arc<Shared>, method: &Method, path: &str, headers: &HeaderMap
 fn dispatch(world: &mut World, method: &Method, path: &str, call: &Call) -> Result<Value, Refusal> {
     let segments: Vec<&str> = path.trim_start_matches("/v1/").split('/').collect();
     match (method.as_str(), segments.as_slice()) {
-        ("POST", ["customers"]) => customers::create(world, call),
+        ("POST", ["customers"]) => Ok(customers::create(world, call)),
         ("GET", ["customers", id]) => customers::get(world, id),
         ("POST", ["customers", id]) => customers::update(world, id, call),
         ("DELETE", ["customers", id]) => customers::delete(world, id),
@@ -114,7 +110,7 @@ fn dispatch(world: &mut World, method: &Method, path: &str, call: &Call) -> Resu
         ("GET", ["prices", id]) => lists::price(world, id),
         ("GET", ["events"]) => lists::events(world, call),
         ("GET", ["events", id]) => lists::event(world, id),
-        ("GET", ["webhook_endpoints"]) => lists::webhook_endpoints(world),
+        ("GET", ["webhook_endpoints"]) => Ok(lists::webhook_endpoints(world)),
         ("POST", ["billing", "meter_events"]) => lists::meter_event(world, call),
         _ => Err(Refusal::no_route(method.as_str(), path)),
     }

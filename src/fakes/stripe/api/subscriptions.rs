@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Call;
+use super::call::Call;
 use super::customers::set_metadata;
 use super::lists::{matches, page};
 use crate::fakes::stripe::lifecycle::{self, Cancel};
