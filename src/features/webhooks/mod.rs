@@ -54,7 +54,7 @@ impl Feature<App> for Webhooks {
     }
 
     fn jobs(&self, registry: &mut Registry<App>) {
-        registry.add::<jobs::RetryWebhook>();
+        registry.add::<service::RetryWebhook>();
         registry.add::<jobs::RescueWebhooks>();
     }
 

@@ -6,6 +6,7 @@
 mod claims;
 mod config;
 mod jwks;
+pub mod jws;
 pub mod own;
 pub mod passwords;
 mod refusal;
@@ -15,5 +16,6 @@ mod verifier;
 
 pub use claims::{Claims, Role, placeholder_emails};
 pub use config::{Config, KeySource, Provider};
+pub use jwks::KeySet;
 pub use refusal::Refusal;
 pub use verifier::{Presented, Verifier};

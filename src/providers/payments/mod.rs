@@ -1,0 +1,4 @@
+//! Payment vendors: the protocol of each, without a feature's rules.
+
+pub mod apple;
+pub mod google;
