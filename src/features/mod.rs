@@ -4,6 +4,7 @@ use crate::app::DynFeature;
 
 pub mod accounts;
 pub mod ai;
+pub mod billing;
 pub mod emails;
 pub mod files;
 pub mod health;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &quotas::Quotas,
         &webhooks::Webhooks,
         &subscriptions::Subscriptions,
+        &billing::Billing,
         &ai::Ai,
         &projects::Projects,
         &files::Files,

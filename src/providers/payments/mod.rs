@@ -2,3 +2,4 @@
 
 pub mod apple;
 pub mod google;
+pub mod stripe;

@@ -128,17 +128,12 @@ fn read_root(env: &mut Env) -> Vec<u8> {
     let Some(path) = path else { return ROOT.to_vec() };
     let bytes = std::fs::read(path).ok().filter(|bytes| !bytes.is_empty());
     let read = bytes.map(|bytes| CertificateDer::from_pem_slice(&bytes).map_or_else(|_| bytes.clone(), |der| der.to_vec()));
-    match read.filter(|der| webpki::anchor_from_trusted_cert(&CertificateDer::from(der.as_slice())).is_ok()) {
-        Some(der) => der,
-        None => {
-            env.problem(
-                "APPLE_ROOT_CA_PATH",
-                "does not name a certificate in DER or PEM",
-                "Correct it, or leave it unset for Apple's root",
-            );
-            ROOT.to_vec()
-        }
-    }
+    let usable = |der: &Vec<u8>| webpki::anchor_from_trusted_cert(&CertificateDer::from(der.as_slice())).is_ok();
+    read.filter(usable).unwrap_or_else(|| {
+        let remedy = "Correct it, or leave it unset for Apple's root";
+        env.problem("APPLE_ROOT_CA_PATH", "does not name a certificate in DER or PEM", remedy);
+        ROOT.to_vec()
+    })
 }
 
 #[cfg(test)]
