@@ -7,6 +7,7 @@ pub mod ai;
 pub mod billing;
 pub mod emails;
 pub mod files;
+pub mod google_play;
 pub mod health;
 pub mod jobs;
 pub mod mailbox;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &webhooks::Webhooks,
         &subscriptions::Subscriptions,
         &billing::Billing,
+        &google_play::GooglePlay,
         &ai::Ai,
         &projects::Projects,
         &files::Files,
