@@ -1,7 +1,7 @@
 # `make` lists the targets. Nothing here needs more than Rust; Postgres and Redis are used where they are found.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs bench-ai bench-webhooks chaos fuzz chat without
+.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs bench-ai bench-webhooks chaos fuzz chat purchase without
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ fuzz: ## Fuzz the API with schemathesis, 10 minutes as a user and 10 as an admin
 
 chat: ## Check the chat page of docs/examples: its types, and in headless Chromium
 	scripts/chat.sh
+
+purchase: ## Click a purchase in headless Chromium, against the look-alike of Stripe
+	scripts/purchase.sh
 
 without: ## Prove that a component can be removed: make without c=projects, or c=--all
 	scripts/without.sh $(c)

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pathlib
-import re
 import socket
 import subprocess
 import sys
@@ -19,6 +18,10 @@ from browser import PATIENCE, Browser, chromedriver, expect, serve_pages, server
 TAB, ENTER = "\ue004", "\ue007"
 # What a purchase makes Stripe send.
 PURCHASE = ["customer.subscription.created", "invoice.paid", "customer.subscription.updated", "checkout.session.completed"]
+
+# A page of the shop, which checkout and portal lead back to.
+PAGE = """<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>{name}</title>
+<link rel="icon" href="data:,"><h1>{name}</h1></html>"""
 
 
 class Api:
@@ -176,12 +179,26 @@ def check_deliveries(browser, camera, fake):
     camera.take("control")
 
 
+def check_lost(browser, api, origin, fake, sync):
+    """The events of a second purchase are lost; the comparison with Stripe mends the plan."""
+    switches = urllib.request.Request(f"{fake}/_fake/switches", b'{"loss": true}', {"Content-Type": "application/json"})
+    urllib.request.urlopen(switches, timeout=30).close()
+    urls = {"success_url": origin + "/paid.html", "cancel_url": origin + "/left.html"}
+    browser.open(api.call("POST", "/app/billing/checkout", {"plan": "yearly", **urls})["url"])
+    press(browser, "#pay", "the page behind Pay")
+    stored = api.call("GET", "/app/users/me")["subscription_plan"]
+    expect(stored == "free", f"without events, what is stored stays: {stored}")
+    printed = sync()
+    expect("1 corrected; the plan is pro (active)" in printed, f"billing sync printed {printed}")
+    api.wait_for("the mended plan", plan="pro", status="active", has_active_subscription=True)
+
+
 def check(browser, binary, pictures, mode):
     with tempfile.TemporaryDirectory() as folder:
         pages = pathlib.Path(folder, "pages")
         pages.mkdir()
         for name in ["paid", "left", "account"]:
-            pages.joinpath(f"{name}.html").write_text(f"<!doctype html><html lang=en><title>{name}</title><link rel=icon href=data:,><h1>{name}</h1>")
+            pages.joinpath(f"{name}.html").write_text(PAGE.format(name=name))
         origin, port = serve_pages(pages), free_port()
         with fake_vendors(binary, folder, mode, f"http://127.0.0.1:{port}/api/v1/public/webhooks/stripe") as variables:
             variables |= {
@@ -191,19 +208,25 @@ def check(browser, binary, pictures, mode):
                 "DATABASE_URL": f"sqlite:///{folder}/purchase.db",
                 "BACKEND_CORS_ORIGINS": origin,
             }
-            token = subprocess.run(
-                [binary, "token", "--email", "ada@example.com"], cwd=folder, env=variables, check=True, stdout=subprocess.PIPE, text=True
-            )
+
+            def command(*arguments):
+                done = subprocess.run([binary, *arguments], cwd=folder, env=variables, capture_output=True, text=True)
+                expect(done.returncode == 0, f"omnistack {' '.join(arguments)}: {done.stderr}")
+                return done.stdout.strip()
+
+            token = command("token", "--email", "ada@example.com")
             with server(binary, folder, variables) as url:
-                api, camera = Api(url, token.stdout.strip()), Camera(browser, pictures, mode)
+                api, camera = Api(url, token), Camera(browser, pictures, mode)
                 try:
                     expect(api.status()["plan"] == "free", "a new user has plan free")
                     active = check_checkout(browser, api, camera, origin)
                     check_portal(browser, api, camera, origin, active)
-                    check_deliveries(browser, camera, variables["STRIPE_API_BASE"])
+                    fake = variables["STRIPE_API_BASE"]
+                    check_deliveries(browser, camera, fake)
+                    check_lost(browser, api, origin, fake, lambda: command("billing", "sync", "ada@example.com"))
                 except AssertionError:
-                    problems = re.findall(r"^.*(?:WARN|ERROR|warn|error).*$", pathlib.Path(folder, "log").read_text(), re.MULTILINE)
-                    print(f"{mode} billing; the server says:", *problems[-20:], sep="\n", file=sys.stderr)
+                    lines = pathlib.Path(folder, "log").read_text().splitlines()
+                    print(f"{mode} billing; the server says last:", *lines[-20:], sep="\n", file=sys.stderr)
                     raise
 
 
@@ -216,7 +239,7 @@ def main():
             for mode in ["flexible", "classic"]:
                 begin = time.monotonic()
                 check(browser, binary, pictures, mode)
-                print(f"purchase with {mode} billing: paid, cancelled, resumed and ended ({time.monotonic() - begin:.1f} s)")
+                print(f"purchase with {mode} billing: paid, cancelled, resumed, ended, lost and mended ({time.monotonic() - begin:.1f} s)")
             expect(browser.errors() == [], f"errors in the console: {browser.errors()}")
         finally:
             browser.call("DELETE", "")

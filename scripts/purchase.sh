@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Clicks a whole purchase in headless Chromium, against the server and `omnistack fake-vendors`: checkout, webhooks, status,
-# portal, cancellation, resumption and end, with flexible and with classic billing.
+# portal, cancellation, resumption, end, and a purchase whose webhooks are lost, with flexible and with classic billing.
 #
 #   scripts/purchase.sh            all checks
 #   scripts/purchase.sh <folder>   also puts pictures of the pages into the folder
