@@ -4,6 +4,7 @@ use crate::app::DynFeature;
 
 pub mod accounts;
 pub mod ai;
+pub mod app_store;
 pub mod emails;
 pub mod files;
 pub mod health;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &quotas::Quotas,
         &webhooks::Webhooks,
         &subscriptions::Subscriptions,
+        &app_store::AppStore,
         &ai::Ai,
         &projects::Projects,
         &files::Files,
