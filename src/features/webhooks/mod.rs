@@ -8,7 +8,7 @@ mod masking;
 mod model;
 mod routes;
 mod sender;
-mod service;
+pub mod service;
 mod state;
 mod store;
 

@@ -28,6 +28,7 @@ const STATUSES: [(&str, &[u16]); 20] = [
     ("not_found", &[404]),
     ("MethodNotAllowed", &[405]),
     ("Conflict", &[409]),
+    ("InProgress", &[409]),
     ("TooLarge", &[413]),
     ("UnsupportedMediaType", &[415]),
     ("UnsupportedCoding", &[415]),
