@@ -22,7 +22,8 @@ use http::Extensions;
 
 use crate::app::App;
 use crate::app::feature::{Feature, Finding, Setup};
-use crate::features::{subscriptions, webhooks};
+use crate::features::subscriptions::service as subscriptions;
+use crate::features::webhooks::service as webhooks;
 use crate::platform::config::{Env, Section};
 use crate::platform::http::Endpoints;
 use crate::providers::payments::apple::Config;

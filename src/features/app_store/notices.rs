@@ -8,7 +8,8 @@ use super::state::State;
 use super::transaction::{Transaction, time};
 use super::{kinds, service};
 use crate::app::App;
-use crate::features::webhooks::{self, Current, Delivery, Event, Opened, Sender, Step};
+use crate::features::webhooks::service::bad_signature;
+use crate::features::webhooks::{Current, Delivery, Event, Opened, Sender, Step};
 use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
 use crate::providers::payments::apple::{Config, Environment, Verifier};
@@ -37,7 +38,7 @@ impl Sender for Notices {
         let signed = body["signedPayload"].as_str().filter(|text| !text.is_empty());
         let signed = signed.ok_or_else(|| bad_request("signedPayload must be a text"))?;
         let verify = |jws: &str| {
-            verifier.verify(jws, app.clock.now()).map_err(|why| webhooks::bad_signature(app, "apple", "APPLE_ROOT_CA_PATH", why))
+            verifier.verify(jws, app.clock.now()).map_err(|why| bad_signature(app, "apple", "APPLE_ROOT_CA_PATH", why))
         };
         let mut notice = verify(signed)?;
         let config = app.settings::<Config>();

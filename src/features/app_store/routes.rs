@@ -10,7 +10,8 @@ use super::service;
 use crate::app::App;
 use crate::features::subscriptions::VENDOR_DEADLINE;
 use crate::features::subscriptions::model::BillingStatus;
-use crate::features::webhooks::{self, Received};
+use crate::features::webhooks::service as webhooks;
+use crate::features::webhooks::{POLICY, Received};
 use crate::platform::actor::CurrentUser;
 use crate::platform::error::Result;
 use crate::platform::http::{Endpoints, Json, Policy, RawBody};
@@ -18,7 +19,7 @@ use crate::platform::http::{Endpoints, Json, Policy, RawBody};
 pub fn endpoints() -> Endpoints<App> {
     Endpoints::new()
         .add(Policy::user().deadline(VENDOR_DEADLINE), routes!(link))
-        .add(webhooks::POLICY.deadline(VENDOR_DEADLINE), routes!(receive))
+        .add(POLICY.deadline(VENDOR_DEADLINE), routes!(receive))
 }
 
 /// Link an App Store purchase
@@ -36,7 +37,7 @@ async fn link(State(app): State<App>, user: CurrentUser, Json(request): Json<Lin
 ///
 /// App Store Server Notifications, version 2.
 #[utoipa::path(post, path = "/webhooks/apple", operation_id = "receiveAppleEvent", tag = "webhooks",
-    request_body(content = String, content_type = "application/json", example = json!(r#"{"signedPayload": "eyJhbGciOiJFUzI1NiIsIng1YyI6…"}"#)),
+    request_body(content = String, content_type = "application/octet-stream", example = json!("{\"signedPayload\": \"eyJhbGciOiJFUzI1NiIsIng1YyI6…\"}")),
     responses((status = 200, body = Received), (status = 400), (status = 409), (status = 503)))]
 async fn receive(State(app): State<App>, headers: HeaderMap, body: RawBody) -> Result<Json<Received>> {
     webhooks::receive(&app, &Notices, &headers, body).await
