@@ -18,7 +18,7 @@ crate::on_sqlite![
 ];
 
 /// JWS of this payload that must all be refused.
-fn forgeries(payload: &Value) -> Vec<(&'static str, String)> {
+pub fn forgeries(payload: &Value) -> Vec<(&'static str, String)> {
     let with = |x5c: &[&String]| json!({"alg": "ES256", "x5c": x5c});
     let (own, rogue) = (&APPLE.chain, &ROGUE.chain);
     let good = APPLE.sign(payload);
