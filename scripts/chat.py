@@ -1,9 +1,5 @@
 """Drives docs/examples/chat.html in headless Chromium, see chat.sh: against a stub of the API, then against the server."""
 
-import base64
-import contextlib
-import functools
-import http.server
 import json
 import os
 import pathlib
@@ -11,82 +7,18 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.error
 import urllib.request
 
+from browser import Browser, chromedriver, expect, serve_pages, server
 from chat_stub import LONG, Stub
 
 EXAMPLES = pathlib.Path("docs/examples").resolve()
-# Longest wait for anything that the page shows.
-PATIENCE = 15
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-
-
-class Browser:
-    """A session of headless Chromium, by the WebDriver protocol (https://www.w3.org/TR/webdriver2/)."""
-
-    def __init__(self, driver):
-        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-        wanted = {"browserName": "chrome", "goog:chromeOptions": {"args": flags}, "goog:loggingPrefs": {"browser": "ALL"}}
-        self.driver = driver
-        self.session = ""
-        self.session = "/session/" + self.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
-
-    def call(self, method, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.driver + self.session + path, data, {"Content-Type": "application/json"}, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            raise AssertionError(f"{path}: {json.load(error)['value']['message']}") from None
-
-    def open(self, url):
-        self.call("POST", "/url", {"url": url})
-
-    def run(self, script):
-        return self.call("POST", "/execute/sync", {"script": script, "args": []})
-
-    def element(self, id):
-        return "/element/" + self.call("POST", "/element", {"using": "css selector", "value": "#" + id})[ELEMENT]
-
-    def click(self, id):
-        self.call("POST", self.element(id) + "/click", {})
-
-    def type(self, id, text):
-        self.call("POST", self.element(id) + "/value", {"text": text})
-
-    def fill(self, id, text):
-        self.call("POST", self.element(id) + "/clear", {})
-        self.type(id, text)
-
-    def devtools(self, command, **parameters):
-        return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
-
-    def wait_for(self, script, what):
-        """Waits until a JavaScript expression is true."""
-        end = time.monotonic() + PATIENCE
-        while not self.run(f"return {script}"):
-            if time.monotonic() > end:
-                raise AssertionError(f"{what}: not within {PATIENCE} s; the page shows:\n{self.run('return document.body.innerText')}")
-            time.sleep(0.02)
-
-    def errors(self):
-        """Messages of the console that are not answers with an error status."""
-        entries = self.call("POST", "/se/log", {"type": "browser"})
-        return [entry["message"] for entry in entries if entry["level"] == "SEVERE" and "Failed to load resource" not in entry["message"]]
 
 
 def last_answer(browser):
     """Text of the newest answer, without the note behind it."""
     return browser.run("return [...document.querySelectorAll('#log .assistant div')].at(-1)?.firstChild?.data ?? ''")
-
-
-def expect(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def connect(browser, page, api, password="the right password"):
@@ -162,18 +94,15 @@ def check_stub(browser, page):
 
 def check_looks(browser):
     """Fits 360 pixels, follows the dark scheme, and every field has a label."""
-    browser.devtools("Emulation.setDeviceMetricsOverride", width=360, height=640, deviceScaleFactor=1, mobile=True)
-    browser.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser.set_screen(360, 640, "dark")
     width = browser.run("return document.documentElement.scrollWidth")
     expect(width <= 360, f"the page is {width} pixels wide on a screen of 360")
     expect(browser.run("return getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 27)", "the dark scheme is used")
     unnamed = browser.run("return [...document.querySelectorAll('input,select,textarea')].filter(f => !f.labels.length).map(f => f.id)")
     expect(unnamed == [], f"fields without a label: {unnamed}")
     if "CHAT_SCREENSHOT" in os.environ:
-        png = browser.devtools("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-        pathlib.Path(os.environ["CHAT_SCREENSHOT"]).write_bytes(base64.b64decode(png))
-    browser.devtools("Emulation.clearDeviceMetricsOverride")
-    browser.devtools("Emulation.setEmulatedMedia", features=[])
+        browser.save_picture(os.environ["CHAT_SCREENSHOT"])
+    browser.reset_screen()
 
 
 def check_server(browser, page, origin):
@@ -227,54 +156,8 @@ def check_counted(api):
     raise AssertionError("the stopped answer is not counted:\n" + metrics)
 
 
-@contextlib.contextmanager
-def server(binary, folder, variables):
-    """Runs the server; yields the address of its API."""
-    path = pathlib.Path(folder, "log")
-    with path.open("wb") as log:
-        process = subprocess.Popen([binary], cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        yield ready(process, path) + "/api/v1"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def ready(process, log):
-    end = time.monotonic() + 30
-    while time.monotonic() < end and process.poll() is None:
-        found = re.search(r"ready.*address[\":= ]+[^ \"]*:(\d+)", log.read_text())
-        if found:
-            return f"http://localhost:{found[1]}"
-        time.sleep(0.05)
-    raise AssertionError("the server did not get ready:\n" + log.read_text())
-
-
-@contextlib.contextmanager
-def chromedriver():
-    """Runs the driver; yields its address."""
-    process = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        for line in process.stdout:
-            if "started successfully on port" in line:
-                yield "http://127.0.0.1:" + line.rstrip().rstrip(".").rsplit(" ", 1)[1]
-                return
-        raise AssertionError("chromedriver did not start")
-    finally:
-        process.terminate()
-        process.wait()
-
-
-class Pages(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 def main():
-    handler = functools.partial(Pages, directory=EXAMPLES)
-    pages = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=pages.serve_forever, daemon=True).start()
-    origin = f"http://localhost:{pages.server_port}"
+    origin = serve_pages(EXAMPLES)
     page = origin + "/chat.html"
     with chromedriver() as driver:
         browser = Browser(driver)

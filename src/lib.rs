@@ -9,6 +9,7 @@
 //! | [`app`] | the [`app::App`] that everything works with, configuration, migrations, the job queue, the hooks of a feature | those before |
 //! | [`features`] | one folder for each thing the API offers: routes, rules, SQL | those before, and other features' `model` and `service` |
 //! | [`boot`] | router and middleware, accept loop, OpenAPI, start and stop | those before |
+//! | `fakes` | local look-alikes of vendors, if the cargo feature `fakes` is on | `platform` |
 //! | [`cli`] | one file for each subcommand | all |
 //!
 //! A request walks: `boot::listener` → `platform::middleware` (outside in, see [`boot::router`]) →
@@ -21,6 +22,8 @@
 pub mod app;
 pub mod boot;
 pub mod cli;
+#[cfg(feature = "fakes")]
+pub mod fakes;
 pub mod features;
 pub mod platform;
 pub mod providers;

@@ -14,7 +14,7 @@ mod pipeline;
 mod route_state;
 pub mod router;
 pub mod serve;
-mod signals;
+pub mod signals;
 mod socket;
 mod startup;
 mod unwritten;

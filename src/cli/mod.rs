@@ -3,6 +3,8 @@
 mod billing;
 mod config;
 mod doctor;
+#[cfg(feature = "fakes")]
+mod fake_vendors;
 mod jobs;
 mod migrate;
 mod openapi;
@@ -52,6 +54,9 @@ enum Command {
     Jobs(jobs::Args),
     /// Compare a user's subscriptions with their vendors.
     Billing(billing::Args),
+    /// Start a local look-alike of Stripe, to try purchases without an account (not in production).
+    #[cfg(feature = "fakes")]
+    FakeVendors(fake_vendors::Args),
     /// Show the configuration in force, secrets masked.
     Config(config::Args),
     /// Check configuration, database, migrations, Redis, clock, folders, vendors and the running server.
@@ -105,6 +110,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Users(args) => users::run(&args).await,
         Command::Jobs(args) => jobs::run(&args).await,
         Command::Billing(args) => billing::run(&args).await,
+        #[cfg(feature = "fakes")]
+        Command::FakeVendors(args) => fake_vendors::run(&args).await,
         Command::Doctor => doctor::run().await,
         Command::Worker => worker::run().await,
         _ => serve::run().await,

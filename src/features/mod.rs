@@ -8,6 +8,7 @@ pub mod app_store;
 pub mod billing;
 pub mod emails;
 pub mod files;
+pub mod google_play;
 pub mod health;
 pub mod jobs;
 pub mod mailbox;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &subscriptions::Subscriptions,
         &billing::Billing,
         &app_store::AppStore,
+        &google_play::GooglePlay,
         &ai::Ai,
         &projects::Projects,
         &files::Files,

@@ -11,6 +11,8 @@ mod connections;
 mod contract;
 mod database;
 mod diagnosis;
+#[cfg(feature = "fakes")]
+mod fakes;
 #[macro_use]
 mod harness;
 mod jobs;

@@ -78,8 +78,12 @@ fn first_segment(path: &str) -> Option<String> {
     (!first.is_empty() && !first.starts_with('{')).then(|| format!("/{first}"))
 }
 
-/// Whether the text has the path as whole segments. A host stands behind `//`, a folder behind `./`.
+/// Whether the text has the path as whole segments. A host stands behind `//`, a folder behind `./`. A whole `https` address is
+/// a vendor's.
 fn holds_path(text: &str, path: &str) -> bool {
+    if text.starts_with("https://") {
+        return false;
+    }
     let goes_on = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '%');
     text.match_indices(path).any(|(at, _)| !text[..at].ends_with(['/', '.']) && !text[at + path.len()..].starts_with(goes_on))
 }

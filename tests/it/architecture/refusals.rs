@@ -18,7 +18,7 @@ use super::{borrowed, tree};
 const ERROR: [&str; 4] = ["crate", "platform", "error", "Error"];
 
 /// The statuses of the variants and constructors of `Error`; none for what is no refusal.
-const STATUSES: [(&str, &[u16]); 20] = [
+const STATUSES: [(&str, &[u16]); 21] = [
     ("BadRequest", &[400]),
     ("Unauthenticated", &[401]),
     ("Forbidden", &[403]),

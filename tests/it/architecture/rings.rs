@@ -9,7 +9,7 @@ use super::scope::Scope;
 use super::source::{Kind, Named, Source};
 
 /// Lowest first: a ring may name itself and the rings before it.
-const RINGS: [&str; 6] = ["platform", "providers", "app", "features", "boot", "cli"];
+const RINGS: [&str; 7] = ["platform", "providers", "app", "features", "boot", "fakes", "cli"];
 /// Modules of a feature that other features may name, besides types and constants at its root.
 const FACES: [&str; 3] = ["model", "service", "extract"];
 
@@ -98,6 +98,9 @@ fn direction(module: &[String], path: &[String]) -> Option<String> {
     }
     if target == "*" {
         return Some("a glob of the crate's root hides what is used".to_owned());
+    }
+    if own == "fakes" && !["fakes", "platform"].contains(&target.as_str()) {
+        return Some(format!("a fake stands for a vendor and names only platform, not `{}`", path.join("::")));
     }
     let own = RINGS.iter().position(|ring| ring == own)?;
     let target = RINGS.iter().position(|ring| ring == target)?;

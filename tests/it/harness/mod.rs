@@ -206,6 +206,7 @@ impl TestApp {
             ("OAUTH_JWT_SECRET", SECRET),
             ("RATE_LIMIT_DEFAULT", "1000000/minute"),
             ("RATE_LIMIT_AI", "1000000/minute"),
+            ("RATE_LIMIT_WEBHOOK", "1000000/minute"),
             ("LOG_LEVEL", "ERROR"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

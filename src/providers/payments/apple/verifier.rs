@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn time_of_signing_must_be_within_the_certificates_and_not_ahead() {
+    fn time_of_signing_is_within_certificates_and_not_ahead() {
         let chain = good();
         let signed = |at: Value| chain.sign(&header(&chain), &json!({"signedDate": at}));
         let at = |day: &str| json!(format!("{day}T00:00:00Z").parse::<DateTime<Utc>>().unwrap().timestamp_millis());

@@ -10,6 +10,6 @@ mod push;
 
 pub use api::{Lookup, Play};
 pub use config::Config;
-pub use notification::{Malformed, Notification, Notified};
+pub use notification::{Malformed, Notification, Notified, is_purchase_token};
 pub use purchase::{Line, Purchase, State};
 pub use push::PushVerifier;

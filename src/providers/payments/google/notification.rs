@@ -9,7 +9,7 @@ use super::account::BASE64;
 use crate::platform::text::has_control;
 
 /// Longest purchase token in bytes. Google's have about 150; longer ones would not fit into an index.
-pub const MAX_TOKEN: usize = 1500;
+const MAX_TOKEN: usize = 1500;
 /// Longest product id in bytes.
 const MAX_PRODUCT: usize = 255;
 /// `productType` of a subscription in a voided purchase.
@@ -92,8 +92,13 @@ impl Notified {
 }
 
 fn purchase_token(notification: &Value) -> Result<String, Malformed> {
-    let token = notification["purchaseToken"].as_str().filter(|token| fits(token, MAX_TOKEN));
+    let token = notification["purchaseToken"].as_str().filter(|token| is_purchase_token(token));
     token.map(str::to_owned).ok_or(Malformed("The notification has no purchaseToken"))
+}
+
+/// Whether the text can be a purchase token.
+pub fn is_purchase_token(text: &str) -> bool {
+    fits(text, MAX_TOKEN)
 }
 
 /// Whether the text can be a key in the database.

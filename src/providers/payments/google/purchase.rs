@@ -3,10 +3,11 @@
 //! missing or new must not make the others unusable.
 
 use chrono::{DateTime, SubsecRound, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The state of a subscription.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     Active,
     /// Cancelled, and paid for until its end.
@@ -24,14 +25,14 @@ pub enum State {
 }
 
 /// A product in a purchase.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     pub product: String,
     pub expires: Option<DateTime<Utc>>,
 }
 
 /// A purchase of a subscription.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Purchase {
     pub state: State,
     pub lines: Vec<Line>,

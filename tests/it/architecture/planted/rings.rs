@@ -28,6 +28,9 @@ fn ring_naming_a_ring_above_is_reported() {
     fires("src/app/jobs/mod.rs", "use crate::features::users::service;", "src/app/jobs/mod.rs:2:", "app must not know features");
     fires("src/features/users/routes.rs", "use crate::boot::router;", "src/features/users/routes.rs:2:", "features must not know boot");
     fires("src/boot/serve.rs", "use crate::cli;", "src/boot/serve.rs:2:", "boot must not know cli");
+    fires("src/boot/serve.rs", "use crate::fakes::stripe;", "src/boot/serve.rs:2:", "boot must not know fakes");
+    fires("src/fakes/stripe/mod.rs", "use crate::app::App;", "src/fakes/stripe/mod.rs:2:", "names only platform");
+    passes("src/fakes/stripe/api/mod.rs", "use crate::{fakes::stripe::world, platform::crypto};");
     passes("src/cli/serve.rs", "use crate::{app::App, boot, features, platform::db, providers};");
     passes("src/main.rs", "use crate::cli;");
 }
