@@ -4,6 +4,7 @@ use crate::app::DynFeature;
 
 pub mod accounts;
 pub mod ai;
+pub mod app_store;
 pub mod billing;
 pub mod emails;
 pub mod files;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &webhooks::Webhooks,
         &subscriptions::Subscriptions,
         &billing::Billing,
+        &app_store::AppStore,
         &google_play::GooglePlay,
         &ai::Ai,
         &projects::Projects,
