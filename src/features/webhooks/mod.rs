@@ -25,7 +25,8 @@ use crate::platform::id::UserId;
 pub use model::Received;
 pub use routes::POLICY;
 pub use sender::{Answer, Current, Delivery, Event, Opened, Sender, Step};
-pub use service::{add, bad_signature, receive};
+pub use masking::masked;
+pub use service::{add, bad_signature, log_refusal, receive};
 
 pub struct Webhooks;
 
