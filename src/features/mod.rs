@@ -7,6 +7,7 @@ pub mod ai;
 pub mod emails;
 pub mod files;
 pub mod health;
+pub mod identity_webhooks;
 pub mod jobs;
 pub mod mailbox;
 pub mod maintenance;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &quotas::Quotas,
         &webhooks::Webhooks,
         &subscriptions::Subscriptions,
+        &identity_webhooks::IdentityWebhooks,
         &ai::Ai,
         &projects::Projects,
         &files::Files,

@@ -8,6 +8,7 @@ mod config;
 mod jwks;
 pub mod own;
 pub mod passwords;
+pub mod profile;
 mod refusal;
 mod strength;
 mod token_type;

@@ -17,6 +17,7 @@ pub mod raw;
 pub mod services;
 mod statements;
 pub mod tokens;
+pub mod webhooks;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -206,6 +207,7 @@ impl TestApp {
             ("OAUTH_JWT_SECRET", SECRET),
             ("RATE_LIMIT_DEFAULT", "1000000/minute"),
             ("RATE_LIMIT_AI", "1000000/minute"),
+            ("RATE_LIMIT_WEBHOOK", "1000000/minute"),
             ("LOG_LEVEL", "ERROR"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
