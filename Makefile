@@ -1,7 +1,7 @@
 # `make` lists the targets. Nothing here needs more than Rust; Postgres and Redis are used where they are found.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs bench-ai chaos fuzz chat without
+.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs bench-ai bench-webhooks chaos fuzz chat without
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench-jobs: ## Measure what the job queue carries, on SQLite and Postgres
 
 bench-ai: ## Measure what the AI gateway adds to a vendor's time, and the memory of 1,000 streams
 	cargo bench --bench http -- --ai
+
+bench-webhooks: ## Measure how many signed events are recorded and applied per second, on SQLite and Postgres
+	cargo bench --bench http -- --webhooks
 
 chaos: ## Kill the service 100 times at work on each engine: what was promised happens all the same
 	CHAOS_KILLS=100 cargo test --test it chaos:: -- --nocapture

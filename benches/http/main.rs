@@ -7,7 +7,7 @@
 //! No external tool is needed. The release binary is built by cargo; the floor is this program started with the argument `floor`.
 //! Postgres is taken from `BENCH_DATABASE_URL`, or from the default port if it is reachable. `--pages` measures lists over many
 //! rows (`pages.rs`), `--files` large files (`files.rs`), `--soak` memory under a long mixed load (`soak.rs`), `--ai` the AI gateway
-//! in front of a stub (`ai.rs`).
+//! in front of a stub (`ai.rs`), `--webhooks` signed events of a payment vendor (`webhooks.rs`).
 
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ mod report;
 mod servers;
 mod soak;
 mod vendor;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -72,6 +73,9 @@ struct Options {
     /// Instead: what the AI gateway adds to a vendor's time, and the memory of many streams
     #[arg(long, conflicts_with_all = ["pages", "soak", "files"])]
     ai: bool,
+    /// Instead: signed events of a payment vendor, each recorded and applied
+    #[arg(long, conflicts_with_all = ["pages", "soak", "files", "ai"])]
+    webhooks: bool,
     /// With --ai: requests per second
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
@@ -155,6 +159,8 @@ async fn measure(site: &mut Site, options: &Options) -> Result<bool> {
         files::run(site, options).await
     } else if options.ai {
         ai::run(site, options).await
+    } else if options.webhooks {
+        webhooks::run(site, options).await
     } else {
         compare::run(site, options).await
     }

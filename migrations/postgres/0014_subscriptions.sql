@@ -13,6 +13,7 @@ CREATE TABLE subscriptions (
     current_period_end timestamptz,
     cancel_at timestamptz, -- when it ends by the customer's wish
     event_at timestamptz NOT NULL, -- the vendor's time of the last event applied
+    plan_at timestamptz NOT NULL, -- the vendor's time of the last event that told the plan
     event_rank smallint NOT NULL, -- order of events of the same time
     last_transaction_id text, -- the newest known one
     superseded_by text, -- external id of the subscription that took its place
@@ -27,9 +28,9 @@ CREATE INDEX subscriptions_created_at_idx ON subscriptions (created_at DESC, id 
 
 -- Purchases in app stores that an earlier version knew. Only if nothing else can have set the user's plan; Stripe's
 -- subscriptions are read from Stripe.
-INSERT INTO subscriptions (id, user_id, provider, external_id, plan, status, event_at, event_rank)
+INSERT INTO subscriptions (id, user_id, provider, external_id, plan, status, event_at, plan_at, event_rank)
 SELECT gen_random_uuid()::text, id, provider, external_id, COALESCE(subscription_plan, 'free'), subscription_status,
-    COALESCE(subscription_event_at, to_timestamp(0)), 0
+    COALESCE(subscription_event_at, to_timestamp(0)), COALESCE(subscription_event_at, to_timestamp(0)), 0
 FROM (
     SELECT id, subscription_plan, subscription_status, subscription_event_at,
         CASE WHEN google_purchase_token IS NULL THEN 'apple' ELSE 'google' END AS provider,

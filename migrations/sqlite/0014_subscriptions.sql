@@ -13,6 +13,7 @@ CREATE TABLE subscriptions (
     current_period_end TEXT,
     cancel_at TEXT, -- when it ends by the customer's wish
     event_at TEXT NOT NULL, -- the vendor's time of the last event applied
+    plan_at TEXT NOT NULL, -- the vendor's time of the last event that told the plan
     event_rank INTEGER NOT NULL, -- order of events of the same time
     last_transaction_id TEXT, -- the newest known one
     superseded_by TEXT, -- external id of the subscription that took its place

@@ -3,6 +3,7 @@
 pub mod ai;
 pub mod email;
 mod error;
+pub mod payments;
 pub mod storage;
 pub mod vendor;
 

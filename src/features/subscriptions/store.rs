@@ -11,7 +11,7 @@ use crate::sql;
 
 /// The columns of a [`Subscription`].
 const SUBSCRIPTION: &str = "id, created_at, user_id, provider, external_id, product, plan, status, current_period_end, cancel_at,
-    event_at, event_rank, last_transaction_id, superseded_by, raw";
+    event_at, plan_at, event_rank, last_transaction_id, superseded_by, raw";
 
 pub async fn find(on: impl Into<Executor<'_>>, vendor: Vendor, external_id: &str) -> sqlx::Result<Option<Subscription>> {
     let find = query(on, sql!("SELECT ", SUBSCRIPTION, " FROM subscriptions WHERE provider = $1 AND external_id = $2"));
@@ -43,16 +43,17 @@ pub async fn put(on: impl Into<Executor<'_>>, row: &Subscription, now: DateTime<
         on,
         sql!(
             "INSERT INTO subscriptions (id, user_id, provider, external_id, product, plan, status, current_period_end, cancel_at,
-                 event_at, event_rank, last_transaction_id, superseded_by, raw, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                 event_at, plan_at, event_rank, last_transaction_id, superseded_by, raw, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
              ON CONFLICT (id) DO UPDATE SET product = excluded.product, plan = excluded.plan, status = excluded.status,
                  current_period_end = excluded.current_period_end, cancel_at = excluded.cancel_at, event_at = excluded.event_at,
-                 event_rank = excluded.event_rank, last_transaction_id = excluded.last_transaction_id,
+                 plan_at = excluded.plan_at, event_rank = excluded.event_rank, last_transaction_id = excluded.last_transaction_id,
                  superseded_by = excluded.superseded_by, raw = excluded.raw, updated_at = excluded.updated_at"
         ),
     );
     let put = put.bind(row.id).bind(&row.user_id).bind(row.vendor).bind(&row.external_id).bind(&row.product).bind(row.plan);
-    let put = put.bind(row.status).bind(row.current_period_end).bind(row.cancel_at).bind(row.event_at).bind(row.event_rank);
+    let put =
+        put.bind(row.status).bind(row.current_period_end).bind(row.cancel_at).bind(row.event_at).bind(row.plan_at).bind(row.event_rank);
     let put = put.bind(&row.last_transaction_id).bind(&row.superseded_by).bind(&row.raw).bind(row.created_at).bind(now);
     put.execute().await?;
     Ok(())
@@ -75,6 +76,7 @@ pub struct StatusRow {
     current_period_end: Option<DateTime<Utc>>,
     cancel_at: Option<DateTime<Utc>>,
     event_at: Option<DateTime<Utc>>,
+    plan_at: Option<DateTime<Utc>>,
     event_rank: Option<i16>,
     last_transaction_id: Option<String>,
     superseded_by: Option<String>,
@@ -95,6 +97,7 @@ impl StatusRow {
             current_period_end: self.current_period_end,
             cancel_at: self.cancel_at,
             event_at: self.event_at?,
+            plan_at: self.plan_at?,
             event_rank: self.event_rank?,
             last_transaction_id: self.last_transaction_id,
             superseded_by: self.superseded_by,
@@ -110,7 +113,7 @@ pub async fn status(on: impl Into<Executor<'_>>, user: &UserId) -> sqlx::Result<
         sql!(
             "SELECT u.subscription_plan AS copied_plan, u.subscription_status AS copied_status, u.stripe_customer_id,
              s.id, s.created_at, s.user_id, s.provider, s.external_id, s.product, s.plan, s.status, s.current_period_end, s.cancel_at,
-             s.event_at, s.event_rank, s.last_transaction_id, s.superseded_by
+             s.event_at, s.plan_at, s.event_rank, s.last_transaction_id, s.superseded_by
              FROM users AS u LEFT JOIN subscriptions AS s ON s.user_id = u.id WHERE u.id = $1 ORDER BY s.created_at, s.id"
         ),
     );

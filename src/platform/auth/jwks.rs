@@ -27,7 +27,7 @@ const STALE: TimeDelta = TimeDelta::days(1);
 const MAX_BACKOFF: TimeDelta = TimeDelta::seconds(30);
 
 /// The keys of one issuer.
-pub(super) struct KeySet {
+pub struct KeySet {
     url: Url,
     life: TimeDelta,
     http: Service,

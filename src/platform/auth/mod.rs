@@ -6,6 +6,7 @@
 mod claims;
 mod config;
 mod jwks;
+pub mod jws;
 pub mod own;
 pub mod passwords;
 pub mod profile;
@@ -16,5 +17,6 @@ mod verifier;
 
 pub use claims::{Claims, Role, placeholder_emails};
 pub use config::{Config, KeySource, Provider};
+pub use jwks::KeySet;
 pub use refusal::Refusal;
 pub use verifier::{Presented, Verifier};

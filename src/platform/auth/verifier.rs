@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use secrecy::ExposeSecret;
-use serde::Deserialize;
 
 use super::claims::{self, Claims};
 use super::config::{Config, KeySource, Provider};
+use super::jws::Jws;
 use super::refusal::Refusal;
 use super::{jwks, own, token_type};
 use crate::platform::clock::Clock;
@@ -76,15 +74,6 @@ enum Trust {
     Hs256(DecodingKey),
     Jwks(Box<jwks::KeySet>),
     Nobody,
-}
-
-/// The header of a compact JWS. Unknown members are ignored; a token with `crit` is rejected.
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    typ: Option<String>,
-    crit: Option<serde_json::Value>,
 }
 
 impl Verifier {
@@ -155,35 +144,22 @@ impl Verifier {
     }
 
     async fn verify_unknown(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, Refusal> {
-        let (message, signature) = token.rsplit_once('.').ok_or(Refusal::Invalid("not three parts"))?;
-        let (header, payload) = message.split_once('.').ok_or(Refusal::Invalid("not three parts"))?;
-        if payload.contains('.') {
-            return Err(Refusal::Invalid("more than three parts"));
-        }
-        let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| Refusal::Invalid("header is not base64url"))?;
-        let header: Header = serde_json::from_slice(&header).map_err(|_| Refusal::Invalid("header does not match the schema"))?;
-        if header.crit.is_some() {
-            return Err(Refusal::Invalid("crit names extensions that we do not know"));
-        }
-        let typ = header.typ.as_deref();
+        let jws = Jws::parse(token)?;
+        let typ = jws.header.typ.as_deref();
         let fits = if matches!(self.trust, Trust::Own(_)) { typ == Some(own::TYPE) } else { token_type::is_access(typ) };
         if !fits {
             return Err(Refusal::Invalid("typ is not that of an access token"));
         }
-        if signature.is_empty() {
-            return Err(Refusal::Invalid("not signed"));
-        }
-        self.check_signature(&header, message, signature, now).await?;
-        let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Refusal::Invalid("payload is not base64url"))?;
-        let payload = serde_json::from_slice(&payload).map_err(|_| Refusal::Invalid("payload is not a JSON object"))?;
+        self.check_signature(&jws, now).await?;
+        let payload = jws.claims()?;
         if token_type::is_of_other_kind(&payload) {
             return Err(Refusal::Invalid("claims of another kind of token"));
         }
         self.check_claims(&payload, now)
     }
 
-    async fn check_signature(&self, header: &Header, message: &str, signature: &str, now: DateTime<Utc>) -> Result<(), Refusal> {
-        let algorithm = match header.alg.as_str() {
+    async fn check_signature(&self, jws: &Jws<'_>, now: DateTime<Utc>) -> Result<(), Refusal> {
+        let algorithm = match jws.header.alg.as_str() {
             "HS256" => Algorithm::HS256,
             "RS256" => Algorithm::RS256,
             "ES256" => Algorithm::ES256,
@@ -195,13 +171,12 @@ impl Verifier {
             Trust::Hs256(key) if algorithm == Algorithm::HS256 => std::slice::from_ref(key),
             Trust::Jwks(keys) if algorithm != Algorithm::HS256 => {
                 // Boxed, because a fetch is rare and every request would carry its size.
-                fetched = Box::pin(keys.find(header.kid.as_deref(), algorithm, now)).await?;
+                fetched = Box::pin(keys.find(jws.header.kid.as_deref(), algorithm, now)).await?;
                 std::slice::from_ref(&fetched)
             }
             _ => return Err(Refusal::Invalid("algorithm is not the configured one")),
         };
-        let fits = |key| matches!(jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, algorithm), Ok(true));
-        if keys.iter().any(fits) { Ok(()) } else { Err(Refusal::Invalid("signature does not fit")) }
+        if jws.is_signed_by(keys, algorithm) { Ok(()) } else { Err(Refusal::Invalid("signature does not fit")) }
     }
 
     fn check_claims(&self, payload: &serde_json::Map<String, serde_json::Value>, now: DateTime<Utc>) -> Result<Claims, Refusal> {

@@ -27,7 +27,7 @@ pub async fn apply(app: &App, tx: &mut Tx, user: &UserId, snapshot: &Snapshot, t
         let late = told.at < row.event_at;
         let tied = told.at == row.event_at && !told.current;
         if late || row.superseded_by.is_some() || (tied && !ask && told.rank < row.event_rank) {
-            return Ok(Applied::Unchanged);
+            return told_late(app, tx, &owner, all, row, snapshot, told).await;
         }
         if tied && ask {
             return Ok(Applied::Tie);
@@ -44,6 +44,31 @@ pub async fn apply(app: &App, tx: &mut Tx, user: &UserId, snapshot: &Snapshot, t
         None => all.push(row),
     }
     derive(app, tx, &owner, &all).await?;
+    Ok(Applied::Changed)
+}
+
+/// A late event changes nothing, with one exception: where the later ones kept the plan (a payment failed), the plan that is kept
+/// is that of the latest event that told one.
+async fn told_late(
+    app: &App,
+    tx: &mut Tx,
+    owner: &UserVendors,
+    mut all: Vec<Subscription>,
+    row: &Subscription,
+    snapshot: &Snapshot,
+    told: Told,
+) -> Result<Applied> {
+    let Some(plan) = snapshot.plan.filter(|_| row.status != Status::Canceled && row.superseded_by.is_none()) else {
+        return Ok(Applied::Unchanged);
+    };
+    if row.plan == plan || told.at <= row.plan_at {
+        return Ok(Applied::Unchanged);
+    }
+    let row = Subscription { plan, plan_at: told.at, ..row.clone() };
+    store::put(&mut *tx, &row, app.clock.now()).await?;
+    all.retain(|other| other.id != row.id);
+    all.push(row);
+    derive(app, tx, owner, &all).await?;
     Ok(Applied::Changed)
 }
 
@@ -104,6 +129,7 @@ fn unknown(owner: &UserId, vendor: Vendor, external_id: &str, told: Told, now: D
         current_period_end: None,
         cancel_at: None,
         event_at: told.at,
+        plan_at: DateTime::UNIX_EPOCH,
         event_rank: told.rank,
         last_transaction_id: None,
         superseded_by: None,
@@ -129,10 +155,10 @@ pub(super) fn applied(
     if let Some(status) = snapshot.status {
         row.status = status;
     }
-    row.plan = match (row.status, snapshot.plan) {
-        (Status::Canceled, _) => Plan::Free,
-        (_, Some(plan)) => plan,
-        (_, None) => row.plan,
+    (row.plan, row.plan_at) = match (row.status, snapshot.plan) {
+        (Status::Canceled, _) => (Plan::Free, told.at),
+        (_, Some(plan)) => (plan, told.at),
+        (_, None) => (row.plan, row.plan_at),
     };
     row.product = snapshot.product.clone().or(row.product);
     row.current_period_end = snapshot.current_period_end.or(row.current_period_end);
