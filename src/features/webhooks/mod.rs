@@ -8,7 +8,7 @@ mod masking;
 mod model;
 mod routes;
 mod sender;
-mod service;
+pub mod service;
 mod state;
 mod store;
 
@@ -25,8 +25,7 @@ use crate::platform::id::UserId;
 pub use model::Received;
 pub use routes::POLICY;
 pub use sender::{Answer, Current, Delivery, Event, Opened, Sender, Step};
-pub use masking::masked;
-pub use service::{add, bad_signature, log_refusal, receive};
+pub use service::{add, bad_signature, receive};
 
 pub struct Webhooks;
 

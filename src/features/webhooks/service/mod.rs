@@ -5,7 +5,7 @@ mod handle;
 
 use http::HeaderMap;
 
-use super::masking::masked;
+pub use super::masking::masked;
 use super::model::{EventDetail, EventId, EventRow, Filters, Received};
 use super::sender::{Delivery, Event, Opened, Sender};
 use super::state::{Senders, State};
