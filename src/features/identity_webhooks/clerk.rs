@@ -4,12 +4,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::config::{CLERK_SECRET, Settings};
+use super::config::CLERK_SECRET;
 use super::model::{self, Change, Told, ToldProfile};
+use super::state::State;
 use super::{service, svix};
 use crate::app::App;
 use crate::features::users::service::profile_sync::Profile;
-use crate::features::webhooks::{self, Current, Delivery, Event, Opened, Sender, Step};
+use crate::features::webhooks::service as webhooks;
+use crate::features::webhooks::{Current, Delivery, Event, Opened, Sender, Step};
 use crate::platform::auth::profile;
 use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
@@ -29,7 +31,7 @@ impl Sender for Clerk {
     }
 
     async fn open(&self, app: &App, delivery: Delivery<'_>) -> Result<Opened> {
-        let secrets = &app.settings::<Settings>().clerk;
+        let secrets = &app.state::<State>().clerk;
         if secrets.is_empty() {
             return Err(Error::Unavailable { message: "Clerk's webhook is not configured", retry_after: None });
         }

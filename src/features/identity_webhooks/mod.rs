@@ -8,6 +8,7 @@ mod config;
 mod model;
 mod routes;
 mod service;
+mod state;
 mod store;
 mod supabase;
 mod svix;
@@ -39,12 +40,13 @@ impl Feature<App> for IdentityWebhooks {
     }
 
     fn check_config(&self, config: &Config, env: &mut Env) {
-        config::check(config, env);
+        state::check_config(config, env);
     }
 
     fn setup(&self, setup: &mut Setup<'_>) -> anyhow::Result<()> {
-        webhooks::add(setup, &clerk::Clerk);
-        webhooks::add(setup, &supabase::Supabase);
+        setup.keep(state::State::new(setup)?);
+        webhooks::service::add(setup, &clerk::Clerk);
+        webhooks::service::add(setup, &supabase::Supabase);
         Ok(())
     }
 

@@ -6,12 +6,14 @@ use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
-use super::config::{SUPABASE_SECRET, Settings};
+use super::config::SUPABASE_SECRET;
 use super::model::{self, Change, Told, ToldProfile};
 use super::service;
+use super::state::State;
 use crate::app::App;
 use crate::features::users::service::profile_sync::Profile;
-use crate::features::webhooks::{self, Current, Delivery, Event, Opened, Sender, Step};
+use crate::features::webhooks::service as webhooks;
+use crate::features::webhooks::{Current, Delivery, Event, Opened, Sender, Step};
 use crate::platform::auth::profile;
 use crate::platform::crypto;
 use crate::platform::db::Tx;
@@ -32,7 +34,7 @@ impl Sender for Supabase {
     }
 
     async fn open(&self, app: &App, delivery: Delivery<'_>) -> Result<Opened> {
-        let secrets = &app.settings::<Settings>().supabase;
+        let secrets = &app.state::<State>().supabase;
         if secrets.is_empty() {
             return Err(Error::Unavailable { message: "Supabase's webhook is not configured", retry_after: None });
         }

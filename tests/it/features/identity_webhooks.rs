@@ -4,15 +4,11 @@ automod::dir!("tests/it/features/identity_webhooks");
 
 use serde_json::{Value, json};
 
-use crate::harness::webhooks::{CLERK_SECRET, SUPABASE_SECRET, clerk};
-use crate::harness::{Backend, Reply, TestApp};
+use crate::harness::webhooks::{SUPABASE_SECRET, clerk};
+use crate::harness::{Reply, TestApp};
 
 const CLERK: &str = "/public/webhooks/clerk";
 const SUPABASE: &str = "/public/webhooks/supabase";
-
-async fn start(b: Backend) -> TestApp {
-    TestApp::with(b, &[("CLERK_WEBHOOK_SECRET", CLERK_SECRET), ("SUPABASE_WEBHOOK_SECRET", SUPABASE_SECRET)]).await
-}
 
 /// Delivers Clerk's event of this type about a user, under a new id.
 async fn tell(t: &TestApp, kind: &str, user: &Value) -> Reply {
