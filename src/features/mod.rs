@@ -4,6 +4,7 @@ use crate::app::DynFeature;
 
 pub mod accounts;
 pub mod ai;
+pub mod billing;
 pub mod emails;
 pub mod files;
 pub mod health;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &quotas::Quotas,
         &webhooks::Webhooks,
         &subscriptions::Subscriptions,
+        &billing::Billing,
         &identity_webhooks::IdentityWebhooks,
         &ai::Ai,
         &projects::Projects,

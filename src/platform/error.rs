@@ -44,6 +44,9 @@ pub enum Error {
         /// Empty if the conflict is about no record.
         resource: &'static str,
     },
+    /// A request with the same `Idempotency-Key` is running.
+    #[error("The same request is running: repeat it in a moment")]
+    InProgress,
     #[error("Request body too large")]
     TooLarge { limit: usize },
     #[error("Content-Type must be application/json")]
@@ -156,7 +159,7 @@ impl Error {
             Self::PlanLimit { .. } => &PLAN_LIMIT_EXCEEDED,
             Self::NotFound { .. } | Self::NoRoute => &NOT_FOUND,
             Self::MethodNotAllowed => &METHOD_NOT_ALLOWED,
-            Self::Conflict { .. } => &CONFLICT,
+            Self::Conflict { .. } | Self::InProgress => &CONFLICT,
             Self::TooLarge { .. } => &PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType | Self::UnsupportedCoding => &UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => &RANGE_NOT_SATISFIABLE,
@@ -194,7 +197,7 @@ impl Error {
         match self {
             Self::RateLimited { retry_after } => Some(*retry_after),
             Self::Unavailable { retry_after, .. } | Self::Upstream { retry_after, .. } => *retry_after,
-            Self::Contended => Some(1),
+            Self::Contended | Self::InProgress => Some(1),
             _ => None,
         }
     }

@@ -14,6 +14,8 @@ pub struct Header {
     pub alg: String,
     pub kid: Option<String>,
     pub typ: Option<String>,
+    /// Certificates of the signer.
+    pub x5c: Option<Value>,
     crit: Option<Value>,
 }
 

@@ -1,8 +1,11 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a repeated request gets the stored response and has no
 //! second effect.
 //!
-//! Only for requests whose sole effect is on the database: key, response and change are one transaction, and a concurrent
-//! request with the same key waits for it. Only successful responses are stored. Handlers wrap their work in [`idempotent`].
+//! Where the sole effect is on the database, key, response and change are one transaction, and a concurrent request with the same
+//! key waits for it: handlers wrap their work in [`idempotent`]. Where a vendor is called, no transaction may be open meanwhile:
+//! [`idempotent_call`] commits a claim first. Only successful responses are stored.
+
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,6 +21,8 @@ use crate::sql;
 
 /// TTL of a stored response.
 const TTL: TimeDelta = TimeDelta::hours(24);
+/// Time that a claim outlives the limit of its request.
+const CLAIM_MARGIN: TimeDelta = TimeDelta::seconds(5);
 /// Purpose of the keys that encrypt stored responses.
 pub const PURPOSE: &str = "idempotency-answer";
 
@@ -106,13 +111,36 @@ pub async fn idempotent_tx<T: Serialize>(
     finish(store, user, &key, tx, &created).await
 }
 
+/// Like [`idempotent`], for work that calls a vendor; returns 200. `limit` is that of the request: the claim of a process that died
+/// ends 5 s after it. A concurrent request with the same key gets 409.
+pub async fn idempotent_call<T: Serialize>(
+    store: Store<'_>,
+    user: &UserId,
+    key: Option<Key>,
+    limit: Duration,
+    work: impl Future<Output = Result<T>>,
+) -> Result<Response> {
+    let Some(key) = key else { return Answer::new(StatusCode::OK, &work.await?)?.into_response() };
+    let until = store.now + TimeDelta::from_std(limit).map_err(anyhow::Error::from)? + CLAIM_MARGIN;
+    if !claimed(store.db, store.now, user, &key, until).await? {
+        return first_answer(store, store.db, user, &key).await?.ok_or(Error::InProgress)?.into_replay();
+    }
+    let answer = match work.await.and_then(|body| Answer::new(StatusCode::OK, &body)) {
+        Ok(answer) => answer,
+        Err(error) => {
+            // The request did nothing, so its key may be used again.
+            release(store, user, &key).await?;
+            return Err(error);
+        }
+    };
+    keep(store, store.db, user, &key, &answer).await?;
+    answer.into_response()
+}
+
 /// Stores the response with its key and commits.
 async fn finish<T: Serialize>(store: Store<'_>, user: &UserId, key: &Key, mut tx: Tx, created: &Created<T>) -> Result<Response> {
     let answer = Answer::of(created)?;
-    let plain = serde_json::to_vec(&answer).map_err(anyhow::Error::from)?;
-    let sealed = store.keys.seal(context(user, key).as_bytes(), &plain)?;
-    let keep = query(&mut tx, sql!("UPDATE idempotency_keys SET answer = $1 WHERE user_id = $2 AND key = $3"));
-    keep.bind(sealed).bind(user).bind(&key.key).execute().await?;
+    keep(store, &mut tx, user, key, &answer).await?;
     tx.commit().await?;
     answer.into_response()
 }
@@ -125,24 +153,30 @@ enum Claim {
 /// Claims the key. A concurrent request with the same key waits here until the first one commits or rolls back.
 async fn claim(store: Store<'_>, user: &UserId, key: &Key) -> Result<Claim> {
     let mut tx = store.db.begin().await?;
+    if claimed(&mut tx, store.now, user, key, store.now + TTL).await? {
+        return Ok(Claim::Free(tx));
+    }
+    // Without an answer the key expired or was released between the two statements; a retry finds it free.
+    first_answer(store, &mut tx, user, key).await?.map(Claim::Answered).ok_or(Error::Contended)
+}
+
+/// Inserts the key without an answer; `false` if it is there and has not expired.
+async fn claimed(on: impl Into<Executor<'_>>, now: DateTime<Utc>, user: &UserId, key: &Key, until: DateTime<Utc>) -> Result<bool> {
     let claim = query(
-        &mut tx,
+        on,
         sql!(
             "INSERT INTO idempotency_keys (user_id, key, fingerprint, answer, created_at, expires_at) VALUES ($1, $2, $3, NULL, $4, $5)
              ON CONFLICT (user_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, answer = NULL, created_at = excluded.created_at, expires_at = excluded.expires_at
              WHERE idempotency_keys.expires_at <= excluded.created_at"
         ),
     );
-    let claimed = claim.bind(user).bind(&key.key).bind(&key.fingerprint).bind(store.now).bind(store.now + TTL).execute().await?;
-    if claimed == 1 {
-        return Ok(Claim::Free(tx));
-    }
-    let kept: Option<(String, Option<Vec<u8>>)> =
-        query(&mut tx, sql!("SELECT fingerprint, answer FROM idempotency_keys WHERE user_id = $1 AND key = $2"))
-            .bind(user)
-            .bind(&key.key)
-            .fetch_optional()
-            .await?;
+    Ok(claim.bind(user).bind(&key.key).bind(&key.fingerprint).bind(now).bind(until).execute().await? == 1)
+}
+
+/// The stored answer of the first request with this key; `None` if it has none yet. Fails if that was another request.
+async fn first_answer(store: Store<'_>, on: impl Into<Executor<'_>>, user: &UserId, key: &Key) -> Result<Option<Answer>> {
+    let row = query(on, sql!("SELECT fingerprint, answer FROM idempotency_keys WHERE user_id = $1 AND key = $2"));
+    let kept: Option<(String, Option<Vec<u8>>)> = row.bind(user).bind(&key.key).fetch_optional().await?;
     match kept {
         Some((fingerprint, _)) if fingerprint != key.fingerprint => {
             Err(Error::invalid("Idempotency-Key", "reused", "This key was used for another request"))
@@ -152,11 +186,28 @@ async fn claim(store: Store<'_>, user: &UserId, key: &Key) -> Result<Claim> {
                 tracing::warn!("a stored response cannot be decrypted: SECRET_KEY was changed, or the row was altered");
                 return Err(UNREADABLE);
             };
-            Ok(Claim::Answered(serde_json::from_slice(&plain).map_err(anyhow::Error::from)?))
+            Ok(Some(serde_json::from_slice(&plain).map_err(anyhow::Error::from)?))
         }
-        // The key expired or was released between the two statements; a retry finds it free.
-        _ => Err(Error::Contended),
+        _ => Ok(None),
     }
+}
+
+/// Stores the response with its key, for as long as it may be repeated.
+async fn keep(store: Store<'_>, on: impl Into<Executor<'_>>, user: &UserId, key: &Key, answer: &Answer) -> Result<()> {
+    let plain = serde_json::to_vec(answer).map_err(anyhow::Error::from)?;
+    let sealed = store.keys.seal(context(user, key).as_bytes(), &plain)?;
+    let keep =
+        query(on, sql!("UPDATE idempotency_keys SET answer = $1, expires_at = $4 WHERE user_id = $2 AND key = $3 AND created_at = $5"));
+    keep.bind(sealed).bind(user).bind(&key.key).bind(store.now + TTL).bind(store.now).execute().await?;
+    Ok(())
+}
+
+/// Gives a claim back.
+async fn release(store: Store<'_>, user: &UserId, key: &Key) -> Result<()> {
+    let release =
+        query(store.db, sql!("DELETE FROM idempotency_keys WHERE user_id = $1 AND key = $2 AND answer IS NULL AND created_at = $3"));
+    release.bind(user).bind(&key.key).bind(store.now).execute().await?;
+    Ok(())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -167,9 +218,13 @@ struct Answer {
 }
 
 impl Answer {
+    fn new(status: StatusCode, body: &impl Serialize) -> Result<Self> {
+        let body = serde_json::to_string(body).map_err(anyhow::Error::from)?;
+        Ok(Self { status: status.as_u16(), location: None, body })
+    }
+
     fn of<T: Serialize>(created: &Created<T>) -> Result<Self> {
-        let body = serde_json::to_string(&created.body).map_err(anyhow::Error::from)?;
-        Ok(Self { status: StatusCode::CREATED.as_u16(), location: created.location.clone(), body })
+        Ok(Self { location: created.location.clone(), ..Self::new(StatusCode::CREATED, &created.body)? })
     }
 
     fn into_response(self) -> Result<Response> {

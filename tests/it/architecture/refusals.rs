@@ -18,7 +18,7 @@ use super::{borrowed, tree};
 const ERROR: [&str; 4] = ["crate", "platform", "error", "Error"];
 
 /// The statuses of the variants and constructors of `Error`; none for what is no refusal.
-const STATUSES: [(&str, &[u16]); 20] = [
+const STATUSES: [(&str, &[u16]); 21] = [
     ("BadRequest", &[400]),
     ("Unauthenticated", &[401]),
     ("Forbidden", &[403]),
@@ -28,6 +28,7 @@ const STATUSES: [(&str, &[u16]); 20] = [
     ("not_found", &[404]),
     ("MethodNotAllowed", &[405]),
     ("Conflict", &[409]),
+    ("InProgress", &[409]),
     ("TooLarge", &[413]),
     ("UnsupportedMediaType", &[415]),
     ("UnsupportedCoding", &[415]),

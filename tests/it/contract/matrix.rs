@@ -33,8 +33,9 @@ fn refusal(access: Access, who: Who) -> &'static [u16] {
     match access {
         // The tests call from the machine itself.
         Access::Public | Access::Developer => &[],
-        // Links, webhooks and sockets check a proof of their own: without it every caller is refused.
-        Access::SelfVerifying => &[400, 401, 403],
+        // Links, webhooks and sockets check a proof of their own: without it every caller is refused. A webhook without a secret
+        // is not configured.
+        Access::SelfVerifying => &[400, 401, 403, 503],
         Access::User | Access::Admin if !verified => &[401],
         Access::User if active => &[],
         Access::Admin if matches!(who, Who::Admin | Who::Superadmin) => &[],

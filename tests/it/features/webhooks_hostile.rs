@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::harness::webhooks::SECRETS;
 use crate::harness::{Backend, Reply, TestApp};
 
 crate::on_both_backends![
@@ -29,6 +30,8 @@ struct Sender {
     provider: &'static str,
     /// The status of a delivery without a valid proof.
     refused: u16,
+    /// Whether its events change only users that exist.
+    needs_user: bool,
     /// The headers that prove exactly these bytes: event id, Unix time of the signature, body.
     prove: fn(&str, i64, &[u8]) -> Headers,
     /// Headers that prove nothing, with what is wrong about them; same parameters.
@@ -50,8 +53,8 @@ struct Told<'e> {
     version: i64,
 }
 
-/// Every sender of webhooks: clerk, supabase; stripe, apple and google join here.
-const SENDERS: [Sender; 2] = [clerk::SENDER, supabase::SENDER];
+/// Every sender of webhooks. Apple and Google join here.
+const SENDERS: [Sender; 3] = [clerk::SENDER, supabase::SENDER, stripe::SENDER];
 
 /// JSON that is no event of any sender.
 const NONSENSE: [&str; 12] = ["", " ", "not json", "{", "[]", "[{}]", "null", "5", "\"x\"", "{}", "{\"type\": null}", "{\"type\": \"x\", \"data\": []}"];
@@ -60,6 +63,15 @@ async fn post(t: &TestApp, sender: &Sender, headers: &Headers, body: impl Into<V
     let path = format!("/public/webhooks/{}", sender.provider);
     let call = t.anonymous().call(Method::POST, &path).body("application/json", body.into());
     headers.iter().fold(call, |call, (name, value)| call.header(name, value)).await
+}
+
+/// The id of a user whom the sender's events change.
+async fn user_of(t: &TestApp, sender: &Sender) -> String {
+    let user = format!("{}-1", sender.provider);
+    if sender.needs_user {
+        t.user(&user).await;
+    }
+    user
 }
 
 /// Delivers this body with a valid proof.
@@ -81,7 +93,7 @@ fn told<'e>(id: &'e str, user: &'e str) -> Told<'e> {
 }
 
 async fn forged_delivery_is_refused_without_a_trace(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     for sender in &SENDERS {
         let body = (sender.event)(&told("event-1", "user_1")).to_string();
         let before = state(&t).await;
@@ -97,8 +109,8 @@ async fn forged_delivery_is_refused_without_a_trace(b: Backend) {
 
 /// One byte less, one more, another one: for senders that prove the exact bytes.
 async fn altered_delivery_is_refused_without_a_trace(b: Backend) {
-    let t = TestApp::start(b).await;
-    for sender in SENDERS.iter().filter(|sender| sender.provider != "supabase") {
+    let t = TestApp::with_webhooks(b).await;
+    for sender in SENDERS.iter().filter(|sender| sender.provider != supabase::SENDER.provider) {
         let body = (sender.event)(&told("event-1", "user_1")).to_string();
         let headers = (sender.prove)("event-1", t.clock.now().timestamp(), body.as_bytes());
         let before = state(&t).await;
@@ -113,9 +125,9 @@ async fn altered_delivery_is_refused_without_a_trace(b: Backend) {
 }
 
 async fn repeated_delivery_is_applied_once(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     for sender in &SENDERS {
-        let body = (sender.event)(&told("event-1", &format!("{}-1", sender.provider))).to_string();
+        let body = (sender.event)(&told("event-1", &user_of(&t, sender).await)).to_string();
         assert_eq!(deliver(&t, sender, "event-1", body.clone()).await.expect(200), json!({"status": "processed"}));
         let before = state(&t).await;
         for _ in 0..3 {
@@ -127,10 +139,10 @@ async fn repeated_delivery_is_applied_once(b: Backend) {
 }
 
 async fn simultaneous_repetitions_are_applied_once(b: Backend) {
-    let t = TestApp::start(b).await;
-    let other = t.second(&[]).await;
+    let t = TestApp::with_webhooks(b).await;
+    let other = t.second(&SECRETS).await;
     for sender in &SENDERS {
-        let body = (sender.event)(&told("event-1", &format!("{}-1", sender.provider))).to_string();
+        let body = (sender.event)(&told("event-1", &user_of(&t, sender).await)).to_string();
         let replies = join_all((0..20).map(|n| deliver(if n % 2 == 0 { &t } else { &other }, sender, "event-1", body.clone()))).await;
         let mut processed = 0;
         for reply in replies {
@@ -147,9 +159,9 @@ async fn simultaneous_repetitions_are_applied_once(b: Backend) {
 }
 
 async fn late_delivery_changes_nothing(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     for sender in &SENDERS {
-        let user = format!("{}-1", sender.provider);
+        let user = user_of(&t, sender).await;
         let event = |version: i64| {
             let (id, text) = (format!("event-{version}"), format!("Version{version}"));
             let body = (sender.event)(&Told { id: &id, user: &user, text: &text, version }).to_string();
@@ -168,7 +180,7 @@ async fn late_delivery_changes_nothing(b: Backend) {
 }
 
 async fn signed_nonsense_is_400_without_a_trace(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     for sender in &SENDERS {
         for body in NONSENSE.iter().chain(sender.nonsense) {
             let reply = deliver(&t, sender, "event-1", *body).await;
@@ -183,7 +195,7 @@ async fn signed_nonsense_is_400_without_a_trace(b: Backend) {
 }
 
 async fn body_limit_is_exact(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     for sender in &SENDERS {
         let limit = 1 << 20;
         let mut body = (sender.event)(&told("event-1", &format!("{}-1", sender.provider))).to_string().into_bytes();
@@ -195,7 +207,7 @@ async fn body_limit_is_exact(b: Backend) {
 }
 
 async fn nesting_beyond_the_limit_is_400(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     let nested = |open: &str, close: &str, levels: usize| format!("{}1{}", open.repeat(levels), close.repeat(levels));
     for sender in &SENDERS {
         let mut event = (sender.event)(&told("event-1", &format!("{}-1", sender.provider)));
@@ -213,7 +225,7 @@ async fn nesting_beyond_the_limit_is_400(b: Backend) {
 }
 
 async fn unknown_types_and_users_change_nothing(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     for sender in &SENDERS {
         for (n, event) in (sender.unknown)("nobody-1").iter().enumerate() {
             let reply = deliver(&t, sender, &format!("event-{n}"), event.to_string()).await.expect(200);
@@ -229,9 +241,9 @@ async fn unknown_types_and_users_change_nothing(b: Backend) {
 
 /// NUL and other characters that databases or terminals dislike, and ids of 10,000 characters.
 async fn odd_texts_do_no_harm(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     for (n, sender) in SENDERS.iter().enumerate() {
-        let user = format!("{}-1", sender.provider);
+        let user = user_of(&t, sender).await;
         let mut count = 0;
         for text in ["A\0B", "\0", "\u{202e}\u{200b}\u{7f}\n", "\u{fffd}\u{10ffff}", "' OR 1=1 --", "${jndi:x}", &"é".repeat(10_000)] {
             count += 1;

@@ -208,8 +208,6 @@ impl TestApp {
             ("RATE_LIMIT_DEFAULT", "1000000/minute"),
             ("RATE_LIMIT_AI", "1000000/minute"),
             ("RATE_LIMIT_WEBHOOK", "1000000/minute"),
-            ("CLERK_WEBHOOK_SECRET", webhooks::CLERK_SECRET),
-            ("SUPABASE_WEBHOOK_SECRET", webhooks::SUPABASE_SECRET),
             ("LOG_LEVEL", "ERROR"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -4,6 +4,7 @@ mod apply;
 mod compare;
 mod status;
 
+pub use super::source::add_source;
 pub use apply::{apply, supersede};
 pub use compare::{Difference, compare, sweep, sync};
 pub use status::{current, stored};

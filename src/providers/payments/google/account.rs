@@ -21,10 +21,8 @@ const LIFETIME: i64 = 3600;
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 
 /// Standard base64, with or without padding.
-pub const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+pub const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 /// A service account that can sign. Cheap to clone (`Arc`).
 #[derive(Clone)]

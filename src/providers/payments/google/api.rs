@@ -138,5 +138,8 @@ fn authorized(request: RequestBuilder, token: &SecretString) -> RequestBuilder {
 /// The machine-readable reason of an error, which holds no personal data.
 fn reason(body: &Value) -> String {
     let reason = body["error"]["errors"][0]["reason"].as_str().or_else(|| body["error"]["status"].as_str());
-    reason.filter(|reason| reason.len() <= 64 && reason.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')).unwrap_or_default().to_owned()
+    reason
+        .filter(|reason| reason.len() <= 64 && reason.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -31,11 +31,7 @@ pub struct PushVerifier {
 impl PushVerifier {
     pub fn new(config: &Config, outgoing: &Outgoing) -> Self {
         let keys = |url: &url::Url| KeySet::new(url.clone(), KEYS_LIFE, outgoing.service("google_certs"));
-        Self {
-            keys: config.certs_url.as_ref().map(keys),
-            audience: config.audience.clone(),
-            email: config.push_account.clone(),
-        }
+        Self { keys: config.certs_url.as_ref().map(keys), audience: config.audience.clone(), email: config.push_account.clone() }
     }
 
     /// Verifies the bearer token of a push. Everything is refused if audience or account are not configured.

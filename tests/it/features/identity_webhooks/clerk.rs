@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{processed, stored, tell, user, welcomed};
+use crate::harness::webhooks::SECRETS;
 use crate::harness::{Backend, SECRET, TestApp, tokens};
 
 crate::on_both_backends![
@@ -18,7 +19,7 @@ crate::on_both_backends![
 ];
 
 async fn clerk_created_inserts_user_with_one_mail(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     let ada = user("user_1", " Ada@Example.com", "Ada", 1000);
     for _ in 0..2 {
         processed(tell(&t, "user.created", &ada).await);
@@ -33,7 +34,7 @@ async fn clerk_created_inserts_user_with_one_mail(b: Backend) {
 }
 
 async fn clerk_created_after_first_sight_changes_nothing(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     t.user("user_1").await;
     let before = stored(&t, "user_1").await;
     processed(tell(&t, "user.created", &user("user_1", "ada@example.com", "Ada", 1000)).await);
@@ -42,7 +43,7 @@ async fn clerk_created_after_first_sight_changes_nothing(b: Backend) {
 }
 
 async fn clerk_updated_changes_profile_of_known_user_only(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     processed(tell(&t, "user.updated", &user("user_1", "ada@example.com", "Ada", 1000)).await);
     assert_eq!(stored(&t, "user_1").await, None);
     processed(tell(&t, "user.created", &user("user_2", "bea@example.com", "Bea", 1000)).await);
@@ -57,7 +58,7 @@ async fn clerk_updated_changes_profile_of_known_user_only(b: Backend) {
 }
 
 async fn clerk_deleted_ends_access_at_once(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     let amy = t.user("amy").await;
     processed(tell(&t, "user.deleted", &json!({"id": "amy", "deleted": true, "object": "user"})).await);
     amy.get("/app/users/me").await.expect_error(403, "AUTHORIZATION_ERROR");
@@ -69,7 +70,7 @@ async fn clerk_deleted_ends_access_at_once(b: Backend) {
 }
 
 async fn clerk_deleted_ends_sessions_of_own_accounts(b: Backend) {
-    let t = TestApp::with_accounts(b, &[]).await;
+    let t = TestApp::with_accounts(b, &SECRETS).await;
     let ada = t.register("ada@example.com").await;
     ada.client.get("/app/users/me").await.expect(200);
     processed(tell(&t, "user.deleted", &json!({"id": ada.id})).await);
@@ -79,14 +80,14 @@ async fn clerk_deleted_ends_sessions_of_own_accounts(b: Backend) {
 }
 
 async fn clerk_deleted_last_admin_is_deactivated(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     let admin = t.admin().await;
     processed(tell(&t, "user.deleted", &json!({"id": "the-admin"})).await);
     admin.get("/admin/users").await.expect_error(403, "AUTHORIZATION_ERROR");
 }
 
 async fn clerk_email_of_another_user_is_left_out(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     processed(tell(&t, "user.created", &user("user_1", "ada@example.com", "Ada", 1000)).await);
     processed(tell(&t, "user.created", &user("user_2", "ADA@example.com", "Bea", 1000)).await);
     assert_eq!(stored(&t, "user_2").await, None, "not created");
@@ -98,7 +99,7 @@ async fn clerk_email_of_another_user_is_left_out(b: Backend) {
 }
 
 async fn clerk_unverified_address_inserts_nothing(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     let mut ada = user("user_1", "ada@example.com", "Ada", 1000);
     ada["email_addresses"][1]["verification"] = json!({"status": "unverified"});
     processed(tell(&t, "user.created", &ada).await);
@@ -112,7 +113,7 @@ async fn clerk_unverified_address_inserts_nothing(b: Backend) {
 }
 
 async fn clerk_event_of_other_type_changes_nothing(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     for kind in ["session.created", "organization.created", "user.future", "USER.DELETED"] {
         processed(tell(&t, kind, &json!({"id": "amy", "user_id": "amy"})).await);
     }

@@ -22,7 +22,7 @@ crate::on_both_backends![
 ];
 
 async fn older_event_changes_nothing(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     processed(tell(&t, "user.created", &user("user_1", "ada@example.com", "Ada", 1000)).await);
     processed(tell(&t, "user.updated", &user("user_1", "new@example.com", "Augusta", 3000)).await);
     processed(tell(&t, "user.updated", &user("user_1", "old@example.com", "Adele", 2999)).await);
@@ -35,7 +35,7 @@ async fn older_event_changes_nothing(b: Backend) {
 }
 
 async fn update_before_creation_waits_for_it(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     processed(tell(&t, "user.updated", &user("user_1", "new@example.com", "Augusta", 2000)).await);
     assert_eq!(stored(&t, "user_1").await, None);
     processed(tell(&t, "user.created", &user("user_1", "ada@example.com", "Ada", 1000)).await);
@@ -45,7 +45,7 @@ async fn update_before_creation_waits_for_it(b: Backend) {
 }
 
 async fn update_waiting_too_long_is_removed(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     processed(tell(&t, "user.created", &user("user_1", "ada@example.com", "Ada", 1000)).await);
     processed(tell(&t, "user.updated", &user("user_2", "bea@example.com", "Bea", 1000)).await);
     t.clock.advance(TimeDelta::days(6));
@@ -58,7 +58,7 @@ async fn update_waiting_too_long_is_removed(b: Backend) {
 
 /// Deliveries of one user's creation and updates, shuffled and with repetitions; true state: the update of the latest time.
 async fn events_in_any_order_end_in_the_newest_state(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     let mut runner = TestRunner::deterministic();
     let order = proptest::collection::vec(0_i64..5, 5..12).prop_map(|mut order| {
         order.extend(0..5);
@@ -79,7 +79,7 @@ async fn events_in_any_order_end_in_the_newest_state(b: Backend) {
 }
 
 async fn deletion_is_final(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     // Before its creation, too: then there is no user.
     processed(tell(&t, "user.deleted", &json!({"id": "user_1"})).await);
     processed(tell(&t, "user.created", &user("user_1", "ada@example.com", "Ada", 1000)).await);
@@ -92,7 +92,7 @@ async fn deletion_is_final(b: Backend) {
 }
 
 async fn concurrent_events_of_one_user_make_one_row_and_mail(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     join_all((0..20).map(|n| {
         let t = &t;
         async move {
@@ -107,7 +107,7 @@ async fn concurrent_events_of_one_user_make_one_row_and_mail(b: Backend) {
 }
 
 async fn webhook_and_first_sight_at_once_send_one_mail(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     for n in 0..10 {
         let (id, email) = (format!("user_{n}"), format!("ada{n}@example.com"));
         let token = tokens::claims(&id, &t.clock).with("email", json!(email)).sign(SECRET);
@@ -122,7 +122,7 @@ async fn webhook_and_first_sight_at_once_send_one_mail(b: Backend) {
 
 /// Ten users take the same address at once: one gets it, and no event fails.
 async fn concurrent_changes_to_one_address_keep_it_unique(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     for n in 0..10 {
         processed(tell(&t, "user.created", &user(&format!("user_{n}"), &format!("ada{n}@example.com"), "Ada", 1000)).await);
     }
@@ -138,7 +138,7 @@ async fn concurrent_changes_to_one_address_keep_it_unique(b: Backend) {
 }
 
 async fn erased_user_leaves_no_profile(b: Backend) {
-    let t = TestApp::start(b).await;
+    let t = TestApp::with_webhooks(b).await;
     processed(tell(&t, "user.created", &user("user_1", "ada@example.com", "Ada", 1000)).await);
     let row: Value = json!({"id": "user_2", "email": "bea@example.com"});
     processed(hook(&t, "INSERT", row, Value::Null).await);

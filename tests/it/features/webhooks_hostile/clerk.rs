@@ -8,6 +8,7 @@ use crate::harness::webhooks::{clerk, svix};
 pub const SENDER: Sender = Sender {
     provider: "clerk",
     refused: 400,
+    needs_user: false,
     prove: clerk,
     forge,
     event,

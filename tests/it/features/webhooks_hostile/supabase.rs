@@ -8,6 +8,7 @@ use crate::harness::webhooks::SUPABASE_SECRET;
 pub const SENDER: Sender = Sender {
     provider: "supabase",
     refused: 401,
+    needs_user: false,
     prove: |_, _, _| vec![("authorization", format!("Bearer {SUPABASE_SECRET}"))],
     forge,
     event,
