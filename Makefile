@@ -50,7 +50,7 @@ bench-webhooks: ## Measure how many signed events are recorded and applied per s
 	cargo bench --bench http -- --webhooks
 
 chaos: ## Kill the service 100 times at work on each engine: what was promised happens all the same
-	CHAOS_KILLS=100 cargo test --test it chaos:: -- --nocapture
+	CHAOS_KILLS=100 cargo test --test it -- --nocapture chaos:: process::webhooks::
 
 fuzz: ## Fuzz the API with schemathesis, 10 minutes as a user and 10 as an administrator
 	scripts/fuzz.sh

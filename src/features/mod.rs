@@ -10,6 +10,7 @@ pub mod emails;
 pub mod files;
 pub mod google_play;
 pub mod health;
+pub mod identity_webhooks;
 pub mod jobs;
 pub mod mailbox;
 pub mod maintenance;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &billing::Billing,
         &app_store::AppStore,
         &google_play::GooglePlay,
+        &identity_webhooks::IdentityWebhooks,
         &ai::Ai,
         &projects::Projects,
         &files::Files,

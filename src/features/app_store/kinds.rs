@@ -84,8 +84,17 @@ mod tests {
             let effective = [None, Some("UPGRADE"), Some("GRACE_PERIOD")].iter().any(|subtype| effect(kind, *subtype).is_some());
             let named = matches!(
                 kind,
-                "SUBSCRIBED" | "DID_RENEW" | "OFFER_REDEEMED" | "RENEWAL_EXTENDED" | "REFUND_REVERSED" | "EXPIRED" | "GRACE_PERIOD_EXPIRED"
-                    | "REFUND" | "REVOKE" | "DID_FAIL_TO_RENEW" | "DID_CHANGE_RENEWAL_PREF"
+                "SUBSCRIBED"
+                    | "DID_RENEW"
+                    | "OFFER_REDEEMED"
+                    | "RENEWAL_EXTENDED"
+                    | "REFUND_REVERSED"
+                    | "EXPIRED"
+                    | "GRACE_PERIOD_EXPIRED"
+                    | "REFUND"
+                    | "REVOKE"
+                    | "DID_FAIL_TO_RENEW"
+                    | "DID_CHANGE_RENEWAL_PREF"
             );
             assert_eq!(effective, named, "{kind}");
         }

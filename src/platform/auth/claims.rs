@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::config::Provider;
+use super::profile::{self, PLACEHOLDER};
 use super::refusal::Refusal;
 use crate::platform::crypto;
 use crate::platform::id::UserId;
-use crate::platform::text;
 
 /// What a user may do; a later one includes the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema)]
@@ -75,8 +75,8 @@ impl Claims {
         Ok(Self {
             subject,
             email: trusted_email(payload),
-            full_name: full_name.map(|name| text::cut(name, 255).to_owned()),
-            avatar_url: avatar_url.filter(|url| text::is_web_url(url)).map(str::to_owned),
+            full_name: full_name.map(profile::full_name),
+            avatar_url: avatar_url.and_then(profile::avatar_url),
             role: trusted_role(payload, provider),
             session,
             issued_at: seconds(payload, "iat"),
@@ -93,11 +93,11 @@ pub(super) fn seconds(payload: &Map<String, Value>, name: &str) -> Option<i64> {
     value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64)).map(|seconds| seconds.clamp(0, i64::MAX / 4))
 }
 
-/// The non-empty string at a path, trimmed, free of U+0000.
+/// The text at a path.
 fn string<'v>(payload: &'v Map<String, Value>, path: &[&str]) -> Option<&'v str> {
     let (last, objects) = path.split_last()?;
     let object = objects.iter().try_fold(payload, |object, name| object.get(*name)?.as_object())?;
-    object.get(*last)?.as_str().map(str::trim).filter(|text| !text.is_empty() && !text.contains('\0'))
+    profile::text(object.get(*last)?)
 }
 
 /// The user's address, unless the issuer says that it is not verified. `user_metadata` is not read: users write it themselves, so
@@ -108,18 +108,8 @@ fn trusted_email(payload: &Map<String, Value>) -> Option<String> {
         return None;
     }
     let email = string(payload, &["email"]).or_else(|| string(payload, &["app_metadata", "email"]))?;
-    usable_email(email)
+    profile::email(email)
 }
-
-/// Returns the address as it is stored, if mail can be sent to it and it is not in the domain of placeholders.
-fn usable_email(email: &str) -> Option<String> {
-    let email = text::fold_email(email);
-    let usable = email.chars().count() <= 320 && text::is_email(&email) && !email.ends_with(PLACEHOLDER);
-    usable.then_some(email)
-}
-
-/// Ends of the addresses of users without one.
-const PLACEHOLDER: &str = "@placeholder.local";
 
 /// Returns the addresses of a user without one. The second one is for a subject whose first one was taken before addresses in this
 /// domain were refused.

@@ -9,6 +9,7 @@ mod jwks;
 pub mod jws;
 pub mod own;
 pub mod passwords;
+pub mod profile;
 mod refusal;
 mod strength;
 mod token_type;

@@ -17,6 +17,7 @@ pub mod raw;
 pub mod services;
 mod statements;
 pub mod tokens;
+pub mod webhooks;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

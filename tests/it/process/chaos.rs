@@ -19,10 +19,15 @@ use crate::harness::{Backend, SECRET};
 crate::on_both_backends![repeated_kills_lose_no_committed_job];
 
 /// Idempotency keys per recipient, with the number of requests.
-type Mails = Arc<Mutex<BTreeMap<String, BTreeMap<String, usize>>>>;
+pub(super) type Mails = Arc<Mutex<BTreeMap<String, BTreeMap<String, usize>>>>;
+
+/// The number of kills: few, unless a figure is wanted.
+pub(super) fn kills() -> usize {
+    std::env::var("CHAOS_KILLS").ok().map_or(10, |text| text.parse().unwrap())
+}
 
 /// A vendor stub that accepts every mail.
-async fn vendor(mails: Mails) -> String {
+pub(super) async fn vendor(mails: Mails) -> String {
     async fn take(State(mails): State<Mails>, headers: HeaderMap, Json(mail): Json<Value>) -> Json<Value> {
         let key = headers["idempotency-key"].to_str().unwrap().to_owned();
         let to = mail["to"][0].as_str().or(mail["to"].as_str()).unwrap().to_owned();
@@ -37,7 +42,7 @@ async fn vendor(mails: Mails) -> String {
 }
 
 async fn repeated_kills_lose_no_committed_job(b: Backend) {
-    let kills: usize = std::env::var("CHAOS_KILLS").ok().map_or(10, |text| text.parse().unwrap());
+    let kills = kills();
     let (database, mails) = (Database::create(b).await, Mails::default());
     let place = place(&database)
         .with("LOG_LEVEL", "INFO")

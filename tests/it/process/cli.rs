@@ -45,7 +45,7 @@ async fn openapi_command_prints_every_route() {
         let [method, path, access, limit, feature] = row.as_slice() else { panic!("{row:?}") };
         in_document += usize::from(document["paths"][*path][method.to_lowercase()].is_object());
         assert!(["public", "user", "admin", "self-verifying", "developer"].contains(access), "{row:?}");
-        assert!(["default", "auth", "ai", "none"].contains(limit), "{row:?}");
+        assert!(["default", "auth", "ai", "webhook", "none"].contains(limit), "{row:?}");
         assert!(omnistack::features::all().iter().any(|known| known.name() == *feature), "{row:?}");
     }
     assert_eq!(in_document, operations);

@@ -14,3 +14,4 @@ mod rolling;
 mod rotation;
 mod start;
 mod stop;
+mod webhooks;

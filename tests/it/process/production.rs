@@ -105,6 +105,9 @@ async fn production_weak_settings_are_refused_by_name() {
                 ("OAUTH_AUDIENCE", "api"),
             ],
         ),
+        ("CLERK_WEBHOOK_SECRET", &[("AUTH_PROVIDER", "local"), ("CLERK_WEBHOOK_SECRET", "hunter2 is no secret")]),
+        ("CLERK_WEBHOOK_SECRET", &[("AUTH_PROVIDER", "local"), ("CLERK_WEBHOOK_SECRET", "whsec_aHVudGVyMg==")]),
+        ("SUPABASE_WEBHOOK_SECRET", &[("AUTH_PROVIDER", "local"), ("SUPABASE_WEBHOOK_SECRET", "hunter2")]),
         ("RESEND_API_KEY", &[("RESEND_API_KEY", "")]),
         ("R2_BUCKET", &[("R2_BUCKET", "")]),
     ] {
@@ -129,6 +132,7 @@ async fn production_risky_settings_are_warned_of_by_name() {
         ("DATABASE_URL", ("DATABASE_URL", "postgres://app:hunter2@db.internal/app?sslmode=require&channel_binding=require")),
         ("DATABASE_URL", ("DATABASE_URL", "postgres://app:hunter2@a,b/app?sslmode=require")),
         ("STORAGE_PROVIDER", ("STORAGE_PROVIDER", "local")),
+        ("CLERK_WEBHOOK_SECRET", ("CLERK_ISSUER_URL", "https://hunter2.clerk.accounts.dev")),
         ("EMAIL_PROVIDER", ("EMAIL_PROVIDER", "console")),
     ] {
         let (code, lines) = said(&[change]).await;

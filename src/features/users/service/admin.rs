@@ -5,6 +5,7 @@ use crate::features::users::model::{UpdateUser, User};
 use crate::features::users::store::{self, Standing};
 use crate::platform::actor::Actor;
 use crate::platform::auth::Role;
+use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
 use crate::platform::http::list::List;
 use crate::platform::id::{PathId, UserId};
@@ -40,9 +41,7 @@ pub async fn update(app: &App, actor: &Actor, id: &UserId, change: UpdateUser) -
         }
         store::update(&mut *tx, id, &change, app.clock.now()).await?;
         if change.is_active == Some(false) {
-            for feature in &app.features {
-                feature.deactivate(app, tx, id).await?;
-            }
+            end_access(app, tx, id).await?;
         }
         let (app, id) = (app.clone(), id.clone());
         let user = store::by_id(&mut *tx, &id).await?.ok_or_else(|| id.not_found())?;
@@ -52,6 +51,21 @@ pub async fn update(app: &App, actor: &Actor, id: &UserId, change: UpdateUser) -
     tracing::info!(actor = actor.name(), action = "user.update", target_id = id.as_str(), "user changed");
     log_access_change(actor, id, &change);
     Ok(user)
+}
+
+/// Deactivates a user without checks.
+pub(super) async fn deactivate(app: &App, tx: &mut Tx, id: &UserId) -> Result<()> {
+    let change = UpdateUser { is_active: Some(false), ..UpdateUser::default() };
+    store::update(&mut *tx, id, &change, app.clock.now()).await?;
+    end_access(app, tx, id).await
+}
+
+/// Ends the access of a user who is being deactivated, in every feature.
+async fn end_access(app: &App, tx: &mut Tx, id: &UserId) -> Result<()> {
+    for feature in &app.features {
+        feature.deactivate(app, tx, id).await?;
+    }
+    Ok(())
 }
 
 /// The actor has lost role or access since the request was admitted.

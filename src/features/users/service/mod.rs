@@ -6,6 +6,7 @@ mod authenticate;
 mod data;
 pub mod operator;
 mod profile;
+pub mod profile_sync;
 pub mod vendors;
 mod welcome;
 

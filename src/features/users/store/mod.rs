@@ -1,5 +1,7 @@
-//! SQL of `users`; `vendors` holds that of their accounts at payment vendors.
+//! SQL of `users`; `vendors` holds that of their accounts at payment vendors, `profile_sync` that of profiles that the identity
+//! provider changes.
 
+pub mod profile_sync;
 pub mod vendors;
 
 use chrono::{DateTime, Utc};

@@ -5,7 +5,7 @@ mod handle;
 
 use http::HeaderMap;
 
-use super::masking::masked;
+pub use super::masking::masked;
 use super::model::{EventDetail, EventId, EventRow, Filters, Received};
 use super::sender::{Delivery, Event, Opened, Sender};
 use super::state::{Senders, State};
@@ -42,16 +42,20 @@ pub async fn receive(app: &App, sender: &'static dyn Sender, headers: &HeaderMap
     Ok(Json(Received { status: handle(app, sender, &event).await? }))
 }
 
-/// The error for a signature that does not fit. Logged, at most once a minute for each sender, with the variable that may be
-/// wrong.
+/// The error for a signature that does not fit. Logged by [`log_refusal`].
 pub fn bad_signature(app: &App, provider: &'static str, variable: &'static str, why: &'static str) -> Error {
-    if app.state::<State>().may_warn(provider, app.clock.now()) {
-        tracing::warn!(provider, variable, why, "webhook refused: if it comes from the provider, {variable} is not its secret");
-    }
+    log_refusal(app, provider, variable, why);
     Error::BadRequest("The signature is missing, wrong or too old".to_owned())
 }
 
-/// Refuses events that could not be stored, and removes what Postgres cannot store.
+/// Logs that a delivery was refused, at most once a minute for each sender, with the variable that may be wrong.
+pub fn log_refusal(app: &App, provider: &'static str, variable: &'static str, why: &'static str) {
+    if app.state::<State>().may_warn(provider, app.clock.now()) {
+        tracing::warn!(provider, variable, why, "webhook refused: if it comes from the provider, {variable} is not its secret");
+    }
+}
+
+/// Refuses events that could not be stored, and replaces what Postgres cannot store.
 fn checked(event: Event) -> Result<Event> {
     let fits = |text: &str| !text.is_empty() && text.chars().count() <= NAME && !has_control(text);
     if !fits(&event.id) || !fits(&event.kind) {

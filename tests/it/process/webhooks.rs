@@ -1,0 +1,144 @@
+//! Repeated `SIGKILL` of the server while webhooks pour in: each event that is answered with 2xx is applied exactly once, none is
+//! lost once its sender has repeated it, and each new user gets one mail. `CHAOS_KILLS` sets the number of kills, as in `chaos`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::chaos::{Mails, kills, vendor};
+use super::rolling::place;
+use crate::harness::Backend;
+use crate::harness::database::{Database, connect};
+use crate::harness::process::until;
+use crate::harness::webhooks::{CLERK_SECRET, clerk};
+
+crate::on_both_backends![repeated_kills_apply_each_webhook_once];
+
+/// Longest life of a server in milliseconds, from its readiness on.
+const LIFE: u64 = 250;
+/// Senders that deliver side by side.
+const SENDERS: usize = 6;
+
+/// What the senders share: the address of the server that lives now, and what they were told.
+#[derive(Default)]
+struct Shared {
+    url: RwLock<String>,
+    stop: AtomicBool,
+    next: AtomicUsize,
+    /// Deliveries that broke off or were refused, and were repeated.
+    repeated: AtomicUsize,
+    /// The answers with status 2xx by event id.
+    answers: Mutex<BTreeMap<String, Vec<String>>>,
+}
+
+impl Shared {
+    /// Delivers an event until it is answered with 2xx, as senders do.
+    async fn deliver(&self, http: &reqwest::Client, id: &str, body: &Value) {
+        let body = body.to_string();
+        loop {
+            let url = format!("{}/api/v1/public/webhooks/clerk", self.url.read().unwrap_or_else(PoisonError::into_inner));
+            let mut request = http.post(url).body(body.clone()).header("content-type", "application/json");
+            for (name, value) in clerk(id, chrono::Utc::now().timestamp(), body.as_bytes()) {
+                request = request.header(name, value);
+            }
+            if let Ok(answer) = request.send().await
+                && answer.status().is_success()
+                // A body that breaks off is no answer for the sender, although the event is applied.
+                && let Ok(answer) = answer.json::<Value>().await
+            {
+                let status = answer["status"].as_str().unwrap().to_owned();
+                self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry(id.to_owned()).or_default().push(status);
+                return;
+            }
+            self.repeated.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Creates and changes users until it is told to stop. Every third event is delivered twice at once.
+    async fn send(&self) {
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
+        while !self.stop.load(Ordering::SeqCst) {
+            let n = self.next.fetch_add(1, Ordering::SeqCst);
+            for (version, kind) in ["user.created", "user.updated"].into_iter().enumerate() {
+                let email = json!([{"id": "x", "email_address": format!("user-{n}@example.com")}]);
+                let user = json!({"id": format!("user-{n}"), "updated_at": 1_700_000_000_000_i64 + i64::try_from(version).unwrap(),
+                    "first_name": format!("Version{version}"), "email_addresses": email});
+                let (id, body) = (format!("msg-{n}-{version}"), json!({"type": kind, "data": user}));
+                if n.is_multiple_of(3) {
+                    tokio::join!(self.deliver(&http, &id, &body), self.deliver(&http, &id, &body));
+                } else {
+                    self.deliver(&http, &id, &body).await;
+                }
+            }
+        }
+    }
+}
+
+async fn repeated_kills_apply_each_webhook_once(b: Backend) {
+    let kills = kills();
+    let (database, mails) = (Database::create(b).await, Mails::default());
+    let place = place(&database)
+        .with("LOG_LEVEL", "INFO")
+        .with("WORKER_LEASE_SECONDS", "1")
+        .with("CLERK_WEBHOOK_SECRET", CLERK_SECRET)
+        .with("AUTH_PROVIDER", "custom")
+        .with("RATE_LIMIT_WEBHOOK", "1000000/minute")
+        .with("EMAIL_PROVIDER", "resend")
+        .with("RESEND_API_KEY", "re_of_a_test")
+        .with("RESEND_BASE_URL", &vendor(mails.clone()).await);
+    let mut server = place.serve().await;
+    let shared = Arc::new(Shared { url: RwLock::new(server.url.clone()), ..Shared::default() });
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|_| {
+            let shared = shared.clone();
+            tokio::spawn(async move { shared.send().await })
+        })
+        .collect();
+    for _ in 0..kills {
+        let life = u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * LIFE / 255;
+        tokio::time::sleep(Duration::from_millis(life)).await;
+        server.signal("KILL");
+        server.ended().await;
+        server = place.serve().await;
+        shared.url.write().unwrap_or_else(PoisonError::into_inner).clone_from(&server.url);
+    }
+    shared.stop.store(true, Ordering::SeqCst);
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    let (db, _) = connect(&database.url).await;
+    until("every job has ended", async || {
+        (database.number(&db, "SELECT COUNT(*) FROM jobs WHERE status IN ('queued', 'running')").await == 0).then_some(())
+    })
+    .await;
+    let count = async |text: &str| usize::try_from(database.number(&db, text).await).unwrap();
+
+    let answers = shared.answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut rows = database.texts(&db, "SELECT idempotency_key || ' ' || status || ' ' || attempts FROM webhook_events").await;
+    rows.sort();
+    let mut wanted: Vec<_> = answers.keys().map(|id| format!("{id} processed 1")).collect();
+    wanted.sort();
+    assert_eq!(rows, wanted, "each answered event has one row, which was applied in one attempt");
+    let twice: Vec<_> = answers.iter().filter(|(_, all)| all.iter().filter(|one| *one == "processed").count() > 1).collect();
+    assert!(twice.is_empty(), "at most one delivery of an event is answered as processed: {twice:?}");
+
+    let users = count("SELECT COUNT(*) FROM users").await;
+    assert_eq!(users * 2, answers.len(), "each user was created and changed");
+    assert_eq!(count("SELECT COUNT(*) FROM users WHERE full_name = 'Version1'").await, users, "and is in the last state");
+    let done = count("SELECT COUNT(*) FROM jobs WHERE status = 'done' AND function = 'send_welcome_email'").await;
+    assert_eq!(
+        (done, count("SELECT COUNT(*) FROM jobs WHERE function <> 'send_welcome_email' AND owner_id IS NOT NULL").await),
+        (users, 0)
+    );
+    let mails = mails.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(mails.len(), users, "each user has a mail, and there are no other mails");
+    assert!(mails.values().all(|keys| keys.len() == 1), "each recipient has one idempotency key: {mails:?}");
+    let (repeated, events) = (shared.repeated.load(Ordering::SeqCst), answers.len());
+    let unanswered = answers.values().filter(|all| !all.iter().any(|one| one == "processed")).count();
+    eprintln!("{b:?}: {kills} kills, {events} events of {users} users, {repeated} deliveries repeated, {unanswered} applied unanswered");
+    assert!(users > kills, "too few events: {events}");
+}
