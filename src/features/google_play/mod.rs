@@ -50,8 +50,8 @@ impl Feature<App> for GooglePlay {
 
     fn setup(&self, setup: &mut Setup<'_>) -> anyhow::Result<()> {
         setup.keep(State::new(setup)?);
-        webhooks::add(setup, &notifications::Notifications);
-        subscriptions::add_source(setup, &source::PlaySource);
+        webhooks::service::add(setup, &notifications::Notifications);
+        subscriptions::service::add_source(setup, &source::PlaySource);
         Ok(())
     }
 

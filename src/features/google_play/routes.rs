@@ -39,5 +39,5 @@ async fn link(State(app): State<App>, user: CurrentUser, Json(request): Json<Lin
     request_body(content = String, content_type = "application/json"),
     responses((status = 200, body = Received), (status = 400), (status = 401), (status = 409), (status = 503)))]
 async fn receive(State(app): State<App>, headers: HeaderMap, body: RawBody) -> Result<Json<Received>> {
-    webhooks::receive(&app, &Notifications, &headers, body).await
+    webhooks::service::receive(&app, &Notifications, &headers, body).await
 }

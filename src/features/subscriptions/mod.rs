@@ -24,7 +24,7 @@ use crate::platform::error::Result;
 use crate::platform::http::{Endpoints, Policy};
 use crate::platform::id::UserId;
 pub use routes::VENDOR_DEADLINE;
-pub use source::{Source, add_source};
+pub use source::Source;
 
 pub struct Subscriptions;
 

@@ -25,7 +25,6 @@ use crate::platform::id::UserId;
 pub use model::Received;
 pub use routes::POLICY;
 pub use sender::{Answer, Current, Delivery, Event, Opened, Sender, Step};
-pub use service::{add, bad_signature, receive};
 
 pub struct Webhooks;
 

@@ -138,7 +138,7 @@ pub async fn again(app: &App, id: EventId) -> Result<Again> {
     })
 }
 
-/// Handles one event again. Attempts follow after 1, 2, 4 and 8 minutes.
+/// Handles one event again, a minute after it failed; further attempts follow after 2, 4, 8 and 16 minutes.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RetryWebhook {
     pub event_id: EventId,

@@ -38,7 +38,7 @@ impl Feature<App> for Bell {
 
     fn setup(&self, setup: &mut Setup<'_>) -> anyhow::Result<()> {
         setup.keep(Behaviour::default());
-        webhooks::add(setup, &BELL);
+        webhooks::service::add(setup, &BELL);
         Ok(())
     }
 
@@ -52,7 +52,7 @@ impl Feature<App> for Bell {
     request_body(content = String, content_type = "application/json", example = json!("{}")),
     responses((status = 200, body = Received), (status = 400), (status = 409)))]
 async fn receive(State(app): State<App>, headers: HeaderMap, body: RawBody) -> Result<Json<Received>> {
-    webhooks::receive(&app, &BELL, &headers, body).await
+    webhooks::service::receive(&app, &BELL, &headers, body).await
 }
 
 pub struct BellSender;
@@ -69,7 +69,7 @@ impl Sender for BellSender {
 
     async fn open(&self, app: &App, delivery: Delivery<'_>) -> Result<Opened> {
         if delivery.headers.get("x-bell").is_none_or(|given| given != "right") {
-            return Err(webhooks::bad_signature(app, "bell", "BELL_SECRET", "wrong"));
+            return Err(webhooks::service::bad_signature(app, "bell", "BELL_SECRET", "wrong"));
         }
         let body: Value = serde_json::from_slice(delivery.body).map_err(|_| Error::BadRequest("Not JSON".to_owned()))?;
         if body["type"] == "test" {
