@@ -37,9 +37,8 @@ impl Sender for Notices {
         let body: Value = serde_json::from_slice(delivery.body).map_err(|_| bad_request("The body is not JSON"))?;
         let signed = body["signedPayload"].as_str().filter(|text| !text.is_empty());
         let signed = signed.ok_or_else(|| bad_request("signedPayload must be a text"))?;
-        let verify = |jws: &str| {
-            verifier.verify(jws, app.clock.now()).map_err(|why| bad_signature(app, "apple", "APPLE_ROOT_CA_PATH", why))
-        };
+        let verify =
+            |jws: &str| verifier.verify(jws, app.clock.now()).map_err(|why| bad_signature(app, "apple", "APPLE_ROOT_CA_PATH", why));
         let mut notice = verify(signed)?;
         let config = app.settings::<Config>();
         check_app(config, &notice)?;

@@ -17,9 +17,7 @@ use crate::platform::error::Result;
 use crate::platform::http::{Endpoints, Json, Policy, RawBody};
 
 pub fn endpoints() -> Endpoints<App> {
-    Endpoints::new()
-        .add(Policy::user().deadline(VENDOR_DEADLINE), routes!(link))
-        .add(POLICY.deadline(VENDOR_DEADLINE), routes!(receive))
+    Endpoints::new().add(Policy::user().deadline(VENDOR_DEADLINE), routes!(link)).add(POLICY.deadline(VENDOR_DEADLINE), routes!(receive))
 }
 
 /// Link an App Store purchase
