@@ -24,10 +24,10 @@ pub fn endpoints() -> Endpoints<App> {
 /// Link a Google Play purchase
 ///
 /// The app calls this after a purchase, and after restoring purchases. The purchase is verified with Google. 400 if it cannot be
-/// verified, has expired, or is not of this product; 409 if it belongs to another user.
+/// verified, has expired, or is not of this product; 404 if the user is being erased; 409 if it belongs to another user.
 #[utoipa::path(post, path = "/billing/iap/google", operation_id = "linkGooglePurchase", tag = "billing",
     request_body = LinkGooglePurchase,
-    responses((status = 200, body = BillingStatus), (status = 400), (status = 409), (status = 502), (status = 503)))]
+    responses((status = 200, body = BillingStatus), (status = 400), (status = 404), (status = 409), (status = 502), (status = 503)))]
 async fn link(State(app): State<App>, user: CurrentUser, Json(request): Json<LinkGooglePurchase>) -> Result<Json<BillingStatus>> {
     Ok(Json(service::link(&app, &user.id, &request).await?))
 }
