@@ -36,7 +36,8 @@ async fn link(State(app): State<App>, user: CurrentUser, Json(request): Json<Lin
 ///
 /// Real-time developer notifications, pushed by Pub/Sub with an OIDC token.
 #[utoipa::path(post, path = "/webhooks/google", operation_id = "receiveGoogleEvent", tag = "webhooks",
-    request_body(content = String, content_type = "application/json"),
+    request_body(content = String, content_type = "application/octet-stream",
+        example = json!("{\"message\": {\"data\": \"eyJ2ZXJzaW9uIjoiMS4wIiwi…\", \"messageId\": \"1\", …}, \"subscription\": \"…\"}")),
     responses((status = 200, body = Received), (status = 400), (status = 401), (status = 409), (status = 503)))]
 async fn receive(State(app): State<App>, headers: HeaderMap, body: RawBody) -> Result<Json<Received>> {
     webhooks::service::receive(&app, &Notifications, &headers, body).await
