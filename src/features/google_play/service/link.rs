@@ -45,10 +45,15 @@ async fn claim(app: &App, tx: &mut Tx, user: &UserId, purchase_token: &str, purc
     if others.into_iter().flatten().any(|other| other != *user) {
         return Err(Error::Conflict { message: "The purchase belongs to another user", resource: "Purchase" });
     }
-    settle(app, tx, user, purchase_token, reading).await
+    settle(app, tx, user, purchase_token, reading).await?;
+    // Another user may have linked it since: the transaction is run again, and finds that user.
+    match owner(tx, purchase_token).await? {
+        Some(other) if other != *user => Err(Error::Contended),
+        _ => Ok(()),
+    }
 }
 
-/// Another user has linked the same purchase in the meantime: the transaction is run again, and finds that user.
+/// Another user has linked the same purchase at the same time, which a unique index tells: as above.
 fn lost(error: Error) -> Error {
     match error {
         Error::Internal(cause) if is_taken(&cause) => Error::Contended,
