@@ -40,13 +40,19 @@ pub async fn apply(app: &App, tx: &mut Tx, told: Told) -> Result<()> {
         Change::Created => {
             let profile = match known.waiting.take() {
                 Some(Json(newer)) => newer.or(told.profile.clone()),
-                None if is_older => return log_older(&told),
+                None if is_older => {
+                    log_older(&told);
+                    return Ok(());
+                }
                 None => told.profile.clone(),
             };
             known.told_at = told.at.max(known.told_at);
             insert(app, tx, &told, profile, &mut known).await?;
         }
-        Change::Updated if is_older => return log_older(&told),
+        Change::Updated if is_older => {
+            log_older(&told);
+            return Ok(());
+        }
         Change::Updated => {
             known.told_at = told.at.max(known.told_at);
             update(app, tx, &told, &mut known).await?;
@@ -85,9 +91,8 @@ async fn update(app: &App, tx: &mut Tx, told: &Told, known: &mut Known) -> Resul
     Ok(())
 }
 
-fn log_older(told: &Told) -> Result<()> {
+fn log_older(told: &Told) {
     tracing::info!(provider = told.provider, user_id = told.user.as_str(), "older than the newest event of the user: not applied");
-    Ok(())
 }
 
 /// Removes profiles whose user never came.

@@ -65,7 +65,7 @@ impl Sender for Supabase {
 }
 
 /// The secret of the `Authorization` header.
-fn bearer<'d>(delivery: Delivery<'d>) -> Option<&'d [u8]> {
+fn bearer(delivery: Delivery<'_>) -> Option<&[u8]> {
     let value = delivery.headers.get(http::header::AUTHORIZATION)?.as_bytes();
     let (scheme, secret) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| secret.trim_ascii())
@@ -105,13 +105,13 @@ mod tests {
 
     use super::*;
 
-    fn of(body: Value) -> Option<Told> {
+    fn of(body: &Value) -> Option<Told> {
         told(body["type"].as_str().unwrap(), body.as_object().unwrap())
     }
 
     #[test]
     fn supabase_event_counts_only_for_the_table_of_users() {
-        let event = |schema: Value, table: Value| of(json!({"type": "INSERT", "schema": schema, "table": table, "record": {"id": "x"}}));
+        let event = |schema: Value, table: Value| of(&json!({"type": "INSERT", "schema": schema, "table": table, "record": {"id": "x"}}));
         assert!(event(json!("auth"), json!("users")).is_some());
         assert!(event(json!(null), json!("auth.users")).is_some());
         for (schema, table) in [("public", "users"), ("auth", "sessions"), ("auth", "Users"), ("", "users")] {
@@ -124,16 +124,16 @@ mod tests {
     fn supabase_row_is_read_within_bounds() {
         let row = json!({"id": "x", "email": " Ada@Example.com", "updated_at": "2026-01-10T12:00:00.5+01:00", "email_confirmed_at": null,
             "raw_user_meta_data": {"full_name": 5, "name": "Ada", "avatar_url": "ftp://x"}});
-        let event = of(json!({"type": "UPDATE", "table": "auth.users", "record": row, "old_record": null})).unwrap();
+        let event = of(&json!({"type": "UPDATE", "table": "auth.users", "record": row, "old_record": null})).unwrap();
         let profile = Profile { email: Some("ada@example.com".to_owned()), full_name: Some("Ada".to_owned()), avatar_url: None };
         assert_eq!((event.profile, event.change), (ToldProfile { profile, unconfirmed: true }, Change::Updated));
         assert_eq!(event.at.unwrap().to_rfc3339(), "2026-01-10T11:00:00.500+00:00");
         for odd in [json!(null), json!([]), json!("x"), json!(5)] {
             let row = json!({"id": "x", "email": odd, "raw_user_meta_data": odd, "updated_at": odd});
-            let event = of(json!({"type": "DELETE", "table": "auth.users", "old_record": row})).unwrap();
+            let event = of(&json!({"type": "DELETE", "table": "auth.users", "old_record": row})).unwrap();
             assert_eq!((event.profile, event.at), (ToldProfile::default(), None));
         }
-        assert_eq!(of(json!({"type": "DELETE", "table": "auth.users", "record": {"id": "x"}})), None);
-        assert_eq!(of(json!({"type": "TRUNCATE", "table": "auth.users", "record": {"id": "x"}})), None);
+        assert_eq!(of(&json!({"type": "DELETE", "table": "auth.users", "record": {"id": "x"}})), None);
+        assert_eq!(of(&json!({"type": "TRUNCATE", "table": "auth.users", "record": {"id": "x"}})), None);
     }
 }

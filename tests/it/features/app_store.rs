@@ -101,9 +101,9 @@ impl Shop {
     }
 
     /// A notice that is about this member, such as `data`.
-    fn about(&self, kind: &str, member: &str, about: Value) -> Value {
+    fn about(&self, kind: &str, member: &str, about: impl Into<Value>) -> Value {
         json!({
-            "notificationType": kind, "notificationUUID": Uuid::new_v4(), "version": "2.0", "signedDate": self.millis(0), member: about
+            "notificationType": kind, "notificationUUID": Uuid::now_v7(), "version": "2.0", "signedDate": self.millis(0), member: about.into()
         })
     }
 

@@ -23,7 +23,6 @@ async fn deliver(t: &TestApp, body: &str, headers: &[(&str, String)]) -> Reply {
 }
 
 /// Delivers a row's change as Supabase does.
-#[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
 async fn hook(t: &TestApp, kind: &str, record: Value, old_record: Value) -> Reply {
     let body = json!({"type": kind, "schema": "auth", "table": "users", "record": record, "old_record": old_record}).to_string();
     let call = t.anonymous().call(http::Method::POST, SUPABASE).body("application/json", body);

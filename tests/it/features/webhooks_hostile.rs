@@ -25,6 +25,8 @@ crate::on_both_backends![
 
 type Headers = Vec<(&'static str, String)>;
 
+type Forge = fn(&str, i64, &[u8]) -> Vec<(&'static str, Headers)>;
+
 /// A sender as this table needs it.
 struct Sender {
     provider: &'static str,
@@ -35,7 +37,7 @@ struct Sender {
     /// The headers that prove exactly these bytes: event id, Unix time of the signature, body.
     prove: fn(&str, i64, &[u8]) -> Headers,
     /// Headers that prove nothing, with what is wrong about them; same parameters.
-    forge: fn(&str, i64, &[u8]) -> Vec<(&'static str, Headers)>,
+    forge: Forge,
     /// An event that changes something.
     event: fn(&Told) -> Value,
     /// Another event about nothing that is known here: of an unknown type, about an unknown user.
@@ -115,7 +117,7 @@ async fn altered_delivery_is_refused_without_a_trace(b: Backend) {
         let headers = (sender.prove)("event-1", t.clock.now().timestamp(), body.as_bytes());
         let before = state(&t).await;
         let truncated = (0..body.len()).step_by(37).map(|end| body[..end].to_owned());
-        let others = [format!("{body} "), format!(" {body}"), body.replace("user_1", "user_2"), body.replace(":", ": ")];
+        let others = [format!("{body} "), format!(" {body}"), body.replace("user_1", "user_2"), body.replace(':', ": ")];
         for altered in truncated.chain(others) {
             let reply = post(&t, sender, &headers, altered.clone()).await;
             assert_eq!(reply.status.as_u16(), sender.refused, "{}: {altered}: {}", sender.provider, reply.text());

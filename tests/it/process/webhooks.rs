@@ -13,7 +13,10 @@ use super::rolling::place;
 use crate::harness::Backend;
 use crate::harness::database::{Database, connect};
 use crate::harness::process::until;
-use crate::harness::webhooks::{CLERK_SECRET, clerk};
+use omnistack::platform::clock::Clock;
+use omnistack::platform::crypto::random;
+
+use crate::harness::webhooks::{CLERK_SECRET, STRIPE_SECRET, clerk, stripe};
 
 crate::on_both_backends![repeated_kills_apply_each_webhook_once];
 
@@ -21,6 +24,43 @@ crate::on_both_backends![repeated_kills_apply_each_webhook_once];
 const LIFE: u64 = 250;
 /// Senders that deliver side by side.
 const SENDERS: usize = 6;
+
+/// An event on its way.
+struct Event {
+    provider: &'static str,
+    id: String,
+    body: String,
+}
+
+impl Event {
+    /// Clerk's and Stripe's events about one user, in their order.
+    fn of_user(n: usize) -> [Self; 4] {
+        let (user, subscription) = (format!("user-{n}"), format!("sub-{n}"));
+        let clerk = |version: i64, kind: &str| {
+            let addresses = json!([{"id": "x", "email_address": format!("{user}@example.com")}]);
+            let data = json!({"id": user, "updated_at": 1_700_000_000_000_i64 + version, "first_name": format!("Version{version}"), "email_addresses": addresses});
+            Self { provider: "clerk", id: format!("msg-{n}-{version}"), body: json!({"type": kind, "data": data}).to_string() }
+        };
+        let stripe = |version: i64, kind: &str, status: &str| {
+            let object = json!({"id": subscription, "customer": format!("cus-{n}"), "status": status, "metadata": {"user_id": user}});
+            let id = format!("evt-{n}-{version}");
+            let body = json!({"id": id, "type": kind, "created": 1_700_000_000 + version, "data": {"object": object}}).to_string();
+            Self { provider: "stripe", id, body }
+        };
+        [
+            clerk(0, "user.created"),
+            clerk(1, "user.updated"),
+            stripe(0, "customer.subscription.created", "active"),
+            stripe(1, "customer.subscription.updated", "past_due"),
+        ]
+    }
+
+    /// Signed now, as each repetition is.
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        let now = Clock::System.now().timestamp();
+        if self.provider == "clerk" { clerk(&self.id, now, self.body.as_bytes()) } else { stripe(STRIPE_SECRET, now, self.body.as_bytes()) }
+    }
+}
 
 /// What the senders share: the address of the server that lives now, and what they were told.
 #[derive(Default)]
@@ -36,12 +76,11 @@ struct Shared {
 
 impl Shared {
     /// Delivers an event until it is answered with 2xx, as senders do.
-    async fn deliver(&self, http: &reqwest::Client, id: &str, body: &Value) {
-        let body = body.to_string();
+    async fn deliver(&self, http: &reqwest::Client, event: &Event) {
         loop {
-            let url = format!("{}/api/v1/public/webhooks/clerk", self.url.read().unwrap_or_else(PoisonError::into_inner));
-            let mut request = http.post(url).body(body.clone()).header("content-type", "application/json");
-            for (name, value) in clerk(id, chrono::Utc::now().timestamp(), body.as_bytes()) {
+            let url = format!("{}/api/v1/public/webhooks/{}", self.url.read().unwrap_or_else(PoisonError::into_inner), event.provider);
+            let mut request = http.post(url).body(event.body.clone()).header("content-type", "application/json");
+            for (name, value) in event.headers() {
                 request = request.header(name, value);
             }
             if let Ok(answer) = request.send().await
@@ -50,7 +89,7 @@ impl Shared {
                 && let Ok(answer) = answer.json::<Value>().await
             {
                 let status = answer["status"].as_str().unwrap().to_owned();
-                self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry(id.to_owned()).or_default().push(status);
+                self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry(event.id.clone()).or_default().push(status);
                 return;
             }
             self.repeated.fetch_add(1, Ordering::SeqCst);
@@ -58,20 +97,16 @@ impl Shared {
         }
     }
 
-    /// Creates and changes users until it is told to stop. Every third event is delivered twice at once.
+    /// Creates users with subscriptions until it is told to stop. Every third user's events are delivered twice at once.
     async fn send(&self) {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
         while !self.stop.load(Ordering::SeqCst) {
             let n = self.next.fetch_add(1, Ordering::SeqCst);
-            for (version, kind) in ["user.created", "user.updated"].into_iter().enumerate() {
-                let email = json!([{"id": "x", "email_address": format!("user-{n}@example.com")}]);
-                let user = json!({"id": format!("user-{n}"), "updated_at": 1_700_000_000_000_i64 + i64::try_from(version).unwrap(),
-                    "first_name": format!("Version{version}"), "email_addresses": email});
-                let (id, body) = (format!("msg-{n}-{version}"), json!({"type": kind, "data": user}));
+            for event in Event::of_user(n) {
                 if n.is_multiple_of(3) {
-                    tokio::join!(self.deliver(&http, &id, &body), self.deliver(&http, &id, &body));
+                    tokio::join!(self.deliver(&http, &event), self.deliver(&http, &event));
                 } else {
-                    self.deliver(&http, &id, &body).await;
+                    self.deliver(&http, &event).await;
                 }
             }
         }
@@ -85,6 +120,7 @@ async fn repeated_kills_apply_each_webhook_once(b: Backend) {
         .with("LOG_LEVEL", "INFO")
         .with("WORKER_LEASE_SECONDS", "1")
         .with("CLERK_WEBHOOK_SECRET", CLERK_SECRET)
+        .with("STRIPE_WEBHOOK_SECRET", STRIPE_SECRET)
         .with("AUTH_PROVIDER", "custom")
         .with("RATE_LIMIT_WEBHOOK", "1000000/minute")
         .with("EMAIL_PROVIDER", "resend")
@@ -99,7 +135,7 @@ async fn repeated_kills_apply_each_webhook_once(b: Backend) {
         })
         .collect();
     for _ in 0..kills {
-        let life = u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * LIFE / 255;
+        let life = u64::from(random::<1>().unwrap()[0]) * LIFE / 255;
         tokio::time::sleep(Duration::from_millis(life)).await;
         server.signal("KILL");
         server.ended().await;
@@ -127,8 +163,10 @@ async fn repeated_kills_apply_each_webhook_once(b: Backend) {
     assert!(twice.is_empty(), "at most one delivery of an event is answered as processed: {twice:?}");
 
     let users = count("SELECT COUNT(*) FROM users").await;
-    assert_eq!(users * 2, answers.len(), "each user was created and changed");
-    assert_eq!(count("SELECT COUNT(*) FROM users WHERE full_name = 'Version1'").await, users, "and is in the last state");
+    assert_eq!(users * 4, answers.len(), "each user has four events");
+    let last = "SELECT COUNT(*) FROM users JOIN subscriptions ON subscriptions.user_id = users.id WHERE full_name = 'Version1' AND plan = 'pro'
+        AND status = 'past_due' AND subscription_plan = plan AND subscription_status = status AND external_id = replace(users.id, 'user', 'sub')";
+    assert_eq!((count(last).await, count("SELECT COUNT(*) FROM subscriptions").await), (users, users), "each is in the last state");
     let done = count("SELECT COUNT(*) FROM jobs WHERE status = 'done' AND function = 'send_welcome_email'").await;
     assert_eq!(
         (done, count("SELECT COUNT(*) FROM jobs WHERE function <> 'send_welcome_email' AND owner_id IS NOT NULL").await),

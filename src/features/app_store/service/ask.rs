@@ -21,7 +21,7 @@ pub struct Answer {
 pub async fn ask(app: &App, original_id: &str) -> Result<Option<Answer>> {
     let (state, now) = (app.state::<State>(), app.clock.now());
     let Some(client) = state.client() else { return Ok(None) };
-    let Some(held) = client.subscription(original_id, now).await.map_err(upstream)? else { return Ok(None) };
+    let Some(held) = client.subscription(original_id, now).await.map_err(|error| upstream(&error))? else { return Ok(None) };
     let (verifier, config) = (state.verifier()?, app.settings::<Config>());
     let decode = |jws: Option<String>, bundle: bool| -> Result<Value> {
         let Some(jws) = jws else { return Ok(Value::Null) };
@@ -37,8 +37,8 @@ pub async fn ask(app: &App, original_id: &str) -> Result<Option<Answer>> {
 }
 
 /// Reports only that the App Store failed; the cause is logged.
-fn upstream(error: ProviderError) -> Error {
-    let retry_after = match &error {
+fn upstream(error: &ProviderError) -> Error {
+    let retry_after = match error {
         ProviderError::Transient { retry_after, .. } => Some(retry_after.map_or(1, |after| after.as_secs().max(1))),
         ProviderError::Rejected(_) | ProviderError::NotConfigured(_) => None,
     };

@@ -47,7 +47,7 @@ async fn each_notice_has_its_effect(b: Backend) {
     let shop = Shop::open(b).await;
     let retry = json!({"isInBillingRetryPeriod": true});
     let grace = json!({"isInBillingRetryPeriod": true, "gracePeriodExpiresDate": shop.millis(DAY)});
-    let table: [(&'static str, Option<&'static str>, Value, (&str, &str)); 24] = [
+    let table = [
         ("SUBSCRIBED", Some("RESUBSCRIBE"), Value::Null, ("pro", "active")),
         ("DID_RENEW", None, Value::Null, ("pro", "active")),
         ("DID_RENEW", Some("BILLING_RECOVERY"), Value::Null, ("pro", "active")),

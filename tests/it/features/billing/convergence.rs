@@ -60,7 +60,7 @@ fn history(ties: bool) -> impl Strategy<Value = Vec<Happened>> {
             };
             // Without Stripe's word only created < updated < deleted is known of one second.
             let (second, rank) = last[subscription].unwrap_or((0, -1));
-            let own = ["created", "updated", "deleted"].iter().position(|name| *name == kind).map_or(0, |at| at as i64);
+            let own = ["created", "updated", "deleted"].iter().position(|name| *name == kind).map_or(0, |at| i64::try_from(at).unwrap());
             let second = if pause == 0 && (ties || own > rank) { second } else { second + pause.max(1) };
             last[subscription] = Some((second, own));
             ended[subscription] = kind == "deleted";

@@ -17,8 +17,11 @@ const CASES: usize = 300;
 /// A type, and the second in which it happened.
 type Happened = (i64, i64);
 
-/// What the types say: the type, plan and status after it, and its rank among types of the same time.
-const TYPES: [(i64, Option<(&str, &str)>, i64); 15] = [
+/// A type, plan and status after it, and its rank among types of the same time.
+type Row = (i64, Option<(&'static str, &'static str)>, i64);
+
+/// What the types say.
+const TYPES: [Row; 15] = [
     (1, Some(("enterprise", "active")), 3),
     (2, Some(("enterprise", "active")), 2),
     (3, Some(("enterprise", "active")), 6),
@@ -106,6 +109,7 @@ fn sell(shop: &Shop, token: &str, all: &[Happened]) {
     shop.google.sell(token, Sold::new(at_google(all).0, "enterprise", shop.at(60 * 86_400)));
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a function that may expect nothing")]
 fn sold(all: &[Happened]) -> Option<(&'static str, &'static str)> {
     let (_, plan, status) = at_google(all);
     Some((plan, status))
@@ -120,7 +124,7 @@ async fn permuted_reads_end_in_the_true_state(b: Backend) {
 async fn permuted_failures_end_in_the_true_state(b: Backend) {
     let shop = Shop::open(b).await;
     let prepare = |token: &str, delivery: Option<usize>, all: &[Happened]| match delivery {
-        Some(n) if (n + all.len()) % 2 == 0 => shop.google.put(token, 404, json!({})),
+        Some(n) if (n + all.len()).is_multiple_of(2) => shop.google.put(token, 404, json!({})),
         _ => sell(&shop, token, all),
     };
     for_all(&shop, prepare, sold).await;

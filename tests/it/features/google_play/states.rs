@@ -1,7 +1,7 @@
 //! What a notification changes: by the state of the purchase where it can be read, by its type otherwise.
 
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::google::{PACKAGE, Sold};
 use super::{Shop, pair, state};
@@ -30,7 +30,7 @@ async fn state_of_the_purchase_decides(b: Backend) {
     let (past, ahead) = (shop.at(-60), shop.at(60));
     let sold = |state: &str, end| (200, Sold::new(state, "pro", end).0);
     // Each answer, and the state after it; `None` leaves the state as it is. The type says otherwise each time.
-    let rows: [((u16, Value), Option<(&str, &str)>); 14] = [
+    let rows = [
         (sold("ACTIVE", ahead), Some(("pro", "active"))),
         (sold("ON_HOLD", past), Some(("pro", "past_due"))),
         (sold("IN_GRACE_PERIOD", ahead), Some(("pro", "active"))),
