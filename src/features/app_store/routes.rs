@@ -26,7 +26,7 @@ pub fn endpoints() -> Endpoints<App> {
 /// app or environment, has expired or was refunded; 409 if it belongs to another user.
 #[utoipa::path(post, path = "/billing/iap/apple", operation_id = "linkApplePurchase", tag = "billing",
     request_body = LinkApplePurchase,
-    responses((status = 200, body = BillingStatus), (status = 400), (status = 409), (status = 503)))]
+    responses((status = 200, body = BillingStatus), (status = 400), (status = 404), (status = 409), (status = 502), (status = 503)))]
 async fn link(State(app): State<App>, user: CurrentUser, Json(request): Json<LinkApplePurchase>) -> Result<Json<BillingStatus>> {
     Ok(Json(service::link(&app, &user.id, &request).await?))
 }

@@ -6,7 +6,7 @@ use super::state::State;
 use super::subscription;
 use crate::app::App;
 use crate::features::subscriptions::Source;
-use crate::features::subscriptions::model::{CancelAt, Plan, Snapshot, Status, Subscription, Vendor};
+use crate::features::subscriptions::model::{Snapshot, Subscription, Vendor};
 use crate::features::users::service::vendors::UserVendors;
 use crate::platform::error::Result;
 use crate::providers::payments::stripe::Config;
@@ -29,7 +29,11 @@ impl Source for StripeSource {
     async fn read(&self, app: &App, row: &Subscription) -> Result<Option<Snapshot>> {
         match app.state::<State>().operation()?.subscription(&row.external_id).await {
             Ok(reply) => Ok(subscription::snapshot(app.settings::<Config>(), &reply.object)),
-            Err(error) if error.is_missing() => Ok(Some(gone(row))),
+            // Stripe keeps ended subscriptions, so the key is rather that of another account: no reason to end what is paid for.
+            Err(error) if error.is_missing() => {
+                tracing::warn!(subscription = row.external_id, "Stripe does not know the subscription: is the key of the same account?");
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -41,20 +45,5 @@ impl Source for StripeSource {
             Err(error) if error.is_customer_missing() => Ok(Vec::new()),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// A subscription that Stripe no longer has.
-fn gone(row: &Subscription) -> Snapshot {
-    Snapshot {
-        vendor: Vendor::Stripe,
-        external_id: row.external_id.clone(),
-        product: row.product.clone(),
-        status: Some(Status::Canceled),
-        plan: Some(Plan::Free),
-        current_period_end: None,
-        cancel_at: CancelAt::Unchanged,
-        transaction_id: None,
-        raw: row.raw.0.clone(),
     }
 }

@@ -17,8 +17,8 @@ pub trait Source: Send + Sync {
     /// Whether its key is configured.
     fn can_ask(&self, app: &App) -> bool;
 
-    /// Reads the current state of a stored subscription. `None` if the vendor tells nothing about it. A subscription that is gone
-    /// at the vendor is a canceled one.
+    /// Reads the current state of a stored subscription. `None` if the vendor tells nothing about it: it is kept until a day after
+    /// the end of its paid time.
     async fn read(&self, app: &App, row: &Subscription) -> Result<Option<Snapshot>>;
 
     /// Reads all subscriptions of a user, also those that are not stored. Empty where the vendor has no such list.

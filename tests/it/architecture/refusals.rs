@@ -43,8 +43,11 @@ const STATUSES: [(&str, &[u16]); 21] = [
 ];
 
 /// Operations that call a function which makes an error of this status, but never return it, and the reason.
-const NEVER: [(&str, u16, &str); 2] =
-    [("activateUser", 400, "only a deactivation of oneself is refused"), ("logout", 401, "an invalid token has no session to end")];
+const NEVER: [(&str, u16, &str); 3] = [
+    ("activateUser", 400, "only a deactivation of oneself is refused"),
+    ("linkApplePurchase", 502, "a failing App Store does not refuse a purchase that it has signed"),
+    ("logout", 401, "an invalid token has no session to end"),
+];
 
 /// Methods that other crates have too (`str::parse`, base64's `decode`, backon's `retry`): followed only by the name of the
 /// receiver.

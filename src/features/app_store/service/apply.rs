@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::features::app_store::state::State;
 use crate::features::app_store::statement::{Relation, Statement};
 use crate::features::app_store::transaction::Transaction;
-use crate::features::subscriptions::model::{Told, Vendor};
+use crate::features::subscriptions::model::{Subscription, Told, Vendor};
 use crate::features::subscriptions::service as subscriptions;
 use crate::features::users::service::vendors::{self, Column};
 use crate::features::webhooks::{Current, Event, Step};
@@ -48,11 +48,7 @@ pub(super) async fn apply(app: &App, tx: &mut Tx, user: &UserId, statement: &Sta
         return Ok(Step::Done);
     }
     let original_id = &statement.transaction.original_id;
-    let before = subscriptions::find(&mut *tx, Vendor::Apple, original_id).await?;
-    if before.as_ref().is_some_and(|row| row.user_id != *user) {
-        // Linked to another user since the user was looked up: looked up again.
-        return Err(Error::Contended);
-    }
+    let before = own(tx, user, original_id).await?;
     let mut at = statement.at;
     if let Some(row) = &before {
         match statement.relation(row) {
@@ -65,8 +61,19 @@ pub(super) async fn apply(app: &App, tx: &mut Tx, user: &UserId, statement: &Sta
     }
     let told = Told { at, rank: statement.rank, current: true };
     subscriptions::apply(app, tx, user, &statement.snapshot(), told, false).await?;
+    // It applies to a row that was made in the meantime whoever owns it.
+    own(tx, user, original_id).await?;
     keep_id(app, tx, user, original_id, statement.is_running()).await?;
     Ok(Step::Done)
+}
+
+/// The user's subscription. Fails if another user has linked it since the user was looked up: the transaction is run again, and
+/// finds that user.
+async fn own(tx: &mut Tx, user: &UserId, original_id: &str) -> Result<Option<Subscription>> {
+    match subscriptions::find(tx, Vendor::Apple, original_id).await? {
+        Some(row) if row.user_id != *user => Err(Error::Contended),
+        row => Ok(row),
+    }
 }
 
 /// The user of a subscription: its owner, or the one whom the app named at the purchase.

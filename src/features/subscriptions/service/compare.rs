@@ -37,13 +37,15 @@ pub async fn compare(app: &App, row: &Subscription) -> Result<Option<Difference>
     }
 }
 
-/// Compares a subscription whose paid time has ended without an event. The vendor decides; where it cannot be asked, the
-/// subscription has ended a day after its end.
+/// Compares a subscription whose paid time has ended without an event. The vendor decides; where it cannot be asked, or tells
+/// nothing, the subscription has ended a day after its end.
 pub async fn sweep(app: &App, row: &Subscription) -> Result<Option<Difference>> {
-    if app.state::<Sources>().of(app, row.vendor).is_some() {
-        return compare(app, row).await;
-    }
     let now = app.clock.now();
+    if let Some(source) = app.state::<Sources>().of(app, row.vendor)
+        && let Some(snapshot) = source.read(app, row).await?
+    {
+        return correct(app, &row.user_id, &snapshot, now).await;
+    }
     if row.current_period_end.is_none_or(|end| end + SILENT_GRACE > now) {
         return Ok(None);
     }

@@ -55,7 +55,7 @@ async fn purchase_of_another_user_is_refused(b: Backend) {
 async fn twenty_links_of_two_users_leave_one_owner(b: Backend) {
     let shop = Shop::open(b).await;
     let users = [shop.t.user("ada").await, shop.t.user("bob").await];
-    for round in 0..3 {
+    for round in 0..6 {
         let bought = shop.transaction(&period(&format!("o{round}"), None), 0);
         let replies = join_all((0..20).map(|n| link(&users[n % 2], &bought))).await;
         let won = |user: usize| replies.iter().skip(user).step_by(2).filter(|reply| reply.status == 200).count();
