@@ -1,4 +1,4 @@
-//! Repeated `SIGKILL` of the server while webhooks pour in: each event that is answered with 2xx is applied exactly once, none is
+//! Repeated `SIGKILL` of server and worker while webhooks pour in: each event that is answered with 2xx is applied exactly once, none is
 //! lost once its sender has repeated it, and each new user gets one mail. `CHAOS_KILLS` sets the number of kills, as in `chaos`.
 
 use std::collections::BTreeMap;
@@ -119,6 +119,8 @@ async fn repeated_kills_apply_each_webhook_once(b: Backend) {
     let place = place(&database)
         .with("LOG_LEVEL", "INFO")
         .with("WORKER_LEASE_SECONDS", "1")
+        // A process of its own with a longer life: a job that loses many workers is given up as a poison job.
+        .with("WORKER_ENABLED", "false")
         .with("CLERK_WEBHOOK_SECRET", CLERK_SECRET)
         .with("STRIPE_WEBHOOK_SECRET", STRIPE_SECRET)
         .with("AUTH_PROVIDER", "custom")
@@ -126,7 +128,7 @@ async fn repeated_kills_apply_each_webhook_once(b: Backend) {
         .with("EMAIL_PROVIDER", "resend")
         .with("RESEND_API_KEY", "re_of_a_test")
         .with("RESEND_BASE_URL", &vendor(mails.clone()).await);
-    let mut server = place.serve().await;
+    let (mut server, mut worker) = (place.serve().await, place.spawn(&["worker"]));
     let shared = Arc::new(Shared { url: RwLock::new(server.url.clone()), ..Shared::default() });
     let senders: Vec<_> = (0..SENDERS)
         .map(|_| {
@@ -134,11 +136,16 @@ async fn repeated_kills_apply_each_webhook_once(b: Backend) {
             tokio::spawn(async move { shared.send().await })
         })
         .collect();
-    for _ in 0..kills {
+    for kill in 0..kills {
         let life = u64::from(random::<1>().unwrap()[0]) * LIFE / 255;
         tokio::time::sleep(Duration::from_millis(life)).await;
         server.signal("KILL");
         server.ended().await;
+        if kill % 25 == 5 {
+            worker.signal("KILL");
+            worker.ended().await;
+            worker = place.spawn(&["worker"]);
+        }
         server = place.serve().await;
         shared.url.write().unwrap_or_else(PoisonError::into_inner).clone_from(&server.url);
     }
