@@ -13,7 +13,6 @@ mod state;
 mod store;
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
 use utoipa_axum::routes;
 
 use crate::app::App;
@@ -61,10 +60,6 @@ impl Feature<App> for Subscriptions {
         schedules.add::<jobs::SweepSubscriptions>("7 * * * *");
         schedules.add::<jobs::ReconcileSubscriptions>("15 3 * * *");
         schedules.add::<jobs::ReconcileCustomers>("45 3 * * *");
-    }
-
-    async fn export(&self, app: &App, user: &UserId) -> Result<Map<String, Value>> {
-        service::export(app, user).await
     }
 
     async fn erase(&self, _: &App, tx: &mut Tx, user: &UserId) -> Result<u64> {

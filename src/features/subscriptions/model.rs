@@ -170,7 +170,7 @@ pub struct Subscription {
     pub raw: Json<Value>,
 }
 
-/// A subscription as administrators and data exports show it.
+/// A subscription as administrators see it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SubscriptionRead, example = json!({
     "id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "provider": "stripe", "external_id": "sub_1PxExample", "product": "price_1PxExample",

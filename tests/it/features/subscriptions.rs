@@ -32,7 +32,7 @@ crate::on_both_backends![
     sweep_asks_the_vendor_where_it_can,
     nightly_comparison_mends_lost_events,
     sync_finds_subscription_that_was_never_told,
-    admin_and_export_show_subscriptions,
+    administrators_see_all_subscriptions_of_a_user,
 ];
 crate::on_sqlite![permuted_events_end_in_the_true_state];
 
@@ -259,7 +259,7 @@ async fn sync_finds_subscription_that_was_never_told(b: Backend) {
     assert_eq!(service::sync(&t.app, &id("ada")).await.unwrap(), []);
 }
 
-async fn admin_and_export_show_subscriptions(b: Backend) {
+async fn administrators_see_all_subscriptions_of_a_user(b: Backend) {
     let t = start(b).await;
     let (ada, admin) = (t.user("ada").await, t.admin().await);
     event(&t, "ada", &Snapshot { cancel_at: CancelAt::At(at(&t, 60)), ..pro("s1", Active) }, 0).await;

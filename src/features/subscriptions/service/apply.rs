@@ -61,7 +61,7 @@ async fn told_late(
     let Some(plan) = snapshot.plan.filter(|_| row.status != Status::Canceled && row.superseded_by.is_none()) else {
         return Ok(Applied::Unchanged);
     };
-    if row.plan == plan || told.at <= row.plan_at {
+    if told.at <= row.plan_at {
         return Ok(Applied::Unchanged);
     }
     let row = Subscription { plan, plan_at: told.at, ..row.clone() };

@@ -9,9 +9,7 @@ pub use apply::{apply, supersede};
 pub use compare::{Difference, compare, sweep, sync};
 pub use status::{current, stored};
 
-use serde_json::{Map, Value};
-
-use super::model::{Subscription, SubscriptionRead, Vendor};
+use super::model::{Subscription, Vendor};
 use super::store;
 use crate::app::App;
 use crate::features::users::service::vendors;
@@ -33,13 +31,6 @@ pub async fn of_user(app: &App, user: &UserId) -> Result<Vec<Subscription>> {
 pub async fn of_existing_user(app: &App, user: &UserId) -> Result<Vec<Subscription>> {
     vendors::of(&app.db, user).await?.ok_or_else(|| Error::not_found("User", user.as_str()))?;
     of_user(app, user).await
-}
-
-/// The user's subscriptions for the data export.
-pub(super) async fn export(app: &App, user: &UserId) -> Result<Map<String, Value>> {
-    let all: Vec<_> = of_user(app, user).await?.into_iter().map(SubscriptionRead::from).collect();
-    let all = serde_json::to_value(all).map_err(anyhow::Error::new)?;
-    Ok([("subscriptions".to_owned(), all)].into_iter().collect())
 }
 
 pub(super) async fn erase(tx: &mut Tx, user: &UserId) -> Result<u64> {

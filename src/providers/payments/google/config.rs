@@ -6,7 +6,7 @@ use url::Url;
 use super::account::ServiceAccount;
 use crate::platform::config::{Env, Section};
 
-const API: &str = "https://androidpublisher.googleapis.com";
+const API: &str = "https://androidpublisher.googleapis.com/";
 const CERTS: &str = "https://www.googleapis.com/oauth2/v3/certs";
 
 #[derive(Debug, Clone)]

@@ -37,7 +37,7 @@ impl Section for Config {
                 .0,
             api_base: env
                 .var("STRIPE_API_BASE", "Stripe: base URL of its API, for tests")
-                .shown_default("https://api.stripe.com")
+                .shown_default("https://api.stripe.com/")
                 .optional(),
         };
         config.check(env);

@@ -127,8 +127,8 @@ async fn app_store_subscription_refuses_checkout(b: Backend) {
     for (n, provider, status) in [(1, "apple", "canceled"), (2, "google", "active")] {
         let end = t.clock.now().to_rfc3339();
         t.sql(&format!(
-            "INSERT INTO subscriptions (id, user_id, provider, external_id, plan, status, event_at, event_rank)
-             VALUES ('0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4{n}', 'ada', '{provider}', 'x{n}', 'pro', '{status}', '{end}', 0)"
+            "INSERT INTO subscriptions (id, user_id, provider, external_id, plan, status, event_at, plan_at, event_rank)
+             VALUES ('0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4{n}', 'ada', '{provider}', 'x{n}', 'pro', '{status}', '{end}', '{end}', 0)"
         ))
         .await;
         let reply = checkout(&ada, "monthly").await;
