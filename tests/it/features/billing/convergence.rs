@@ -123,19 +123,19 @@ async fn permuted_events_with_key_end_as_stripe_has_it(b: Backend) {
             tell(&t, name, &all, order).await;
         }
         let (is, ought) = (stored(&t, &user).await, stored(&t, &truth).await);
-        assert_eq!(of_ended(is, &all), of_ended(ought, &all), "{all:#?} told as {order:?}");
+        assert_eq!(comparable(is, &all), comparable(ought, &all), "{all:#?} told as {order:?}");
     }
 }
 
-/// The plan of a subscription that is kept while its payment fails depends on what was told before, so it is compared only where
-/// the last event says it.
-fn of_ended(stored: Vec<String>, all: &[Happened]) -> Vec<String> {
+/// Which plan a failing payment keeps depends on what else Stripe told in the same second, and so does the subscription that decides
+/// for the user. There only the states of the subscriptions are compared.
+fn comparable(stored: Vec<String>, all: &[Happened]) -> Vec<String> {
     let kept = ends(all).any(|end| matches!(end.status, "past_due" | "paused" | "incomplete"));
     if !kept {
         return stored;
     }
-    let without_plan = |line: String| line.split(' ').filter(|word| !["free", "pro", "enterprise"].contains(word)).collect::<Vec<_>>().join(" ");
-    stored.into_iter().map(without_plan).collect()
+    let without_plan = |line: &String| line.split(' ').filter(|word| !["free", "pro", "enterprise"].contains(word)).collect::<Vec<_>>().join(" ");
+    stored.iter().filter(|line| line.starts_with("sub_")).map(without_plan).collect()
 }
 
 async fn permuted_events_without_key_end_in_true_order(b: Backend) {
@@ -148,8 +148,7 @@ async fn permuted_events_without_key_end_in_true_order(b: Backend) {
         add_user(&t, &user).await;
         tell(&t, &truth, &all, 0..all.len()).await;
         tell(&t, &user, &all, order.iter().copied()).await;
-        let (is, ought) = (stored(&t, &user).await, stored(&t, &truth).await);
-        assert_eq!(of_ended(is, &all), of_ended(ought, &all), "{all:#?} told as {order:?}");
+        assert_eq!(stored(&t, &user).await, stored(&t, &truth).await, "{all:#?} told as {order:?}");
     }
 }
 
