@@ -1,6 +1,6 @@
 //! Applies what a vendor tells about a subscription, and derives the user's plan, in one transaction.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::types::Json;
 
 use crate::app::App;
@@ -61,15 +61,20 @@ async fn told_late(
     let Some(plan) = snapshot.plan.filter(|_| row.status != Status::Canceled && row.superseded_by.is_none()) else {
         return Ok(Applied::Unchanged);
     };
-    if told.at <= row.plan_at {
+    if plan_time(told) <= row.plan_at {
         return Ok(Applied::Unchanged);
     }
-    let row = Subscription { plan, plan_at: told.at, ..row.clone() };
+    let row = Subscription { plan, plan_at: plan_time(told), ..row.clone() };
     store::put(&mut *tx, &row, app.clock.now()).await?;
     all.retain(|other| other.id != row.id);
     all.push(row);
     derive(app, tx, owner, &all).await?;
     Ok(Applied::Changed)
+}
+
+/// The time of a plan. The rank is added as microseconds, which no vendor tells, so that plans of the same time have an order.
+fn plan_time(told: Told) -> DateTime<Utc> {
+    told.at + TimeDelta::microseconds(told.rank.into())
 }
 
 /// Marks a subscription as replaced by another one, as after a change of its purchase token: a plan no longer follows from it, and
@@ -156,8 +161,8 @@ pub(super) fn applied(
         row.status = status;
     }
     (row.plan, row.plan_at) = match (row.status, snapshot.plan) {
-        (Status::Canceled, _) => (Plan::Free, told.at),
-        (_, Some(plan)) => (plan, told.at),
+        (Status::Canceled, _) => (Plan::Free, plan_time(told)),
+        (_, Some(plan)) => (plan, plan_time(told)),
         (_, None) => (row.plan, row.plan_at),
     };
     row.product = snapshot.product.clone().or(row.product);

@@ -31,7 +31,7 @@ impl Stripe {
 
 macro_rules! calls {
     ($($name:ident($($argument:ty),*) -> $answer:ty;)*) => {
-        #[expect(clippy::unused_async, reason = "the signatures are those of the real client")]
+        #[allow(clippy::unused_async, reason = "the signatures are those of the real client")]
         impl Operation<'_> {
             $(calls!(@one $name($($argument),*) -> $answer);)*
         }
