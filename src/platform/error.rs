@@ -150,6 +150,14 @@ impl Error {
         Self::Unavailable { message: "Database is temporarily unavailable", retry_after: Some(1) }
     }
 
+    /// A unique value that another transaction took in the meantime is a lost race: run again, the transaction finds that value.
+    pub fn contended_if_taken(self) -> Self {
+        match self {
+            Self::Internal(cause) if is_taken(&cause) => Self::Contended,
+            other => other,
+        }
+    }
+
     /// The code of the envelope, with its status.
     pub fn code(&self) -> &'static Code {
         match self {
@@ -233,6 +241,11 @@ impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Self {
         Self::Internal(error)
     }
+}
+
+fn is_taken(cause: &anyhow::Error) -> bool {
+    let database = cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+    database.is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 /// Temporary database failures become 503, as does a write that lost to another transaction twice; every other error becomes

@@ -34,7 +34,7 @@ impl Sender for Notifications {
         if let Err(refusal) = state.push.verify(delivery.headers, now).await {
             if let Refusal::Invalid(why) = refusal {
                 // For its log line: the answer of a push is a 401.
-                drop(webhooks::service::bad_signature(app, self.provider(), "GOOGLE_PUBSUB_AUDIENCE, GOOGLE_PUBSUB_SERVICE_ACCOUNT", why));
+                webhooks::service::log_refusal(app, self.provider(), "GOOGLE_PUBSUB_AUDIENCE, GOOGLE_PUBSUB_SERVICE_ACCOUNT", why);
             }
             return Err(refusal.into());
         }

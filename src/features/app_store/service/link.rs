@@ -25,7 +25,8 @@ pub async fn link(app: &App, user: &UserId, request: &LinkApplePurchase) -> Resu
         Error::BadRequest("The transaction is not signed by the App Store".to_owned())
     })?;
     let (transaction, statement) = checked(app, &payload)?;
-    let is_new = crate::transaction!(app.db, |tx| { claim(app, tx, user, &transaction, &statement).await.map_err(lost) })?;
+    let is_new =
+        crate::transaction!(app.db, |tx| { claim(app, tx, user, &transaction, &statement).await.map_err(Error::contended_if_taken) })?;
     if is_new {
         refresh(app, &transaction.original_id).await?;
     }
@@ -64,19 +65,6 @@ async fn claim(app: &App, tx: &mut Tx, user: &UserId, transaction: &Transaction,
     }
     apply(app, tx, user, statement, false).await?;
     Ok(owner.is_none())
-}
-
-/// Another user has linked the same purchase in the meantime: the transaction is run again, and finds that user.
-fn lost(error: Error) -> Error {
-    match error {
-        Error::Internal(cause) if is_taken(&cause) => Error::Contended,
-        other => other,
-    }
-}
-
-fn is_taken(cause: &anyhow::Error) -> bool {
-    let database = cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
-    database.is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 /// Compares a purchase that was linked with what Apple holds: the transaction may have been signed before a refund whose notice

@@ -26,7 +26,9 @@ pub async fn link(app: &App, user: &UserId, request: &LinkGooglePurchase) -> Res
     if purchase.has_ended(reading.asked) {
         return Err(expired());
     }
-    crate::transaction!(app.db, |tx| { claim(app, tx, user, purchase_token, purchase, &reading).await.map_err(lost) })?;
+    crate::transaction!(app.db, |tx| {
+        claim(app, tx, user, purchase_token, purchase, &reading).await.map_err(Error::contended_if_taken)
+    })?;
     subscriptions::stored(app, user).await
 }
 
@@ -51,19 +53,6 @@ async fn claim(app: &App, tx: &mut Tx, user: &UserId, purchase_token: &str, purc
         Some(other) if other != *user => Err(Error::Contended),
         _ => Ok(()),
     }
-}
-
-/// Another user has linked the same purchase at the same time, which a unique index tells: as above.
-fn lost(error: Error) -> Error {
-    match error {
-        Error::Internal(cause) if is_taken(&cause) => Error::Contended,
-        other => other,
-    }
-}
-
-fn is_taken(cause: &anyhow::Error) -> bool {
-    let database = cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
-    database.is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 fn unverifiable() -> Error {

@@ -21,43 +21,30 @@ use crate::platform::json;
 /// [`Applied::Tie`]; otherwise the ranks decide.
 pub async fn apply(app: &App, tx: &mut Tx, user: &UserId, snapshot: &Snapshot, told: Told, ask: bool) -> Result<Applied> {
     let Some(around) = lock(app, tx, user, snapshot.vendor, &snapshot.external_id).await? else { return Ok(Applied::Unchanged) };
-    let Around { owner, mut all, at } = around;
-    let before = at.map(|at| all[at].clone());
+    let before = around.at.map(|at| around.all[at].clone());
     if let Some(row) = &before {
         let late = told.at < row.event_at;
         let tied = told.at == row.event_at && !told.current;
         if late || row.superseded_by.is_some() || (tied && !ask && told.rank < row.event_rank) {
-            return told_late(app, tx, &owner, all, row, snapshot, told).await;
+            return told_late(app, tx, around, row, snapshot, told).await;
         }
         if tied && ask {
             return Ok(Applied::Tie);
         }
     }
-    let row = applied(&owner, before.as_ref(), all.is_empty(), snapshot, told, app.clock.now());
+    let Around { owner, all, .. } = &around;
+    let row = applied(owner, before.as_ref(), all.is_empty(), snapshot, told, app.clock.now());
     let began = row.status.is_active() && before.as_ref().is_none_or(|before| !before.status.is_active());
-    store::put(&mut *tx, &row, app.clock.now()).await?;
     if began && let Some(other) = best(all.iter().filter(|other| other.id != row.id && other.status.is_active())) {
-        report_parallel(app, tx, &owner, &row, other).await?;
+        report_parallel(app, tx, owner, &row, other).await?;
     }
-    match at {
-        Some(at) => all[at] = row,
-        None => all.push(row),
-    }
-    derive(app, tx, &owner, &all).await?;
+    around.keep(app, tx, row).await?;
     Ok(Applied::Changed)
 }
 
 /// A late event changes nothing, with one exception: where the later ones kept the plan (a payment failed), the plan that is kept
 /// is that of the latest event that told one.
-async fn told_late(
-    app: &App,
-    tx: &mut Tx,
-    owner: &UserVendors,
-    mut all: Vec<Subscription>,
-    row: &Subscription,
-    snapshot: &Snapshot,
-    told: Told,
-) -> Result<Applied> {
+async fn told_late(app: &App, tx: &mut Tx, around: Around, row: &Subscription, snapshot: &Snapshot, told: Told) -> Result<Applied> {
     let Some(plan) = snapshot.plan.filter(|_| row.status != Status::Canceled && row.superseded_by.is_none()) else {
         return Ok(Applied::Unchanged);
     };
@@ -65,10 +52,7 @@ async fn told_late(
         return Ok(Applied::Unchanged);
     }
     let row = Subscription { plan, plan_at: plan_time(told), ..row.clone() };
-    store::put(&mut *tx, &row, app.clock.now()).await?;
-    all.retain(|other| other.id != row.id);
-    all.push(row);
-    derive(app, tx, owner, &all).await?;
+    around.keep(app, tx, row).await?;
     Ok(Applied::Changed)
 }
 
@@ -80,21 +64,15 @@ fn plan_time(told: Told) -> DateTime<Utc> {
 /// Marks a subscription as replaced by another one, as after a change of its purchase token: a plan no longer follows from it, and
 /// its later events change nothing. Its row is made if there is none, because the old one's events may come later.
 pub async fn supersede(app: &App, tx: &mut Tx, user: &UserId, vendor: Vendor, old: &str, new: &str) -> Result<()> {
-    let Some(Around { owner, mut all, at }) = lock(app, tx, user, vendor, old).await? else { return Ok(()) };
-    let now = app.clock.now();
-    let row = match at {
-        Some(at) => Subscription { superseded_by: Some(new.to_owned()), ..all[at].clone() },
+    let Some(around) = lock(app, tx, user, vendor, old).await? else { return Ok(()) };
+    let row = match around.at {
+        Some(at) => Subscription { superseded_by: Some(new.to_owned()), ..around.all[at].clone() },
         None => Subscription {
             superseded_by: Some(new.to_owned()),
-            ..unknown(&owner.id, vendor, old, Told { at: DateTime::UNIX_EPOCH, rank: 0, current: false }, now)
+            ..unknown(&around.owner.id, vendor, old, Told { at: DateTime::UNIX_EPOCH, rank: 0, current: false }, app.clock.now())
         },
     };
-    store::put(&mut *tx, &row, now).await?;
-    match at {
-        Some(at) => all[at] = row,
-        None => all.push(row),
-    }
-    derive(app, tx, &owner, &all).await
+    around.keep(app, tx, row).await
 }
 
 /// A locked user with all subscriptions, and the place among them of the one that a snapshot is about.
@@ -102,6 +80,18 @@ struct Around {
     owner: UserVendors,
     all: Vec<Subscription>,
     at: Option<usize>,
+}
+
+impl Around {
+    /// Stores the subscription's new state, and derives the user's plan from all of them.
+    async fn keep(mut self, app: &App, tx: &mut Tx, row: Subscription) -> Result<()> {
+        store::put(&mut *tx, &row, app.clock.now()).await?;
+        match self.at {
+            Some(at) => self.all[at] = row,
+            None => self.all.push(row),
+        }
+        derive(app, tx, &self.owner, &self.all).await
+    }
 }
 
 /// Locks the user's row first, so that all changes of one user's subscriptions follow each other and each sees the one before.

@@ -62,14 +62,11 @@ pub async fn insert(app: &App, tx: &mut Tx, id: &UserId, profile: Profile, welco
 pub async fn update(app: &App, tx: &mut Tx, id: &UserId, profile: &Profile) -> Result<Synced> {
     let Profile { email, full_name, avatar_url } = profile;
     let now = app.clock.now();
-    let stored =
-        profile_sync::update(&mut *tx, id, email.as_deref(), full_name.as_deref(), avatar_url.as_deref(), now).await.map_err(|error| {
-            match error {
-                // Taken by a transaction that ended meanwhile: another attempt sees it.
-                sqlx::Error::Database(db) if db.is_unique_violation() => Error::Contended,
-                other => other.into(),
-            }
-        })?;
+    let stored = profile_sync::update(&mut *tx, id, email.as_deref(), full_name.as_deref(), avatar_url.as_deref(), now).await;
+    let stored = stored.map_err(|error| {
+        let error: Error = error.into();
+        error.contended_if_taken()
+    })?;
     let Some(stored) = stored else { return Ok(Synced::Nothing) };
     let (app, id) = (app.clone(), id.clone());
     tx.after_commit(move || invalidate(&app, &id));

@@ -44,13 +44,6 @@ pub async fn handle(app: &App, sender: &'static dyn Sender, event: &Event) -> Re
     outcome
 }
 
-/// Why a transaction is undone although nothing failed.
-enum Undone {
-    No,
-    /// The sender's current object is needed.
-    Read,
-}
-
 async fn attempt(app: &App, sender: &'static dyn Sender, event: &Event) -> Result<Answer> {
     let provider = sender.provider();
     let mut read = None;
@@ -62,25 +55,26 @@ async fn attempt(app: &App, sender: &'static dyn Sender, event: &Event) -> Resul
         read = Some(sender.read(app, event).await?);
     }
     for _ in 0..READS {
-        let mut undone = Undone::No;
+        // Set where the transaction is undone although nothing failed.
+        let mut needs_read = false;
         let outcome = crate::transaction!(app.db, |tx| {
-            undone = Undone::No;
+            needs_read = false;
             if !store::claim(&mut *tx, provider, event, app.clock.now()).await? {
                 return Ok(None);
             }
             match sender.apply(app, tx, event, read.as_ref()).await? {
                 Step::Done => Ok(Some(Answer::Processed)),
                 Step::Read => {
-                    undone = Undone::Read;
+                    needs_read = true;
                     Err(Error::Internal(anyhow::anyhow!("the sender's current object is needed")))
                 }
             }
         });
-        match (undone, outcome) {
-            (Undone::Read, _) => read = Some(sender.read(app, event).await?),
-            (Undone::No, Ok(Some(answer))) => return Ok(answer),
-            (Undone::No, Ok(None)) => return taken(app, provider, event).await,
-            (Undone::No, Err(error)) => return Err(error),
+        match outcome {
+            Err(_) if needs_read => read = Some(sender.read(app, event).await?),
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => return taken(app, provider, event).await,
+            Err(error) => return Err(error),
         }
     }
     Err(Error::Internal(anyhow::anyhow!("the event changed with each reading")))
