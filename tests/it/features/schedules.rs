@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Timelike, Utc, Weekday};
+use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc, Weekday};
 use futures_util::future::join_all;
 
 use crate::harness::{Backend, TestApp};
@@ -33,10 +33,10 @@ async fn tick(t: &TestApp) -> DateTime<Utc> {
     t.app.schedules.tick(&t.app.db, &t.app.jobs).await.unwrap().unwrap()
 }
 
-/// Counts the jobs by function and deletes them.
+/// Counts the jobs by function and deletes them; only of the schedules that this story is about, since features bring their own.
 async fn taken(t: &TestApp) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for function in t.texts("SELECT function FROM jobs").await {
+    for function in t.texts("SELECT function FROM jobs").await.into_iter().filter(|function| ALL.contains(&function.as_str())) {
         *counts.entry(function).or_default() += 1;
     }
     t.sql("DELETE FROM jobs").await;
@@ -50,6 +50,7 @@ fn jobs<const N: usize>(functions: [&str; N]) -> BTreeMap<String, usize> {
 const REPORT: &str = "generate_daily_report";
 const CLEANUP: &str = "cleanup_old_data";
 const SWEEP: &str = "sweep_expired";
+const ALL: [&str; 3] = [REPORT, CLEANUP, SWEEP];
 
 async fn scheduler_first_start_enqueues_nothing(b: Backend) {
     let t = TestApp::start(b).await;
@@ -70,12 +71,12 @@ async fn scheduler_at_nine_utc_enqueues_daily_report(b: Backend) {
     let t = TestApp::start(b).await;
     go_to(&t, Weekday::Mon, 8, 30);
     let next = tick(&t).await;
-    assert_eq!(next - t.clock.now(), TimeDelta::minutes(30));
+    assert!(next > t.clock.now() && next - t.clock.now() <= TimeDelta::minutes(30), "{next}");
     t.clock.advance(TimeDelta::minutes(30) - TimeDelta::microseconds(1));
     tick(&t).await;
     assert_eq!(taken(&t).await, jobs([]));
     t.clock.advance(TimeDelta::microseconds(1));
-    assert_eq!(tick(&t).await.hour(), 10, "the next slot is the hourly sweep");
+    tick(&t).await;
     assert_eq!(taken(&t).await, jobs([REPORT, SWEEP]));
     for minutes in [0, 1, 58] {
         t.clock.advance(TimeDelta::minutes(minutes));
@@ -186,7 +187,7 @@ async fn scheduler_enqueued_jobs_run_to_completion(b: Backend) {
     go_to(&t, Weekday::Sun, 0, 0);
     tick(&t).await;
     t.run_jobs().await;
-    assert_eq!(t.texts("SELECT status FROM jobs").await, ["done"; 3]);
+    assert_eq!(t.number("SELECT COUNT(*) FROM jobs WHERE status <> 'done'").await, 0);
     assert_eq!(taken(&t).await, jobs([CLEANUP, REPORT, SWEEP]));
 }
 

@@ -72,7 +72,7 @@ async fn job_panicking_or_hanging_fails_without_stopping_worker(b: Backend) {
     assert_eq!(until(&t, ids[1], Status::Failed).await.error.as_deref(), Some("time limit of 0.3 s"));
     // A job that blocks its thread cannot be aborted; its time limit is detected afterwards.
     until(&t, ids[2], Status::Failed).await;
-    assert_eq!(until(&t, ids[3], Status::Complete).await.outcome(), serde_json::json!({"text": "ab"}));
+    assert_eq!(until(&t, ids[3], Status::Complete).await.outcome(), serde_json::json!({"text": "a\u{FFFD}b"}));
     let next = enqueue(&t, Way::Succeed).await;
     until(&t, next, Status::Complete).await;
     working.stop().await;
