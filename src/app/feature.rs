@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use http::Extensions;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::jobs::{Registry, Schedules};
@@ -22,6 +23,7 @@ use crate::platform::id::UserId;
 use crate::platform::outgoing::Outgoing;
 use crate::platform::redis::Redis;
 use crate::platform::telemetry::metrics::Metrics;
+use crate::platform::usage::Usage;
 
 /// A feature of the application `A`. Every hook but the name has an empty default.
 #[async_trait]
@@ -52,8 +54,12 @@ pub trait Feature<A: Send + Sync + 'static>: Send + Sync {
     /// Functions that run in the background.
     fn jobs(&self, _registry: &mut Registry<A>) {}
 
+    /// Work beside the requests of a server or the jobs of a worker, begun before the first one. `stop` is cancelled after the
+    /// last one; the process then waits a few seconds for it to return.
+    async fn run(&self, _app: &A, _stop: CancellationToken) {}
+
     /// Functions that are enqueued by the clock.
-    fn schedules(&self, _schedules: &mut Schedules<A>) {}
+    fn schedules(&self, _config: &Config, _schedules: &mut Schedules<A>) {}
 
     /// An additional check on verified callers of guarded routes, run at each request. `None` costs nothing.
     fn access_check(&self, _config: &Config) -> Option<Box<dyn AccessCheck<A>>> {
@@ -123,6 +129,7 @@ pub struct Setup<'a> {
     pub clock: &'a Clock,
     pub keys: &'a Keys,
     pub metrics: &'a Metrics,
+    pub usage: &'a Usage,
     pub outgoing: &'a Outgoing,
     pub redis: Option<&'a Redis>,
     pub(super) states: Extensions,

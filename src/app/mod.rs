@@ -23,6 +23,7 @@ use crate::platform::outgoing::Outgoing;
 use crate::platform::rate_limit::Limiter;
 use crate::platform::redis::Redis;
 use crate::platform::telemetry::metrics::Metrics;
+use crate::platform::usage::Usage;
 use crate::providers::email::Mailer;
 use crate::providers::storage::Storage;
 use crate::providers::vendor::Outside;
@@ -44,6 +45,7 @@ pub struct AppInner {
     pub config: Config,
     pub clock: Clock,
     pub metrics: Metrics,
+    pub usage: Usage,
     pub db: Db,
     pub redis: Option<Redis>,
     pub keys: Keys,
@@ -84,19 +86,21 @@ impl App {
             Keys::with_previous(config.core.secret_key.as_ref().context("SECRET_KEY is not set")?, &config.core.previous_secret_keys);
         let outgoing = Outgoing::new(&metrics)?;
         let outside = Outside { outgoing: outgoing.clone(), keys: keys.clone(), metrics: metrics.clone() };
+        let usage = Usage::new(&clock, &metrics);
         let (mut registry, mut schedules) = (Registry::default(), Schedules::default());
         let mut setup = Setup {
             config: &config,
             clock: &clock,
             keys: &keys,
             metrics: &metrics,
+            usage: &usage,
             outgoing: &outgoing,
             redis: redis.as_ref(),
             states: Extensions::new(),
         };
         for feature in &features {
             feature.jobs(&mut registry);
-            feature.schedules(&mut schedules);
+            feature.schedules(&config, &mut schedules);
             feature.setup(&mut setup).with_context(|| format!("feature {}", feature.name()))?;
         }
         let states = setup.states;
@@ -106,7 +110,7 @@ impl App {
             limiter: Limiter::new(redis.clone()),
             cursors: Cursors::new(&keys),
             answer_keys: keys.ring(idempotency::PURPOSE),
-            jobs: Queue::new(clock.clone(), catalog, &metrics),
+            jobs: Queue::new(clock.clone(), catalog, &metrics, &usage),
             mailer: Mailer::new(&config.email, &config.core.project_name, &config.core.data_dir, &outside)?,
             storage: Storage::new(&config.storage, &outside)?,
             access_checks: features.iter().filter_map(|feature| feature.access_check(&config)).collect(),
@@ -119,6 +123,7 @@ impl App {
             config,
             clock,
             metrics,
+            usage,
             db,
             redis,
             keys,

@@ -178,6 +178,9 @@ async fn authorize(app: &App, access: Access, identity: Identity, context: &Arc<
     })?;
     context.set_user_id(&claims.subject);
     let (user, loaded) = users::service::authenticate(app, claims, context).await?;
+    if user.account().is_none() {
+        context.set_impersonated();
+    }
     for check in &app.access_checks {
         check.check(app, &user).await?;
     }

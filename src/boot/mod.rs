@@ -1,5 +1,6 @@
 //! The process: router and middleware, OpenAPI document, accept loop, start and stop.
 
+mod background;
 pub mod banner;
 mod connection;
 pub mod diagnosis;

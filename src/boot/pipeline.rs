@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -56,7 +57,7 @@ impl Shared {
     /// Call once per application: it registers metrics.
     pub fn new(app: &App, routes: &[Arc<Route>]) -> Arc<Self> {
         let core = &app.config.core;
-        let metrics = HttpMetrics::new(&app.metrics);
+        let metrics = HttpMetrics::new(&app.metrics, &app.usage);
         Arc::new(Self {
             app: app.clone(),
             trusted_proxies: core.trusted_proxies.clone(),
@@ -64,7 +65,7 @@ impl Shared {
             cors: Cors::new(&core.cors_origins),
             errors: Errors::new(&app.metrics, core.max_body_bytes),
             places: Places::default(),
-            unmatched: Recorder::new(&metrics, "unmatched"),
+            unmatched: Recorder::new(&metrics, "unmatched", false),
             private: PrivateSegments::of(routes.iter().map(Arc::as_ref)),
             rate_limit_hits: app.metrics.counter(
                 "rate_limit_hits_total",
@@ -127,6 +128,7 @@ impl Pipeline {
             route: route.map(|state| state.route.clone()),
             body_limit: route.map_or(0, |state| state.body_limit),
             user_id: OnceLock::new(),
+            impersonated: AtomicBool::new(false),
             observation: self.observe(&request),
             place: place.unwrap_or_else(|Full| None),
             memory: OnceLock::new(),

@@ -10,6 +10,7 @@ use tower::Service;
 
 use crate::app::config::Config;
 use crate::platform::http::Route;
+use crate::platform::http::policy::Area;
 use crate::platform::http::recorder::{HttpMetrics, Recorder};
 use crate::platform::rate_limit::Limits;
 
@@ -30,7 +31,7 @@ impl RouteState {
             limits: policy.budget.and_then(|budget| config.rate_limit.limits(budget)),
             body_limit: policy.body_limit(config.core.max_body_bytes),
             deadline: policy.head_deadline(config.core.request_timeout),
-            recorder: Recorder::new(metrics, &route.template),
+            recorder: Recorder::new(metrics, &route.template, policy.access.is_guarded() && policy.area != Area::Public),
         }
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! Start: database, migrations, Redis, worker, listener; ready only then. Stop, on SIGTERM or SIGINT: not ready, but
 //! serving for `SHUTDOWN_DELAY_SECONDS`; then the listener's queue is emptied and closed, running requests and running
-//! jobs get `SHUTDOWN_GRACE_SECONDS`, the pools close. A second signal ends at once.
+//! jobs get `SHUTDOWN_GRACE_SECONDS`, the background work of features ends, the pools close. A second signal ends at once.
 
 use std::net::SocketAddr;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 
+use super::background::Background;
 use super::signals::Signals;
 use super::worker::Working;
 use super::{banner, diagnosis, listener, router, startup};
@@ -46,9 +47,12 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
         // Nothing is lost with it, so the server starts all the same.
         output::error(format_args!("warning: the banner is not shown: {error:#}"));
     }
+    let background = Background::start(&app);
     app.phase.set_ready();
     tracing::info!(address = %address, version = env!("CARGO_PKG_VERSION"), "ready");
-    let clean = run(&app, listener, router).await?;
+    let clean = run(&app, listener, router).await;
+    background.end().await;
+    let clean = clean?;
     app.close().await;
     if clean {
         tracing::info!("stopped");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::background::Background;
 use super::signals::Signals;
 use super::startup;
 use crate::app::App;
@@ -42,7 +43,7 @@ impl Working {
 pub async fn work(app: App) -> anyhow::Result<()> {
     startup::prepare(&app).await?;
     let mut signals = Signals::listen()?;
-    let working = Working::start(&app);
+    let (background, working) = (Background::start(&app), Working::start(&app));
     tracing::info!(concurrency = app.config.jobs.concurrency, functions = app.jobs.catalog().names().join(" "), "worker ready");
     tokio::select! {
         () = signals.received() => tracing::info!(grace_s = app.config.core.shutdown_grace.as_secs(), "stopping; a second signal ends at once"),
@@ -50,7 +51,9 @@ pub async fn work(app: App) -> anyhow::Result<()> {
     }
     signals.end_at_once_on_next();
     working.stop().cancel();
-    working.ended().await?;
+    let ended = working.ended().await;
+    background.end().await;
+    ended?;
     app.close().await;
     tracing::info!("stopped");
     Ok(())

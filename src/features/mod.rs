@@ -20,6 +20,7 @@ pub mod projects;
 pub mod quotas;
 pub mod reports;
 pub mod subscriptions;
+pub mod usage;
 pub mod users;
 pub mod webhooks;
 
@@ -32,6 +33,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &users::Users,
         &accounts::Accounts,
         &quotas::Quotas,
+        &usage::Usage,
         &webhooks::Webhooks,
         &subscriptions::Subscriptions,
         &billing::Billing,

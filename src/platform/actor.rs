@@ -49,6 +49,11 @@ impl Actor {
         self.user.as_ref() == Some(user)
     }
 
+    /// The user on whose account this counts: nobody's if an administrator acts in the user's name.
+    pub fn account(&self) -> Option<&UserId> {
+        self.user.as_ref().filter(|_| self.impersonator.is_none())
+    }
+
     /// The name of the actor in logs: the user's id, or `operator`.
     pub fn name(&self) -> &str {
         self.user.as_ref().map_or("operator", UserId::as_str)

@@ -21,3 +21,4 @@ pub mod rate_limit;
 pub mod redis;
 pub mod telemetry;
 pub mod text;
+pub mod usage;

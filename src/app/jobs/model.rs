@@ -118,6 +118,8 @@ pub struct Run {
     /// Attempt number, from 1.
     pub attempt: i32,
     pub enqueue_time: DateTime<Utc>,
+    /// The user whose data the payload holds.
+    pub owner_id: Option<UserId>,
 }
 
 impl Run {
@@ -141,6 +143,7 @@ pub(super) struct Claim {
     pub trace_context: Option<String>,
     pub priority: i32,
     pub run_at: DateTime<Utc>,
+    pub owner_id: Option<UserId>,
 }
 
 impl Claim {

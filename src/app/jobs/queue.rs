@@ -16,6 +16,7 @@ use crate::platform::error::{Error, Result};
 use crate::platform::http::RequestContext;
 use crate::platform::id::{PathId, UserId};
 use crate::platform::telemetry::metrics::Metrics;
+use crate::platform::usage::Usage;
 
 /// The queue of this process. Cheap to clone (`Arc`).
 #[derive(Clone)]
@@ -25,6 +26,7 @@ struct Inner {
     clock: Clock,
     catalog: Catalog,
     metrics: JobMetrics,
+    usage: Usage,
     /// Wakes the worker of this process; a needless wake-up costs one query.
     enqueued: watch::Sender<()>,
     /// Jobs cancelled while they were running, perhaps in this process.
@@ -32,9 +34,10 @@ struct Inner {
 }
 
 impl Queue {
-    pub fn new(clock: Clock, catalog: Catalog, metrics: &Metrics) -> Self {
+    pub fn new(clock: Clock, catalog: Catalog, metrics: &Metrics, usage: &Usage) -> Self {
         let (enqueued, cancelled) = (watch::Sender::new(()), broadcast::Sender::new(256));
-        Self(Arc::new(Inner { clock, catalog, metrics: JobMetrics::new(metrics), enqueued, cancelled }))
+        let (metrics, usage) = (JobMetrics::new(metrics), usage.clone());
+        Self(Arc::new(Inner { clock, catalog, metrics, usage, enqueued, cancelled }))
     }
 
     pub fn catalog(&self) -> &Catalog {
@@ -162,6 +165,10 @@ impl Queue {
 
     pub(super) fn metrics(&self) -> &JobMetrics {
         &self.0.metrics
+    }
+
+    pub(super) fn usage(&self) -> &Usage {
+        &self.0.usage
     }
 
     pub(super) fn clock(&self) -> &Clock {

@@ -1,4 +1,4 @@
-//! Schedules: jobs enqueued by cron patterns, in UTC. One row per schedule holds its last used slot. The instance that
+//! Schedules: jobs enqueued by cron patterns, in UTC, or at intervals. One row per schedule holds its last used slot. The instance that
 //! advances it enqueues the job in the same transaction, so each slot is used once per cluster, even after a crash. At the
 //! next start only the latest missed slot is used; slots before the very first start are not. A stored slot in the future is not
 //! believed.
@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use croner::Cron;
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +29,32 @@ type Enqueued<'a> = Pin<Box<dyn Future<Output = Result<Option<JobId>>> + Send + 
 /// A function with its schedule.
 struct Schedule {
     name: &'static str,
-    cron: Cron,
+    rhythm: Rhythm,
     enqueue: for<'a> fn(&'a Queue, &'a mut Tx) -> Enqueued<'a>,
+}
+
+/// When the slots of a schedule are.
+enum Rhythm {
+    Cron(Box<Cron>),
+    /// Counted from 1970.
+    Every(TimeDelta),
+}
+
+impl Rhythm {
+    /// The first slot after `now`, and the last one until then. `None` if there is none.
+    fn around(&self, now: DateTime<Utc>) -> Option<Slots> {
+        match self {
+            Self::Cron(cron) => Some(Slots {
+                following: cron.find_next_occurrence(&now, false).ok()?,
+                slot: cron.find_previous_occurrence(&now, true).ok()?,
+                now,
+            }),
+            Self::Every(interval) => {
+                let slot = now.duration_trunc(*interval).ok()?;
+                Some(Slots { slot, following: slot + *interval, now })
+            }
+        }
+    }
 }
 
 /// Every schedule of every feature; filled by their `schedules` hooks.
@@ -52,7 +76,13 @@ impl<A: 'static> Schedules<A> {
     /// panics here, at the start.
     pub fn add<J: Job<A> + Default>(&mut self, pattern: &str) {
         let cron = pattern.parse().unwrap_or_else(|error| panic!("{pattern:?} for {}: {error}", J::NAME));
-        self.all.push(Schedule { name: J::NAME, cron, enqueue: enqueue::<A, J> });
+        self.all.push(Schedule { name: J::NAME, rhythm: Rhythm::Cron(Box::new(cron)), enqueue: enqueue::<A, J> });
+    }
+
+    /// Runs `J` once in each interval, which has at least a second.
+    pub fn add_every<J: Job<A> + Default>(&mut self, interval: Duration) {
+        let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::days(1)).max(TimeDelta::seconds(1));
+        self.all.push(Schedule { name: J::NAME, rhythm: Rhythm::Every(interval), enqueue: enqueue::<A, J> });
     }
 
     /// Uses every due slot that is not used yet. Returns the next slot, if there is one.
@@ -60,12 +90,11 @@ impl<A: 'static> Schedules<A> {
         let now = queue.clock().now();
         let mut next: Option<DateTime<Utc>> = None;
         for schedule in &self.all {
-            let Ok(following) = schedule.cron.find_next_occurrence(&now, false) else { continue };
+            let Some(slots @ Slots { slot, following, .. }) = schedule.rhythm.around(now) else { continue };
             next = Some(next.map_or(following, |next| next.min(following)));
-            let Ok(slot) = schedule.cron.find_previous_occurrence(&now, true) else { continue };
             let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).get(schedule.name).copied();
             if used.is_none_or(|used| used < slot || used > following) {
-                schedule.use_slot(db, queue, Slots { slot, following, now }).await?;
+                schedule.use_slot(db, queue, slots).await?;
                 self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(schedule.name, slot);
             }
         }

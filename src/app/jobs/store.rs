@@ -20,7 +20,7 @@ use crate::sql;
 
 /// Columns of a [`Claim`]. The payload is read as text, so that an invalid one does not fail the whole claim.
 const CLAIM: &str = "id, function, CAST(kwargs AS text) AS kwargs, attempts, max_attempts, enqueue_time, locked_by AS lock,
-    CAST(trace_context AS text) AS trace_context, priority, run_at";
+    CAST(trace_context AS text) AS trace_context, priority, run_at, owner_id";
 /// Columns of a [`JobRow`], except `ahead`, which needs the current time.
 const ROW: &str = "id, function, CAST(kwargs AS text) AS kwargs, status AS state, attempts, max_attempts, run_at, enqueue_time,
     start_time, finish_time, success, CAST(result AS text) AS result, error, owner_id";

@@ -6,6 +6,7 @@ mod jobs;
 use async_trait::async_trait;
 
 use crate::app::App;
+use crate::app::config::Config;
 use crate::app::feature::{Feature, Removed, When};
 use crate::app::jobs::{Registry, Schedules};
 use crate::platform::error::Result;
@@ -24,7 +25,7 @@ impl Feature<App> for Maintenance {
         registry.add::<jobs::SweepExpired>();
     }
 
-    fn schedules(&self, schedules: &mut Schedules<App>) {
+    fn schedules(&self, _: &Config, schedules: &mut Schedules<App>) {
         schedules.add::<jobs::CleanupOldData>("0 0 * * SUN");
         schedules.add::<jobs::SweepExpired>("0 * * * *");
     }

@@ -3,6 +3,7 @@
 mod jobs;
 
 use crate::app::App;
+use crate::app::config::Config;
 use crate::app::feature::Feature;
 use crate::app::jobs::{Registry, Schedules};
 
@@ -17,7 +18,7 @@ impl Feature<App> for Reports {
         registry.add::<jobs::GenerateDailyReport>();
     }
 
-    fn schedules(&self, schedules: &mut Schedules<App>) {
+    fn schedules(&self, _: &Config, schedules: &mut Schedules<App>) {
         schedules.add::<jobs::GenerateDailyReport>("0 9 * * *");
     }
 }

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::app::config::Config;
 use crate::app::feature::{Feature, Setup};
 use crate::app::jobs::{Registry, Schedules};
 use crate::platform::db::Tx;
@@ -56,7 +57,7 @@ impl Feature<App> for Subscriptions {
         registry.add::<jobs::ReconcileCustomers>();
     }
 
-    fn schedules(&self, schedules: &mut Schedules<App>) {
+    fn schedules(&self, _: &Config, schedules: &mut Schedules<App>) {
         schedules.add::<jobs::SweepSubscriptions>("7 * * * *");
         schedules.add::<jobs::ReconcileSubscriptions>("15 3 * * *");
         schedules.add::<jobs::ReconcileCustomers>("45 3 * * *");

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::app::config::Config;
 use crate::app::feature::{Feature, Setup};
 use crate::app::jobs::{Registry, Schedules};
 use crate::platform::db::Tx;
@@ -57,7 +58,7 @@ impl Feature<App> for Webhooks {
         registry.add::<jobs::RescueWebhooks>();
     }
 
-    fn schedules(&self, schedules: &mut Schedules<App>) {
+    fn schedules(&self, _: &Config, schedules: &mut Schedules<App>) {
         schedules.add::<jobs::RescueWebhooks>("*/10 * * * *");
     }
 

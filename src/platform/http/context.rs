@@ -2,7 +2,7 @@
 //! counted, timed and logged, and its place in the pool is released.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -26,6 +26,8 @@ pub struct RequestContext {
     /// Maximum size of the request body in bytes.
     pub body_limit: usize,
     pub(crate) user_id: OnceLock<UserId>,
+    /// Set if an administrator acts in the user's name: then nothing counts on the user's account.
+    pub(crate) impersonated: AtomicBool,
     /// Set if the request appears in logs and metrics.
     pub(crate) observation: Option<Observation>,
     /// The request's place in its pool.
@@ -48,6 +50,7 @@ impl RequestContext {
             route: None,
             body_limit: 0,
             user_id: OnceLock::new(),
+            impersonated: AtomicBool::new(false),
             observation: None,
             place: None,
             memory: OnceLock::new(),
@@ -63,6 +66,10 @@ impl RequestContext {
     pub fn set_user_id(&self, id: &UserId) {
         // A second call changes nothing: a request has one caller.
         let _ = self.user_id.set(id.clone());
+    }
+
+    pub(crate) fn set_impersonated(&self) {
+        self.impersonated.store(true, Ordering::Relaxed);
     }
 
     /// Runs `future` as part of this request.
@@ -135,6 +142,9 @@ impl Observation {
         let Ok(status) = StatusCode::from_u16(self.status.load(Ordering::Relaxed)) else { return };
         let took = self.started.elapsed();
         self.recorder.record(status, took.as_secs_f64());
+        if !context.impersonated.load(Ordering::Relaxed) {
+            self.recorder.count_usage(status, context.user_id());
+        }
         let Some(line) = self.line else { return };
         let user_agent = line.user_agent.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()));
         let (request_id, user_id, client_ip) = (&context.request_id, context.user_id().map(UserId::as_str), context.client_ip);

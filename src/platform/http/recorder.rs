@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use http::{Method, StatusCode};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
+use crate::platform::id::UserId;
 use crate::platform::telemetry::metrics::Metrics;
+use crate::platform::usage::{Labels, Metric, Usage};
 
 const BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -17,11 +19,13 @@ pub struct HttpMetrics {
     requests: IntCounterVec,
     duration: HistogramVec,
     in_progress: IntGaugeVec,
+    usage: Usage,
 }
 
 impl HttpMetrics {
-    pub fn new(metrics: &Metrics) -> Self {
+    pub fn new(metrics: &Metrics, usage: &Usage) -> Self {
         Self {
+            usage: usage.clone(),
             requests: metrics.counter("http_requests_total", "HTTP requests answered", &["method", "endpoint", "status_code"]),
             duration: metrics.histogram(
                 "http_request_duration_seconds",
@@ -39,12 +43,14 @@ pub struct Recorder {
     metrics: HttpMetrics,
     /// The route's template: never a raw path.
     endpoint: String,
+    /// Whether its requests count as usage of their callers.
+    counted: bool,
     methods: [OnceLock<Arc<MethodRecorder>>; METHODS.len()],
 }
 
 impl Recorder {
-    pub fn new(metrics: &HttpMetrics, endpoint: &str) -> Self {
-        Self { metrics: metrics.clone(), endpoint: endpoint.to_owned(), methods: [const { OnceLock::new() }; METHODS.len()] }
+    pub fn new(metrics: &HttpMetrics, endpoint: &str, counted: bool) -> Self {
+        Self { metrics: metrics.clone(), endpoint: endpoint.to_owned(), counted, methods: [const { OnceLock::new() }; METHODS.len()] }
     }
 
     pub fn endpoint(&self) -> &str {
@@ -61,6 +67,10 @@ impl Recorder {
                 requests: RwLock::default(),
                 family: self.metrics.requests.clone(),
                 labels: [METHODS[index].to_owned(), self.endpoint.clone()],
+                usage: self.counted.then(|| {
+                    let labels = [format!("endpoint:{}", self.endpoint), format!("method:{}", METHODS[index])];
+                    (self.metrics.usage.clone(), labels.into())
+                }),
             })
         })
     }
@@ -73,9 +83,19 @@ pub struct MethodRecorder {
     requests: RwLock<Vec<(StatusCode, IntCounter)>>,
     family: IntCounterVec,
     labels: [String; 2],
+    usage: Option<(Usage, Labels)>,
 }
 
 impl MethodRecorder {
+    /// Counts a request as usage of the account, if its route counts and it did not fail.
+    pub fn count_usage(&self, status: StatusCode, account: Option<&UserId>) {
+        if let Some((usage, labels)) = &self.usage
+            && status.as_u16() < 400
+        {
+            usage.record(account, Metric::ApiRequests, 1, labels);
+        }
+    }
+
     /// Records a response after its last byte was written.
     pub fn record(&self, status: StatusCode, seconds: f64) {
         self.duration.observe(seconds);

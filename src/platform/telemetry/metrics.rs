@@ -9,7 +9,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -119,6 +119,11 @@ impl Inner {
     /// Registers a counter. Panics at start if the name is already registered.
     pub fn counter(&self, name: &'static str, help: &'static str, labels: &[&str]) -> IntCounterVec {
         self.families.counter(name, help, labels)
+    }
+
+    /// Registers a counter without labels.
+    pub fn int_counter(&self, name: &'static str, help: &'static str) -> IntCounter {
+        self.families.add(name, "counter", help, IntCounter::new(name, help))
     }
 
     /// Registers a gauge with labels.

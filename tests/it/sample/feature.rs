@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::Method;
 use omnistack::app::App;
+use omnistack::app::config::Config;
 use omnistack::app::feature::{Feature, Finding, Level, Setup};
 use omnistack::app::jobs::{Fail, Job, Registry, Run, Schedules};
 use omnistack::platform::error::Result;
@@ -77,7 +78,7 @@ impl Feature<App> for Sample {
         registry.add::<CountSample>();
     }
 
-    fn schedules(&self, schedules: &mut Schedules<App>) {
+    fn schedules(&self, _: &Config, schedules: &mut Schedules<App>) {
         schedules.add::<CountSample>("30 4 * * *");
     }
 

@@ -55,7 +55,8 @@ async fn signalled(signal: &mut watch::Receiver<Option<Outcome>>) -> Outcome {
 pub async fn run_claimed(worker: &State, claim: &Claim, signal: &mut watch::Receiver<Option<Outcome>>, span: Span) -> Outcome {
     let Some(function) = worker.queue.catalog().find(&claim.function) else { return Outcome::PutBack };
     let (name, limit, metrics) = (function.name, function.limit, worker.queue.metrics());
-    let run = Run { id: claim.id, attempt: claim.attempts, enqueue_time: claim.enqueue_time };
+    let (enqueue_time, owner_id) = (claim.enqueue_time, claim.owner_id.clone());
+    let run = Run { id: claim.id, attempt: claim.attempts, enqueue_time, owner_id };
     let Some(attempt) = worker.functions.start(name, run, &claim.kwargs) else { return Outcome::PutBack };
     metrics.count(name, "started");
     let began = Instant::now();

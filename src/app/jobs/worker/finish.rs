@@ -18,6 +18,7 @@ use crate::app::jobs::store::{self, Ending};
 use crate::platform::db::is_temporary;
 use crate::platform::json;
 use crate::platform::text::cut;
+use crate::platform::usage::{Labels, Metric};
 
 /// Maximum batch per statement, in outcomes and in bytes of results.
 const GROUP: usize = 256;
@@ -29,13 +30,18 @@ const REASON: usize = 2000;
 /// Attempts to store an outcome once the shutdown grace is over; then the lease has to run out.
 const LAST_TRIES: u32 = 5;
 
-/// Queues the outcome and waits until it is stored or given up.
+/// Queues the outcome and waits until it is stored or given up. The user's job counts once it is stored as finished.
 pub async fn store(worker: &State, claim: &Claim, end: Outcome) {
     let (ending, bytes) = ending(worker, claim, end);
+    let finished = matches!(ending.state, "done" | "dead");
     let (stored, waiting) = oneshot::channel();
     // Both fail only if the storing task has ended; then the lease runs out.
-    if worker.finished.send(Finished { ending, bytes, stored }).await.is_ok() {
-        let _ = waiting.await;
+    if worker.finished.send(Finished { ending, bytes, stored }).await.is_err() || waiting.await != Ok(true) || !finished {
+        return;
+    }
+    if let (Some(owner), Some(function)) = (&claim.owner_id, worker.queue.catalog().find(&claim.function)) {
+        let labels: Labels = [format!("job:{}", function.name)].into();
+        worker.queue.usage().record(Some(owner), Metric::BackgroundJobs, 1, &labels);
     }
 }
 
@@ -110,7 +116,7 @@ fn gather(first: Finished, arriving: &mut mpsc::Receiver<Finished>) -> (Vec<Fini
 }
 
 async fn store_group(worker: &Arc<State>, group: Vec<Finished>) {
-    let (endings, waiting): (Vec<Ending>, Vec<oneshot::Sender<()>>) = group.into_iter().map(|ended| (ended.ending, ended.stored)).unzip();
+    let (endings, waiting): (Vec<Ending>, Vec<oneshot::Sender<bool>>) = group.into_iter().map(|ended| (ended.ending, ended.stored)).unzip();
     for tries in 1.. {
         match attempt(worker, &endings).await {
             Ok(stored) => {
@@ -135,7 +141,7 @@ async fn store_group(worker: &Arc<State>, group: Vec<Finished>) {
 }
 
 /// Stores one outcome. If the database refuses it, its result is dropped; other errors are retried.
-async fn store_alone(worker: &Arc<State>, mut ending: Ending, waiting: oneshot::Sender<()>) {
+async fn store_alone(worker: &Arc<State>, mut ending: Ending, waiting: oneshot::Sender<bool>) {
     for tries in 1.. {
         match attempt(worker, std::slice::from_ref(&ending)).await {
             Ok(stored) => return acknowledge(&ending, waiting, &stored),
@@ -168,10 +174,11 @@ async fn wait(worker: &State, error: &sqlx::Error, tries: u32) -> bool {
     true
 }
 
-fn acknowledge(ending: &Ending, waiting: oneshot::Sender<()>, stored: &[JobId]) {
-    if !stored.contains(&ending.id) {
+fn acknowledge(ending: &Ending, waiting: oneshot::Sender<bool>, stored: &[JobId]) {
+    let stored = stored.contains(&ending.id);
+    if !stored {
         tracing::warn!(job_id = %ending.id, state = ending.state, "the job is no longer ours, its end is not stored");
     }
     // Fails if the row's task has ended meanwhile.
-    let _ = waiting.send(());
+    let _ = waiting.send(stored);
 }

@@ -87,7 +87,8 @@ pub struct Ticket {
 pub struct Finished {
     pub ending: Ending,
     pub bytes: usize,
-    pub stored: oneshot::Sender<()>,
+    /// Receives whether it was stored: `false` if the job is no longer ours.
+    pub stored: oneshot::Sender<bool>,
 }
 
 /// Removes the row from the held rows however its task ends, so that no abandoned lease is renewed.
