@@ -45,19 +45,25 @@ pub async fn lock(db: &Db, tx: &mut Tx, key: &str) -> sqlx::Result<Option<FileSt
     Ok(row.map(|(status,)| status))
 }
 
-/// Number and declared bytes of pending files.
+/// What a user's new file is checked against.
 #[derive(Debug, sqlx::FromRow)]
-pub struct Pending {
-    pub files: i64,
+pub struct Held {
+    /// Number of pending files.
+    pub pending_files: i64,
+    /// Declared bytes of pending files.
+    pub pending_bytes: i64,
+    /// Bytes of all files, pending ones as declared; 0 unless asked for.
     pub bytes: i64,
 }
 
-/// Returns what is pending of a user.
-pub async fn pending(on: impl Into<Executor<'_>>, owner: &UserId) -> sqlx::Result<Pending> {
+/// Returns what a user holds. The sum of all files reads the index entry of each, so it is asked for only where it is needed.
+pub async fn held(on: impl Into<Executor<'_>>, owner: &UserId, with_sum: bool) -> sqlx::Result<Held> {
     let count = sql!(
-        "SELECT COUNT(*) AS files, CAST(COALESCE(SUM(size), 0) AS BIGINT) AS bytes FROM files WHERE owner_id = $1 AND status = 'pending'"
+        "SELECT COUNT(*) AS pending_files, CAST(COALESCE(SUM(size), 0) AS BIGINT) AS pending_bytes,
+         CASE WHEN $2 THEN (SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM files WHERE owner_id = $1) ELSE 0 END AS bytes
+         FROM files WHERE owner_id = $1 AND status = 'pending'"
     );
-    query(on, count).bind(owner).fetch_one().await
+    query(on, count).bind(owner).bind(with_sum).fetch_one().await
 }
 
 /// Marks the file as uploaded and stores its size; `None` if it was marked before.

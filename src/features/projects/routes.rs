@@ -4,12 +4,14 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
-use super::model::{CreateProject, ProjectId, ProjectRead, ProjectSearch, UpdateProject};
+use super::model::{CreateProject, Project, ProjectId, ProjectRead, ProjectSearch, UpdateProject};
 use super::service;
 use crate::app::App;
+use crate::features::quotas::service as quotas;
 use crate::platform::actor::CurrentUser;
 use crate::platform::error::Result;
-use crate::platform::http::idempotency::{Created, idempotent};
+use crate::platform::http::idempotency::{Created, idempotent, idempotent_tx};
+use crate::platform::http::quota_headers::QuotaState;
 use crate::platform::http::{Json, JsonAt, KeyedJson, ListParams, Page, Path, Query};
 
 /// List projects
@@ -31,16 +33,28 @@ pub async fn list(
 
 /// Create a project
 ///
-/// Send an `Idempotency-Key` to be able to repeat the request safely.
+/// Send an `Idempotency-Key` to be able to repeat the request safely. 403 if the plan allows no more projects.
 #[utoipa::path(post, path = "/projects", operation_id = "createProject", tag = "projects",
     params(("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "A repeated request with this key gets the first answer again")),
-    request_body = CreateProject, responses((status = 201, body = ProjectRead, headers(("Location" = String, description = "Path of the project")))))]
+    request_body = CreateProject, responses((status = 201, body = ProjectRead, headers(("Location" = String, description = "Path of the project"))),
+        (status = 403, description = "PLAN_LIMIT_EXCEEDED")))]
 pub async fn create(State(app): State<App>, user: CurrentUser, body: KeyedJson<CreateProject>) -> Result<Response> {
-    idempotent(app.answers(), &user.id, body.key, async |on| {
-        let project = service::create(&app, on, &user, body.value).await?;
-        Ok(Created { location: Some(format!("/api/v1/app/projects/{}", project.id)), body: ProjectRead::from(project) })
+    if !quotas::are_enforced(&app) {
+        // A single statement, without a transaction.
+        return idempotent(app.answers(), &user.id, body.key, async |on| {
+            Ok(created(service::create(&app, on, &user, body.value).await?, None))
+        })
+        .await;
+    }
+    idempotent_tx(app.answers(), &user.id, body.key, async |tx| {
+        let (project, quota) = service::create_within_plan(&app, tx, &user, body.value).await?;
+        Ok(created(project, quota))
     })
     .await
+}
+
+fn created(project: Project, quota: Option<QuotaState>) -> Created<ProjectRead> {
+    Created { location: Some(format!("/api/v1/app/projects/{}", project.id)), quota, body: project.into() }
 }
 
 /// Get a project

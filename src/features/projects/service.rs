@@ -7,10 +7,13 @@ use super::model::{CreateProject, Project, ProjectId, ProjectRead, ProjectWithSo
 use super::store;
 use crate::app::App;
 use crate::app::feature::Removed;
+use crate::features::quotas::Quota;
+use crate::features::quotas::service::standing;
 use crate::platform::actor::CurrentUser;
-use crate::platform::db::{Db, Executor};
+use crate::platform::db::{Db, Executor, Tx};
 use crate::platform::error::Result;
 use crate::platform::http::list::List;
+use crate::platform::http::quota_headers::QuotaState;
 use crate::platform::id::{PathId, UserId};
 use crate::platform::text::{fold, like_contains};
 
@@ -19,19 +22,40 @@ const KEEP_DELETED: TimeDelta = TimeDelta::days(30);
 /// Page size of the export.
 const EXPORT_PAGE: i64 = 500;
 
-/// Creates a project; `on` is the transaction of the request's idempotency key, if it has one.
+/// Creates a project without a quota; `on` is the transaction of the request's idempotency key, if it has one.
 pub async fn create(app: &App, on: Executor<'_>, user: &CurrentUser, new: CreateProject) -> Result<Project> {
+    let project = project(app, user, new);
+    store::insert(on, &project).await?;
+    Ok(project)
+}
+
+/// Creates a project within the quota of the user's plan; returns the state of the quota, too.
+pub async fn create_within_plan(app: &App, tx: &mut Tx, user: &CurrentUser, new: CreateProject) -> Result<(Project, Option<QuotaState>)> {
+    let project = project(app, user, new);
+    let quota = match standing(app, tx, &user.id, Quota::Projects).await? {
+        // Inserted and counted in one round trip: the transaction of a refused request is rolled back.
+        Some(allowance) if allowance.is_limited() => {
+            let others = store::insert_and_count(tx, &project).await?;
+            Some(allowance.admit(others, 1)?)
+        }
+        unlimited => {
+            store::insert(tx, &project).await?;
+            unlimited.map(|allowance| allowance.admit(0, 1)).transpose()?
+        }
+    };
+    Ok((project, quota))
+}
+
+fn project(app: &App, user: &CurrentUser, new: CreateProject) -> Project {
     let now = app.clock.now();
-    let project = Project {
+    Project {
         id: ProjectId::new(),
         name: new.name,
         description: new.description,
         owner_id: user.id.clone(),
         created_at: now,
         updated_at: now,
-    };
-    store::insert(on, &project).await?;
-    Ok(project)
+    }
 }
 
 pub async fn get(app: &App, user: &CurrentUser, id: ProjectId) -> Result<Project> {

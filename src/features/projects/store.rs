@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::model::{Project, ProjectId, ProjectWithSortKey, UpdateProject};
-use crate::platform::db::{Executor, query};
+use crate::platform::db::{Executor, Query, query};
 use crate::platform::http::list::{Filter, List, ListSql};
 use crate::platform::id::UserId;
 use crate::platform::text;
@@ -11,21 +11,36 @@ use crate::sql;
 
 /// The columns of a [`Project`].
 const PROJECT: &str = "id, name, description, owner_id, created_at, updated_at";
+/// Inserts a [`Project`].
+const INSERT: &str =
+    "INSERT INTO projects (id, name, name_folded, description, owner_id, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6)";
 /// Condition: the owner's rows that are not deleted.
 const OWN: &str = "owner_id = $1 AND deleted_at IS NULL";
 /// Condition: `OWN` rows whose folded name matches the pattern.
 const FOUND: &str = r"owner_id = $1 AND deleted_at IS NULL AND name_folded LIKE $2 ESCAPE '\'";
 
 pub async fn insert(on: impl Into<Executor<'_>>, project: &Project) -> sqlx::Result<()> {
+    bound(query(on, sql!(INSERT)), project).execute().await?;
+    Ok(())
+}
+
+/// Same as [`insert`]; returns how many other projects the owner has.
+pub async fn insert_and_count(on: impl Into<Executor<'_>>, project: &Project) -> sqlx::Result<i64> {
+    // Without the new row itself, because the engines differ in whether RETURNING sees it.
     let insert = query(
         on,
         sql!(
-            "INSERT INTO projects (id, name, name_folded, description, owner_id, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6)"
+            INSERT,
+            " RETURNING (SELECT COUNT(*) FROM projects AS others WHERE others.owner_id = $5 AND others.deleted_at IS NULL AND others.id <> $1)"
         ),
     );
+    let (others,): (i64,) = bound(insert, project).fetch_one().await?;
+    Ok(others)
+}
+
+fn bound<'q>(insert: Query<'q>, project: &Project) -> Query<'q> {
     let insert = insert.bind(project.id).bind(&project.name).bind(text::fold(&project.name)).bind(&project.description);
-    insert.bind(&project.owner_id).bind(project.created_at).execute().await?;
-    Ok(())
+    insert.bind(&project.owner_id).bind(project.created_at)
 }
 
 pub async fn by_id(on: impl Into<Executor<'_>>, owner: &UserId, id: ProjectId) -> sqlx::Result<Option<Project>> {

@@ -1,9 +1,10 @@
-//! Plan quotas: what the plan of a user allows in each month, counted when it is used.
+//! Plan quotas: what the plan of a user allows in each month, and at any time.
 //!
-//! Table `quota_counters`, no routes: other features reserve with `service::reserve`. The plans are in `plans.rs`.
+//! Table `quota_counters`, no routes: other features count requests of monthly quotas with `service::reserve`, and ask before they
+//! insert a row of a standing quota with `service::standing`. The plans are in `plans.rs`.
 
 mod config;
-mod model;
+pub mod model;
 mod plans;
 pub mod service;
 mod store;
@@ -18,7 +19,7 @@ use crate::platform::db::Tx;
 use crate::platform::error::Result;
 use crate::platform::id::UserId;
 use config::Settings;
-pub use plans::Quota;
+pub use plans::{Limits, Quota};
 
 pub struct Quotas;
 

@@ -1,8 +1,20 @@
-//! The period of a quota.
+//! The period of a monthly quota, and the plan of a user as other features see it.
 
 use std::fmt;
 
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, Utc};
+
+/// The plan that counts for a user, with the limits of what is recorded as usage. `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserPlan {
+    pub name: &'static str,
+    /// A month.
+    pub api_calls: Option<i64>,
+    /// A month.
+    pub ai_requests: Option<i64>,
+    /// MiB at any time.
+    pub storage_mb: Option<i64>,
+}
 
 /// A calendar month in UTC, displayed as `2026-11`. The text sorts by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,22 +1,18 @@
-//! SQL of `quota_counters`. Reads the plan of a user in the same statement, so that a change of plan counts at once and a
-//! reservation is one round trip.
+//! SQL of `quota_counters`, and of the plan in `users`. The plan is read by the statement that counts or locks, so that a change
+//! of plan counts at once and costs no round trip.
 
 use sqlx::types::Json;
 
 use super::plans::Limits;
-use crate::platform::db::{Db, Executor, query};
+use crate::platform::db::{Db, Executor, Tx, query};
 use crate::platform::id::UserId;
 use crate::sql;
 
 /// Maximum number of rows that one sweep removes.
 const SWEEP: i64 = 1000;
 
-/// The limit of a row of `users`: `$2` holds the limits by plan, `$3` the default one. SQLite's `->>` would take some names
-/// of plans for paths.
-const LIMIT_POSTGRES: &str = "COALESCE(CASE WHEN subscription_status IN ('active', 'trialing')
-    THEN CAST(CAST($2 AS jsonb) ->> subscription_plan AS bigint) END, $3)";
-const LIMIT_SQLITE: &str = "COALESCE(CASE WHEN subscription_status IN ('active', 'trialing')
-    THEN (SELECT value FROM json_each($2) WHERE key = subscription_plan) END, $3)";
+/// The name of the plan that counts for a row of `users`; NULL if no subscription is running.
+const PLAN: &str = "(CASE WHEN subscription_status IN ('active', 'trialing') THEN subscription_plan END)";
 
 /// Counts one request; the limit is tested before a first row, too. The row keeps the limit, because only its columns can be
 /// tested and returned on a conflict.
@@ -46,15 +42,18 @@ pub struct Usage {
 /// Counts one request unless the limit of the user's plan is reached; `None` if it is, or if the user is gone. Atomic:
 /// concurrent requests, also on other instances, cannot pass the limit.
 pub async fn reserve(db: &Db, counter: &Counter<'_>, limits: &Limits) -> sqlx::Result<Option<Usage>> {
+    // SQLite's `->>` would take some names of plans for paths.
     let text = db.pick(
         sql!(
             pg: "INSERT INTO quota_counters (user_id, feature, period, used, last_limit)
-             SELECT id, $4, $5, 1, plan_limit FROM (SELECT id, ", LIMIT_POSTGRES, " AS plan_limit FROM users WHERE id = $1) AS own
+             SELECT id, $4, $5, 1, plan_limit
+             FROM (SELECT id, COALESCE(CAST(CAST($2 AS jsonb) ->> ", PLAN, " AS bigint), $3) AS plan_limit FROM users WHERE id = $1) AS own
              WHERE plan_limit <> 0 AND ", NO_WAIT, RESERVE
         ),
         sql!(
             lite: "INSERT INTO quota_counters (user_id, feature, period, used, last_limit)
-             SELECT id, $4, $5, 1, plan_limit FROM (SELECT id, ", LIMIT_SQLITE, " AS plan_limit FROM users WHERE id = $1) AS own
+             SELECT id, $4, $5, 1, plan_limit
+             FROM (SELECT id, COALESCE((SELECT value FROM json_each($2) WHERE key = ", PLAN, "), $3) AS plan_limit FROM users WHERE id = $1) AS own
              WHERE plan_limit <> 0", RESERVE
         ),
     );
@@ -62,20 +61,34 @@ pub async fn reserve(db: &Db, counter: &Counter<'_>, limits: &Limits) -> sqlx::R
     reserve.bind(counter.feature).bind(counter.period).fetch_optional().await
 }
 
-/// Returns the limit of the user's plan and what is used of it; `None` if the user is gone.
-pub async fn usage(db: &Db, counter: &Counter<'_>, limits: &Limits) -> sqlx::Result<Option<Usage>> {
-    let text = db.pick(
+/// Returns the name of the user's plan and what is used of the quota; `None` if the user is gone.
+pub async fn usage(db: &Db, counter: &Counter<'_>) -> sqlx::Result<Option<(Option<String>, i64)>> {
+    let usage = query(
+        db,
         sql!(
-            pg: "SELECT ", LIMIT_POSTGRES, " AS last_limit, COALESCE((SELECT used FROM quota_counters
-             WHERE user_id = users.id AND feature = $4 AND period = $5), 0) AS used FROM users WHERE id = $1"
-        ),
-        sql!(
-            lite: "SELECT ", LIMIT_SQLITE, " AS last_limit, COALESCE((SELECT used FROM quota_counters
-             WHERE user_id = users.id AND feature = $4 AND period = $5), 0) AS used FROM users WHERE id = $1"
+            "SELECT ",
+            PLAN,
+            ", COALESCE((SELECT used FROM quota_counters
+             WHERE user_id = users.id AND feature = $2 AND period = $3), 0) FROM users WHERE id = $1"
         ),
     );
-    let usage = query(db, text).bind(counter.user).bind(Json(&limits.by_plan)).bind(limits.default);
-    usage.bind(counter.feature).bind(counter.period).fetch_optional().await
+    usage.bind(counter.user).bind(counter.feature).bind(counter.period).fetch_optional().await
+}
+
+/// Returns the name of the user's plan.
+pub async fn plan(on: impl Into<Executor<'_>>, user: &UserId) -> sqlx::Result<Option<(Option<String>,)>> {
+    query(on, sql!("SELECT ", PLAN, " FROM users WHERE id = $1")).bind(user).fetch_optional().await
+}
+
+/// Same as [`plan`], but locks the user's row until the transaction ends: against other locks of this kind and changes of the
+/// row, but not against rows that refer to it.
+pub async fn lock_plan(db: &Db, tx: &mut Tx, user: &UserId) -> sqlx::Result<Option<(Option<String>,)>> {
+    // SQLite has no FOR UPDATE: a write transaction locks the whole database.
+    let text = db.pick(
+        sql!(pg: "SELECT ", PLAN, " FROM users WHERE id = $1 FOR NO KEY UPDATE"),
+        sql!(lite: "SELECT ", PLAN, " FROM users WHERE id = $1"),
+    );
+    query(tx, text).bind(user).fetch_optional().await
 }
 
 /// Takes one request back; never below 0.

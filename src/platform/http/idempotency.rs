@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::platform::crypto::{self, KeyRing};
 use crate::platform::db::{Db, Executor, Tx, query};
 use crate::platform::error::{Error, Result};
+use crate::platform::http::quota_headers::QuotaState;
 use crate::platform::id::UserId;
 use crate::sql;
 
@@ -68,6 +69,8 @@ pub struct Created<T> {
     pub body: T,
     /// The path of the created record.
     pub location: Option<String>,
+    /// The quota that the record uses. A repeated request gets the headers of the first answer, too.
+    pub quota: Option<QuotaState>,
 }
 
 /// Runs `work` once per user and key and returns 201; a repeated request gets the stored response. Fails if the key was used
@@ -214,17 +217,20 @@ async fn release(store: Store<'_>, user: &UserId, key: &Key) -> Result<()> {
 struct Answer {
     status: u16,
     location: Option<String>,
+    /// Absent in answers that an earlier version stored.
+    #[serde(default)]
+    quota: Option<QuotaState>,
     body: String,
 }
 
 impl Answer {
     fn new(status: StatusCode, body: &impl Serialize) -> Result<Self> {
         let body = serde_json::to_string(body).map_err(anyhow::Error::from)?;
-        Ok(Self { status: status.as_u16(), location: None, body })
+        Ok(Self { status: status.as_u16(), location: None, quota: None, body })
     }
 
     fn of<T: Serialize>(created: &Created<T>) -> Result<Self> {
-        Ok(Self { location: created.location.clone(), ..Self::new(StatusCode::CREATED, &created.body)? })
+        Ok(Self { location: created.location.clone(), quota: created.quota, ..Self::new(StatusCode::CREATED, &created.body)? })
     }
 
     fn into_response(self) -> Result<Response> {
@@ -232,6 +238,9 @@ impl Answer {
         let mut response = (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], self.body).into_response();
         if let Some(location) = self.location {
             response.headers_mut().insert(header::LOCATION, HeaderValue::try_from(location).map_err(anyhow::Error::from)?);
+        }
+        if let Some(quota) = self.quota {
+            quota.set_headers(response.headers_mut());
         }
         Ok(response)
     }

@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::platform::error::Error;
-use crate::platform::http::{RequestContext, quota_headers};
+use crate::platform::http::RequestContext;
+use crate::platform::http::quota_headers::QuotaState;
 use crate::platform::telemetry::metrics::Metrics;
 
 /// Marks a response of 400 or above that keeps its own body (readiness).
@@ -53,8 +54,8 @@ impl Errors {
         if let Some(seconds) = error.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Error::PlanLimit { limit, used, resets_at, .. } = &*error {
-            quota_headers::set(headers, *limit, *used, *resets_at);
+        if let Error::PlanLimit { limit, used, resets_at, .. } = *error {
+            QuotaState { limit, used, resets_at }.set_headers(headers);
         }
         *response.body_mut() = Body::from(body);
         response

@@ -13,6 +13,7 @@ crate::on_both_backends![
     plan_admin_user_list_uses_index_without_sort,
     plan_user_lookup_uses_unique_index,
     plan_maintenance_queries_use_index,
+    plan_storage_sum_reads_index_only,
 ];
 
 /// The plan of the only registered statement that contains all of the words.
@@ -105,4 +106,13 @@ async fn plan_maintenance_queries_use_index(b: Backend) {
     assert!(unfolded.contains("projects_unfolded_idx"), "{unfolded}");
     enters(b, &plan(b, &["DELETE FROM idempotency_keys", "LIMIT"]).await, "idempotency_keys_expires_at_idx", "expires_at");
     enters(b, &plan(b, &["DELETE FROM quota_counters", "LIMIT"]).await, "quota_counters_period_idx", "period");
+}
+
+/// A user may have very many files, most of them not pending.
+async fn plan_storage_sum_reads_index_only(b: Backend) {
+    let sums = plan(b, &["pending_bytes"]).await;
+    match b {
+        Backend::Postgres => assert!(sums.contains("Index Only Scan using files_size_idx"), "{sums}"),
+        Backend::Sqlite => assert_eq!(sums.matches("USING COVERING INDEX files_size_idx (owner_id=?").count(), 2, "{sums}"),
+    }
 }

@@ -37,10 +37,14 @@ crate::on_both_backends![
     request_is_given_back_to_its_own_month,
     failed_give_back_leaves_request_counted,
     disabled_quota_refuses_and_counts_nothing,
+    impersonated_request_uses_no_quota,
     reservation_is_one_statement,
     erased_user_cannot_reserve_and_leaves_no_counter,
     counters_are_removed_one_day_after_their_month,
 ];
+
+/// The test server enforces no quotas unless it is told to.
+pub(super) const LIMITED: (&str, &str) = ("PLAN_LIMITS_ENABLED", "true");
 
 /// A feature with a route that uses up the quota.
 struct Metered;
@@ -62,7 +66,8 @@ async fn metered(State(app): State<App>, user: CurrentUser) -> Result<HeaderMap>
 }
 
 async fn server(b: Backend, vars: &[(&str, &str)]) -> TestApp {
-    TestApp::with_feature(b, &Metered, vars).await
+    let vars: Vec<_> = [LIMITED].iter().chain(vars).copied().collect();
+    TestApp::with_feature(b, &Metered, &vars).await
 }
 
 async fn ask(client: &Client) -> Reply {
@@ -70,7 +75,7 @@ async fn ask(client: &Client) -> Reply {
 }
 
 /// A caller of the service. The user must exist.
-fn caller(name: &str) -> CurrentUser {
+pub(super) fn caller(name: &str) -> CurrentUser {
     let id = UserId::parse(name).unwrap();
     let claims = Claims {
         subject: id.clone(),
@@ -82,7 +87,8 @@ fn caller(name: &str) -> CurrentUser {
         issued_at: None,
         expires_at: 0,
     };
-    CurrentUser { id, claims: Arc::new(claims), actor: Actor::operator() }
+    let actor = Actor { user: Some(id.clone()), ..Actor::operator() };
+    CurrentUser { id, claims: Arc::new(claims), actor }
 }
 
 async fn taken(t: &TestApp, user: &CurrentUser) -> Reservation {
@@ -104,7 +110,7 @@ async fn set_used(t: &TestApp, user: &str, used: i64) {
     t.sql(&format!("INSERT INTO quota_counters VALUES ('{user}', 'ai_requests', '{month}', {used}, 50)")).await;
 }
 
-async fn set_plan(t: &TestApp, plan: &str, status: &str) {
+pub(super) async fn set_plan(t: &TestApp, plan: &str, status: &str) {
     t.sql(&format!("UPDATE users SET subscription_plan = {plan}, subscription_status = {status} WHERE id = 'amy'")).await;
 }
 
@@ -113,7 +119,7 @@ async fn counted(t: &TestApp) -> Vec<String> {
     t.texts("SELECT period || ' ' || CAST(used AS TEXT) FROM quota_counters ORDER BY period").await
 }
 
-fn quota_headers(reply: &Reply) -> [&str; 3] {
+pub(super) fn quota_headers(reply: &Reply) -> [&str; 3] {
     ["x-quota-limit", "x-quota-remaining", "x-quota-reset"].map(|name| reply.header(name).unwrap_or_default())
 }
 
@@ -126,7 +132,7 @@ fn end_of_year(t: &TestApp) -> DateTime<Utc> {
 
 async fn parallel_requests_on_two_instances_stop_at_limit(b: Backend) {
     let t = server(b, &[]).await;
-    let other = t.second(&[]).await;
+    let other = t.second(&[LIMITED]).await;
     let amy = t.user("amy").await;
     set_used(&t, "amy", 40).await;
     let clients = [amy.clone(), other.with_token(amy.token.as_ref().unwrap())];
@@ -144,7 +150,7 @@ async fn parallel_requests_on_two_instances_stop_at_limit(b: Backend) {
 
 async fn parallel_first_requests_of_user_stop_at_limit(b: Backend) {
     let t = server(b, &[]).await;
-    let other = t.second(&[]).await;
+    let other = t.second(&[LIMITED]).await;
     t.user("amy").await;
     let user = caller("amy");
     let outcomes = join_all((0..60).map(|n| reserve(if n % 2 == 0 { &t.app } else { &other.app }, &user, Quota::AiRequests))).await;
@@ -313,6 +319,22 @@ async fn disabled_quota_refuses_and_counts_nothing(b: Backend) {
     assert_eq!(t.number("SELECT used FROM quota_counters").await, 50);
 }
 
+/// The administrator's requests are not the user's.
+async fn impersonated_request_uses_no_quota(b: Backend) {
+    let t = server(b, &[]).await;
+    t.user("amy").await;
+    let mut user = caller("amy");
+    user.actor.impersonator = Some(UserId::parse("eve").unwrap());
+    set_used(&t, "amy", 50).await;
+    let reservation = taken(&t, &user).await;
+    let mut headers = HeaderMap::new();
+    reservation.set_headers(&mut headers);
+    assert!(headers.is_empty(), "{headers:?}");
+    reservation.give_back(&t.app).await;
+    assert_eq!(counted(&t).await.len(), 1);
+    assert_eq!(t.number("SELECT used FROM quota_counters").await, 50);
+}
+
 async fn reservation_is_one_statement(b: Backend) {
     let t = server(b, &[]).await;
     let amy = t.user("amy").await;
@@ -363,7 +385,7 @@ async fn quota_behind_pgbouncer_stops_at_limit() {
     let database = Database::create(Backend::Postgres).await;
     let Some(pooler) = PgBouncer::start() else { return };
     let url = pooler.before(&database.url);
-    let t = TestApp::on(database, &[("DATABASE_URL", url.as_str()), ("DB_PGBOUNCER", "true")]).await;
+    let t = TestApp::on(database, &[LIMITED, ("DATABASE_URL", url.as_str()), ("DB_PGBOUNCER", "true")]).await;
     t.user("amy").await;
     let user = caller("amy");
     let outcomes = join_all((0..60).map(|_| reserve(&t.app, &user, Quota::AiRequests))).await;

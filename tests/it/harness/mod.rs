@@ -208,6 +208,7 @@ impl TestApp {
             ("RATE_LIMIT_DEFAULT", "1000000/minute"),
             ("RATE_LIMIT_AI", "1000000/minute"),
             ("RATE_LIMIT_WEBHOOK", "1000000/minute"),
+            ("PLAN_LIMITS_ENABLED", "false"),
             ("LOG_LEVEL", "ERROR"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

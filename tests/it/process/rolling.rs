@@ -22,6 +22,7 @@ pub(super) fn place(database: &Database) -> Place {
         .with("SECRET_KEY", "a-service-secret-for-tests-of-32-characters")
         .with("OAUTH_JWT_SECRET", SECRET)
         .with("RATE_LIMIT_DEFAULT", "1000000/minute")
+        .with("PLAN_LIMITS_ENABLED", "false")
         .with("LOG_LEVEL", "WARNING")
         .with("DB_POOL_SIZE", "4")
 }

@@ -51,15 +51,16 @@ pub async fn list(
 /// Request an upload
 ///
 /// Send the bytes to `upload_url` within an hour: with `PUT` as they are, under the declared `Content-Type`; with `POST` as a form
-/// of all `fields` and then `file`. Then confirm. 400 if 100 uploads are pending, or together more than 1 GiB.
+/// of all `fields` and then `file`. Then confirm. 400 if 100 uploads are pending, or together more than 1 GiB; 403 if the plan
+/// allows no more storage.
 #[utoipa::path(post, path = "/files/upload-url", operation_id = "requestUpload", tag = "files",
     params(("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "A repeated request with this key gets the first answer again")),
-    request_body = RequestUpload, responses((status = 201, body = UploadUrl), (status = 502)))]
+    request_body = RequestUpload, responses((status = 201, body = UploadUrl), (status = 403, description = "PLAN_LIMIT_EXCEEDED"), (status = 502)))]
 pub async fn request_upload(State(app): State<App>, user: CurrentUser, base: BaseUrl, body: KeyedJson<RequestUpload>) -> Result<Response> {
     let (file, upload) = service::prepare_upload(&app, &user, body.value, &base.0).await?;
     idempotent_tx(app.answers(), &user.id, body.key, async |tx| {
-        service::insert_pending(&app, tx, &file).await?;
-        Ok(Created { body: upload, location: None })
+        let quota = service::insert_pending(&app, tx, &file).await?;
+        Ok(Created { body: upload, location: None, quota })
     })
     .await
 }

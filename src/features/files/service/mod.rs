@@ -9,11 +9,14 @@ use super::model::{DownloadUrl, File, FileId, FileRead, FileStatus, RequestUploa
 use super::{content, names, store};
 use crate::app::App;
 use crate::app::jobs::New;
+use crate::features::quotas::Quota;
+use crate::features::quotas::service::{Allowance, standing};
 use crate::features::users::service::accounts as users;
 use crate::platform::actor::CurrentUser;
 use crate::platform::db::Tx;
 use crate::platform::error::{Error, Result};
 use crate::platform::http::list::List;
+use crate::platform::http::quota_headers::QuotaState;
 use crate::platform::id::{PathId, UserId};
 use crate::providers::storage::object::{NewObject, PRESIGN_TTL, SigningContext, StoredObject};
 use crate::providers::storage::upstream;
@@ -83,22 +86,27 @@ pub async fn prepare_upload(app: &App, user: &CurrentUser, wanted: RequestUpload
     Ok((file, upload))
 }
 
-/// Inserts the row of a pending file. 400 if too much of its owner's is pending already.
-pub async fn insert_pending(app: &App, tx: &mut Tx, file: &File) -> Result<()> {
-    // The lock lets the user's requests count one after the other.
-    users::lock(app, &mut *tx, &file.owner_id).await?.ok_or_else(|| file.owner_id.not_found())?;
-    let pending = store::pending(&mut *tx, &file.owner_id).await?;
-    if pending.files >= MAX_PENDING_FILES {
+/// Inserts the row of a pending file; returns the state of the storage quota. 400 if too much of its owner's is pending already,
+/// 403 if their plan allows no more.
+pub async fn insert_pending(app: &App, tx: &mut Tx, file: &File) -> Result<Option<QuotaState>> {
+    // Locks the user's row: the user's requests count one after the other.
+    let allowance = standing(app, &mut *tx, &file.owner_id, Quota::StorageMb).await?;
+    if allowance.is_none() {
+        users::lock(app, &mut *tx, &file.owner_id).await?.ok_or_else(|| file.owner_id.not_found())?;
+    }
+    let held = store::held(&mut *tx, &file.owner_id, allowance.as_ref().is_some_and(Allowance::is_limited)).await?;
+    if held.pending_files >= MAX_PENDING_FILES {
         return Err(Error::BadRequest(format!("{MAX_PENDING_FILES} uploads are pending: confirm or delete some first")));
     }
-    if pending.bytes + file.size > MAX_PENDING_BYTES {
-        let left = (MAX_PENDING_BYTES - pending.bytes).max(0);
+    if held.pending_bytes + file.size > MAX_PENDING_BYTES {
+        let left = (MAX_PENDING_BYTES - held.pending_bytes).max(0);
         return Err(Error::BadRequest(format!(
             "Pending uploads may declare {MAX_PENDING_BYTES} bytes together, of which {left} are left: confirm or delete some first"
         )));
     }
+    let quota = allowance.map(|allowance| allowance.admit(held.bytes, file.size)).transpose()?;
     store::insert(tx, file).await?;
-    Ok(())
+    Ok(quota)
 }
 
 /// Checks that the bytes were uploaded as declared, and records their size.
