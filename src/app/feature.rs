@@ -76,6 +76,16 @@ pub trait Feature<A: Send + Sync + 'static>: Send + Sync {
         Ok(Map::new())
     }
 
+    /// Tells a user something, in a way of its own beside mail, such as a message on an open socket. May run twice.
+    async fn notify(&self, _app: &A, _notice: &Notice) -> Result<()> {
+        Ok(())
+    }
+
+    /// Bytes of the user's objects in the storage.
+    async fn stored_bytes(&self, _app: &A, _user: &UserId) -> Result<i64> {
+        Ok(0)
+    }
+
     /// Removes all data of a user; returns the number of rows. The features run from the last to the first of the list, in
     /// one transaction: a feature runs after those that depend on it.
     async fn erase(&self, _app: &A, _tx: &mut Tx, _user: &UserId) -> Result<u64> {
@@ -145,6 +155,17 @@ impl Setup<'_> {
     pub fn kept<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         self.states.get().cloned()
     }
+}
+
+/// Something to tell a user: [`Feature::notify`].
+#[derive(Debug, Clone)]
+pub struct Notice {
+    pub user: UserId,
+    /// What it is about, for programs: `usage_warning`.
+    pub kind: &'static str,
+    pub title: String,
+    pub text: String,
+    pub data: Value,
 }
 
 /// A result of [`Feature::diagnose`].

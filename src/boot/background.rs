@@ -20,8 +20,8 @@ pub struct Background {
 impl Background {
     pub fn start(app: &App) -> Self {
         let (mut running, stop) = (JoinSet::new(), CancellationToken::new());
-        for feature in app.features.iter().copied() {
-            let (app, stop) = (app.clone(), stop.clone());
+        for feature in &app.features {
+            let (feature, app, stop) = (*feature, app.clone(), stop.clone());
             running.spawn(async move { feature.run(&app, stop).await });
         }
         Self { running, stop }

@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 use prometheus::IntCounter;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use utoipa::ToSchema;
 
 use crate::platform::clock::Clock;
 use crate::platform::config::Choice;
@@ -13,7 +15,9 @@ use crate::platform::id::UserId;
 use crate::platform::telemetry::metrics::Metrics;
 
 /// Something that is counted for each user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = UsageMetric)]
 pub enum Metric {
     ApiRequests,
     AiTokens,
@@ -84,7 +88,7 @@ impl Usage {
 
     /// As [`Usage::record`], for what began at another time.
     pub fn record_at(&self, at: DateTime<Utc>, account: Option<&UserId>, metric: Metric, quantity: u64, labels: &Labels) {
-        let (Some(user), Some(listener)) = (account, self.0.listener.get()) else { return };
+        let (Some(user), Some(listener), 1..) = (account, self.0.listener.get(), quantity) else { return };
         if listener.try_send(Event { user: user.clone(), at, metric, quantity, labels: labels.clone() }).is_err() {
             self.0.dropped.inc();
         }

@@ -4,12 +4,15 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use prometheus::{HistogramVec, IntCounterVec};
 
+use crate::platform::actor::CurrentUser;
 use crate::platform::http::RequestContext;
 use crate::platform::id::UserId;
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::telemetry::millis;
+use crate::platform::usage::{Labels, Metric, Usage};
 use crate::providers::ai::{Completed, Figures, Prompt, Target, estimated_tokens};
 
 /// Limit on the values of the label `model`. Clients name models, so further ones are counted as `other`.
@@ -22,6 +25,7 @@ pub struct Meters {
     requests: IntCounterVec,
     tokens: IntCounterVec,
     duration: HistogramVec,
+    usage: Usage,
     models: Arc<Mutex<HashSet<String>>>,
 }
 
@@ -46,8 +50,9 @@ impl Outcome {
 
 impl Meters {
     /// `models` are those of the configuration, which always have labels of their own.
-    pub fn new(metrics: &Metrics, models: impl Iterator<Item = String>) -> Self {
+    pub fn new(metrics: &Metrics, usage: &Usage, models: impl Iterator<Item = String>) -> Self {
         Self {
+            usage: usage.clone(),
             requests: metrics.counter("llm_requests_total", "Requests to language models", &["provider", "model", "status"]),
             tokens: metrics.counter("llm_tokens_total", "Tokens used by language models", &["provider", "model", "type"]),
             duration: metrics.histogram(
@@ -87,6 +92,10 @@ struct Tokens {
 pub struct Meter {
     meters: Meters,
     user: UserId,
+    /// The user on whose account it counts.
+    account: Option<UserId>,
+    /// When the quota counted it: both count it in the same month.
+    at: DateTime<Utc>,
     provider: &'static str,
     model: String,
     started: Instant,
@@ -100,10 +109,12 @@ pub struct Meter {
 }
 
 impl Meter {
-    pub fn start(meters: &Meters, user: &UserId, target: &Target, prompt: &Prompt) -> Self {
+    pub fn start(meters: &Meters, user: &CurrentUser, at: DateTime<Utc>, target: &Target, prompt: &Prompt) -> Self {
         Self {
             meters: meters.clone(),
-            user: user.clone(),
+            user: user.id.clone(),
+            account: user.account().cloned(),
+            at,
             provider: target.provider(),
             model: target.model.clone(),
             started: Instant::now(),
@@ -131,24 +142,25 @@ impl Meter {
     pub fn completed(mut self, completed: &Completed) {
         self.answered_by(&completed.target);
         let usage = completed.completion.usage;
-        self.end(Outcome::Success, Tokens { prompt: usage.prompt_tokens, completion: usage.completion_tokens, estimated: false });
+        let tokens = Tokens { prompt: usage.prompt_tokens, completion: usage.completion_tokens, estimated: false };
+        self.end(Outcome::Success, tokens, true);
     }
 
-    /// The vendor has produced nothing.
-    pub fn refused(mut self) {
-        self.end(Outcome::Error, Tokens::default());
+    /// The vendor has produced nothing. `given_back`: the request does not count.
+    pub fn refused(mut self, given_back: bool) {
+        self.end(Outcome::Error, Tokens::default(), !given_back);
     }
 
     /// A stream has ended as it should.
     pub fn finished(mut self, figures: Figures) {
         self.figures = figures;
-        self.end(Outcome::Success, self.tokens());
+        self.end(Outcome::Success, self.tokens(), true);
     }
 
     /// A stream has broken off after its first piece.
     pub fn broken_off(mut self, figures: Figures) {
         self.figures = figures;
-        self.end(Outcome::Error, self.tokens());
+        self.end(Outcome::Error, self.tokens(), true);
     }
 
     /// The vendor's last figures, else estimates.
@@ -161,7 +173,7 @@ impl Meter {
     }
 
     /// Counts the call. Everything that is to know of finished calls is told here.
-    fn end(&mut self, outcome: Outcome, tokens: Tokens) {
+    fn end(&mut self, outcome: Outcome, tokens: Tokens, counts: bool) {
         self.ended = true;
         let took = self.started.elapsed();
         let model = self.meters.label(&self.model, outcome == Outcome::Success || self.received > 0);
@@ -169,6 +181,12 @@ impl Meter {
         self.meters.duration.with_label_values(&[self.provider, model]).observe(took.as_secs_f64());
         for (kind, count) in [("prompt", tokens.prompt), ("completion", tokens.completion)] {
             self.meters.tokens.with_label_values(&[self.provider, model, kind]).inc_by(count);
+        }
+        if counts {
+            let (account, usage) = (self.account.as_ref(), &self.meters.usage);
+            let labels: Labels = [format!("provider:{}", self.provider), format!("model:{model}")].into();
+            usage.record_at(self.at, account, Metric::AiRequests, 1, &labels);
+            usage.record_at(self.at, account, Metric::AiTokens, tokens.prompt + tokens.completion, &labels);
         }
         let log = || {
             tracing::info!(
@@ -194,7 +212,7 @@ impl Drop for Meter {
     fn drop(&mut self) {
         if !self.ended {
             let tokens = self.tokens();
-            self.end(Outcome::Cancelled, tokens);
+            self.end(Outcome::Cancelled, tokens, true);
         }
     }
 }

@@ -36,7 +36,7 @@ impl Feature<App> for Ai {
 
     fn setup(&self, setup: &mut Setup<'_>) -> anyhow::Result<()> {
         let outside = Outside { outgoing: setup.outgoing.clone(), keys: setup.keys.clone(), metrics: setup.metrics.clone() };
-        let state = State::new(setup.config.feature().ok_or_else(|| anyhow::anyhow!("no settings"))?, &outside)?;
+        let state = State::new(setup.config.feature().ok_or_else(|| anyhow::anyhow!("no settings"))?, &outside, setup.usage)?;
         setup.keep(state);
         Ok(())
     }

@@ -51,20 +51,22 @@ pub(super) async fn count(app: &App, user: &CurrentUser) -> Result<Reservation> 
 /// Returns the whole answer to a prompt. The call goes on if the caller is dropped, because the vendor charges for it anyway:
 /// so its tokens are known and counted.
 pub async fn complete(app: App, user: CurrentUser, target: Target, prompt: Prompt) -> Result<(Completed, Reservation)> {
+    let at = app.clock.now();
     let reservation = count(&app, &user).await?;
     let (sender, receiver) = oneshot::channel();
     let call = async move {
         let state = app.state::<State>();
-        let meter = Meter::start(&state.meters, &user.id, &target, &prompt);
+        let meter = Meter::start(&state.meters, &user, at, &target, &prompt);
         let answer = match state.gateway.complete(target, &prompt).await {
             Ok(completed) => {
                 meter.completed(&completed);
                 Ok((completed, reservation))
             }
             Err(error) => {
-                meter.refused();
                 // Whoever hangs up has used the request, whatever becomes of it.
-                if !sender.is_closed() {
+                let waits = !sender.is_closed();
+                meter.refused(waits);
+                if waits {
                     reservation.give_back(&app).await;
                 }
                 Err(error.into_error())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::metering::Meters;
+use crate::platform::usage::Usage;
 use crate::providers::ai::{Config, Gateway};
 use crate::providers::vendor::Outside;
 
@@ -14,9 +15,9 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(config: &Config, outside: &Outside) -> anyhow::Result<Self> {
+    pub fn new(config: &Config, outside: &Outside, usage: &Usage) -> anyhow::Result<Self> {
         let gateway = Gateway::new(config, outside)?;
-        let meters = Meters::new(&outside.metrics, gateway.configured_models().into_iter().map(|target| target.model));
+        let meters = Meters::new(&outside.metrics, usage, gateway.configured_models().into_iter().map(|target| target.model));
         Ok(Self { gateway: Arc::new(gateway), meters })
     }
 }

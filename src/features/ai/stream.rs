@@ -24,16 +24,17 @@ const FRAME: usize = 16 * 1024;
 
 /// Answers a prompt with a stream. Failures before the first piece are errors as of any other request.
 pub async fn open(app: App, user: CurrentUser, target: Target, prompt: Prompt) -> Result<Response> {
+    let at = app.clock.now();
     let reservation = count(&app, &user).await?;
     let state = app.state::<State>();
-    let mut meter = Meter::start(&state.meters, &user.id, &target, &prompt);
+    let mut meter = Meter::start(&state.meters, &user, at, &target, &prompt);
     let pieces = match state.gateway.stream(target, &prompt).await {
         Ok(Opened { target, pieces }) => {
             meter.answered_by(&target);
             pieces
         }
         Err(error) => {
-            meter.refused();
+            meter.refused(true);
             reservation.give_back(&app).await;
             return Err(error.into_error());
         }

@@ -11,6 +11,7 @@ use crate::app::jobs::{Fail, Run};
 use crate::platform::crypto;
 use crate::platform::error::Result;
 use crate::platform::text::{fold_email, mask_email};
+use crate::platform::usage::{Labels, Metric};
 use crate::providers::email::mailer::{Content, Outgoing};
 
 /// Mails of one purpose to one address within the window.
@@ -49,8 +50,14 @@ impl Permit<'_> {
     /// Makes one attempt to send; returns the job's result. The job's idempotency key makes vendors that support such keys
     /// deliver the mail once, even if the job is retried.
     pub async fn send(self, app: &App, subject: String, content: Content) -> Result<Value, Fail> {
+        let template = match &content {
+            Content::Template { name, .. } => name.as_str(),
+            Content::Text(_) | Content::Html(_) => "none",
+        };
+        let labels: Labels = [format!("template:{template}")].into();
         let mail = Outgoing { to: self.to, subject, content, from: None, key: Some(self.run.key()) };
         let sent = app.mailer.send(mail, app.clock.now()).await?;
+        app.usage.record(self.run.owner_id.as_ref(), Metric::EmailSent, 1, &labels);
         Ok(json!({"message_id": sent.message_id}))
     }
 

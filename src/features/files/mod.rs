@@ -45,6 +45,10 @@ impl Feature<App> for Files {
         service::export(app, user).await
     }
 
+    async fn stored_bytes(&self, app: &App, user: &UserId) -> Result<i64> {
+        service::stored_bytes(app, user).await
+    }
+
     async fn erase(&self, app: &App, tx: &mut Tx, user: &UserId) -> Result<u64> {
         service::erase(app, tx, user).await
     }

@@ -66,6 +66,13 @@ pub async fn held(on: impl Into<Executor<'_>>, owner: &UserId, with_sum: bool) -
     query(on, count).bind(owner).bind(with_sum).fetch_one().await
 }
 
+/// Bytes of the owner's confirmed files.
+pub async fn stored_bytes(on: impl Into<Executor<'_>>, owner: &UserId) -> sqlx::Result<i64> {
+    let sum = sql!("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM files WHERE owner_id = $1 AND status = 'uploaded'");
+    let (bytes,): (i64,) = query(on, sum).bind(owner).fetch_one().await?;
+    Ok(bytes)
+}
+
 /// Marks the file as uploaded and stores its size; `None` if it was marked before.
 pub async fn set_uploaded(
     on: impl Into<Executor<'_>>,

@@ -17,7 +17,7 @@ pub struct UserPlan {
 }
 
 /// A calendar month in UTC, displayed as `2026-11`. The text sorts by time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Month {
     first_day: NaiveDate,
 }
@@ -27,6 +27,15 @@ impl Month {
     pub fn of(at: DateTime<Utc>) -> Self {
         let day = at.date_naive();
         Self { first_day: day.with_day(1).unwrap_or(day) }
+    }
+
+    /// The first instant.
+    pub fn start(self) -> DateTime<Utc> {
+        self.first_day.and_time(NaiveTime::MIN).and_utc()
+    }
+
+    pub fn previous(self) -> Self {
+        Self { first_day: self.first_day - Months::new(1) }
     }
 
     /// The first instant of the next month.
@@ -55,6 +64,7 @@ mod tests {
         ] {
             let month = Month::of(at.parse().unwrap());
             assert_eq!((month.to_string().as_str(), month.end()), (name, end.parse().unwrap()), "{at}");
+            assert_eq!((Month::of(month.start()), Month::of(month.end()).previous()), (month, month), "{at}");
         }
     }
 }

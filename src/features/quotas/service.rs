@@ -3,6 +3,8 @@
 //! Monthly quotas: a request is counted before its work, so that concurrent requests cannot pass the limit, and given back only
 //! if the work came to nothing. Standing quotas: the feature counts its rows while the user's row is locked.
 
+use std::collections::HashMap;
+
 use chrono::TimeDelta;
 use http::HeaderMap;
 
@@ -50,6 +52,12 @@ pub fn are_enforced(app: &App) -> bool {
 pub async fn plan_of(on: impl Into<Executor<'_>>, user: &UserId) -> Result<UserPlan> {
     let stored = store::plan(on, user).await?.and_then(|(name,)| name);
     Ok(Plan::named(stored.as_deref()).into())
+}
+
+/// As [`plan_of`], for several users.
+pub async fn plans_of(on: impl Into<Executor<'_>>, users: &[&UserId]) -> Result<HashMap<UserId, UserPlan>> {
+    let stored = store::plans(on, users).await?;
+    Ok(stored.into_iter().map(|(user, name)| (user, Plan::named(name.as_deref()).into())).collect())
 }
 
 /// Counts one request of the user, or fails with [`Error::PlanLimit`] if the quota of their plan is used up. The last check

@@ -80,6 +80,17 @@ pub async fn plan(on: impl Into<Executor<'_>>, user: &UserId) -> sqlx::Result<Op
     query(on, sql!("SELECT ", PLAN, " FROM users WHERE id = $1")).bind(user).fetch_optional().await
 }
 
+/// Returns the names of the plans of several users.
+pub async fn plans(on: impl Into<Executor<'_>>, users: &[&UserId]) -> sqlx::Result<Vec<(UserId, Option<String>)>> {
+    let on = on.into();
+    let text = if on.is_postgres() {
+        sql!(pg: "SELECT id, ", PLAN, " FROM users WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text($1)))")
+    } else {
+        sql!(lite: "SELECT id, ", PLAN, " FROM users WHERE id IN (SELECT value FROM json_each($1))")
+    };
+    query(on, text).bind(Json(users)).fetch_all().await
+}
+
 /// Same as [`plan`], but locks the user's row until the transaction ends: against other locks of this kind and changes of the
 /// row, but not against rows that refer to it.
 pub async fn lock_plan(db: &Db, tx: &mut Tx, user: &UserId) -> sqlx::Result<Option<(Option<String>,)>> {

@@ -18,6 +18,7 @@ use crate::platform::error::{Error, Result};
 use crate::platform::http::list::List;
 use crate::platform::http::quota_headers::QuotaState;
 use crate::platform::id::{PathId, UserId};
+use crate::platform::usage::{Labels, Metric};
 use crate::providers::storage::object::{NewObject, PRESIGN_TTL, SigningContext, StoredObject};
 use crate::providers::storage::upstream;
 use removal::RemoveObjects;
@@ -132,7 +133,20 @@ pub async fn confirm(app: &App, user: &CurrentUser, id: &str) -> Result<File> {
     };
     let file = store::set_uploaded(&mut tx, &user.id, id, size, app.clock.now()).await?.ok_or_else(confirmed)?;
     tx.commit().await?;
+    let (account, labels) = (user.account(), labels(&file));
+    app.usage.record(account, Metric::StorageBytes, size.unsigned_abs(), &labels);
+    app.usage.record(account, Metric::FileUploads, 1, &labels);
     Ok(file)
+}
+
+/// What a file counts as in usage.
+fn labels(file: &File) -> Labels {
+    [format!("file_type:{}", file.served_type())].into()
+}
+
+/// Bytes of the owner's confirmed files.
+pub async fn stored_bytes(app: &App, owner: &UserId) -> Result<i64> {
+    Ok(store::stored_bytes(&app.db, owner).await?)
 }
 
 /// Returns the size of an upload in bytes. 400 if it is missing, larger than declared, or not of the declared type; in the last
@@ -164,9 +178,11 @@ pub async fn download_url(app: &App, user: &CurrentUser, id: FileId, base_url: &
     if file.status != FileStatus::Uploaded {
         return Err(Error::BadRequest("The upload is not confirmed yet".to_owned()));
     }
+    let labels = labels(&file);
     let object = StoredObject { content_type: file.served_type(), key: file.key, filename: file.filename.clone() };
     let links = Links::below(base_url);
     let download_url = app.storage.presign_download(&object, links.context(app)).await.map_err(upstream)?;
+    app.usage.record(user.account(), Metric::FileDownloads, 1, &labels);
     Ok(DownloadUrl { download_url, filename: file.filename, expires_in: PRESIGN_TTL.num_seconds() })
 }
 
