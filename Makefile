@@ -1,7 +1,7 @@
 # `make` lists the targets. Nothing here needs more than Rust; Postgres and Redis are used where they are found.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs bench-ai bench-webhooks chaos fuzz chat purchase without
+.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs bench-ai bench-webhooks bench-usage chaos fuzz chat purchase without
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-ai: ## Measure what the AI gateway adds to a vendor's time, and the memory
 
 bench-webhooks: ## Measure how many signed events are recorded and applied per second, on SQLite and Postgres
 	cargo bench --bench http -- --webhooks
+
+bench-usage: ## Measure what it costs to count usage, on SQLite and Postgres
+	cargo bench --bench http -- --usage
 
 chaos: ## Kill the service 100 times at work on each engine: what was promised happens all the same
 	CHAOS_KILLS=100 cargo test --test it -- --nocapture chaos:: process::webhooks::

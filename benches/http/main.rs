@@ -7,7 +7,7 @@
 //! No external tool is needed. The release binary is built by cargo; the floor is this program started with the argument `floor`.
 //! Postgres is taken from `BENCH_DATABASE_URL`, or from the default port if it is reachable. `--pages` measures lists over many
 //! rows (`pages.rs`), `--files` large files (`files.rs`), `--soak` memory under a long mixed load (`soak.rs`), `--ai` the AI gateway
-//! in front of a stub (`ai.rs`), `--webhooks` signed events of a payment vendor (`webhooks.rs`).
+//! in front of a stub (`ai.rs`), `--webhooks` signed events of a payment vendor (`webhooks.rs`), `--usage` the cost of counting usage (`usage.rs`).
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ mod pages;
 mod report;
 mod servers;
 mod soak;
+mod usage;
 mod vendor;
 mod webhooks;
 
@@ -76,6 +77,9 @@ struct Options {
     /// Instead: signed events of a payment vendor, each recorded and applied
     #[arg(long, conflicts_with_all = ["pages", "soak", "files", "ai"])]
     webhooks: bool,
+    /// Instead: what it costs to count usage
+    #[arg(long, conflicts_with_all = ["pages", "soak", "files", "ai", "webhooks"])]
+    usage: bool,
     /// With --ai: requests per second
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
@@ -161,6 +165,8 @@ async fn measure(site: &mut Site, options: &Options) -> Result<bool> {
         ai::run(site, options).await
     } else if options.webhooks {
         webhooks::run(site, options).await
+    } else if options.usage {
+        usage::run(site, options).await
     } else {
         compare::run(site, options).await
     }

@@ -14,4 +14,5 @@ mod rolling;
 mod rotation;
 mod start;
 mod stop;
+mod usage;
 mod webhooks;

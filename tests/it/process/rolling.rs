@@ -28,7 +28,7 @@ pub(super) fn place(database: &Database) -> Place {
 }
 
 /// An issuer's token, valid by the system clock.
-fn token() -> String {
+pub(super) fn token() -> String {
     claims("amy", &omnistack::platform::clock::Clock::System).sign(SECRET)
 }
 

@@ -2,8 +2,7 @@
 
 use axum::extract::State;
 
-use super::DAYS;
-use super::params::{BreakdownQuery, DailyQuery, SummaryQuery, TopQuery, TrendsQuery};
+use super::params::{BreakdownQuery, DAYS, DailyQuery, SummaryQuery, TopQuery, TrendsQuery};
 use crate::app::App;
 use crate::features::usage::model::{MetricList, TopUsers, UserDailyUsage, UserUsageBreakdown, UserUsageSummary, UserUsageTrends};
 use crate::features::usage::service;

@@ -2,8 +2,7 @@
 
 use axum::extract::State;
 
-use super::DAYS;
-use super::params::{BreakdownQuery, DailyQuery, OwnTrendsQuery, SummaryQuery};
+use super::params::{BreakdownQuery, DAYS, DailyQuery, OwnTrendsQuery, SummaryQuery};
 use crate::app::App;
 use crate::features::usage::model::{CurrentUsage, DailyUsage, MetricList, UsageBreakdown, UsageSummary, UsageTrends};
 use crate::features::usage::service;

@@ -25,6 +25,3 @@ pub fn endpoints() -> Endpoints<App> {
         .add(admin, routes!(admin::breakdown))
         .add(admin, routes!(admin::top_users))
 }
-
-/// Days without a parameter.
-const DAYS: i64 = 30;

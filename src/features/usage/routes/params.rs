@@ -5,6 +5,9 @@ use utoipa::IntoParams;
 
 use crate::platform::usage::Metric;
 
+/// Days without a parameter.
+pub const DAYS: i64 = 30;
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct SummaryQuery {
