@@ -120,7 +120,9 @@ async fn parallel_uploads_on_two_instances_stop_at_storage_limit(b: Backend) {
         let mut left: Vec<i64> = passed.iter().map(|reply| quota_headers(reply)[1].parse().unwrap()).collect();
         left.sort_unstable();
         assert_eq!(left, (0..10).collect::<Vec<_>>(), "keyed: {keyed}");
-        others.into_iter().for_each(|reply| refused(reply, 10_000, 10_000));
+        for reply in others {
+            refused(reply, 10_000, 10_000);
+        }
         assert_eq!(t.number("SELECT COUNT(*) FROM files").await, 11);
     }
 }

@@ -101,7 +101,9 @@ async fn parallel_creations_on_two_instances_stop_at_project_limit(b: Backend) {
         let mut left: Vec<i64> = passed.iter().map(|reply| quota_headers(reply)[1].parse().unwrap()).collect();
         left.sort_unstable();
         assert_eq!(left, (0..10).collect::<Vec<_>>(), "keyed: {keyed}");
-        others.into_iter().for_each(|reply| refused(reply, 50, 50));
+        for reply in others {
+            refused(reply, 50, 50);
+        }
         assert_eq!(t.number("SELECT COUNT(*) FROM projects WHERE deleted_at IS NULL").await, 50);
     }
 }
