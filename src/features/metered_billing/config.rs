@@ -138,9 +138,15 @@ mod tests {
         assert_eq!(settings.meters, [meter(Metric::ApiRequests, "calls"), meter(Metric::AiTokens, "tokens of AI")]);
         assert!(problems.is_empty() && !settings.enabled && !settings.reports(true));
         let long = format!("ai_tokens={}", "x".repeat(101));
-        for wrong in
-            ["requests=calls", "api_requests", "api_requests=", "=calls", "api_requests=a,api_requests=b", "api_requests=a,ai_tokens=a", &long]
-        {
+        for wrong in [
+            "requests=calls",
+            "api_requests",
+            "api_requests=",
+            "=calls",
+            "api_requests=a,api_requests=b",
+            "api_requests=a,ai_tokens=a",
+            &long,
+        ] {
             let (settings, problems, warnings) = read(&[("USAGE_STRIPE_SYNC_ENABLED", "true"), ("USAGE_STRIPE_METERS", wrong)], true);
             assert!(settings.meters.is_empty() && problems.len() == 1 && problems[0].starts_with("USAGE_STRIPE_METERS"), "{wrong}");
             assert!(warnings.is_empty(), "{warnings:?}");

@@ -15,10 +15,8 @@ const SWEEP: i64 = 1000;
 
 /// Users who are customers at Stripe, in the order of their ids after `after`, at most `limit`.
 pub async fn customers(db: &Db, after: Option<&UserId>, limit: i64) -> sqlx::Result<Vec<UserId>> {
-    let customers = query(
-        db,
-        sql!("SELECT id FROM users WHERE stripe_customer_id IS NOT NULL AND (id > $1 OR $1 IS NULL) ORDER BY id LIMIT $2"),
-    );
+    let customers =
+        query(db, sql!("SELECT id FROM users WHERE stripe_customer_id IS NOT NULL AND (id > $1 OR $1 IS NULL) ORDER BY id LIMIT $2"));
     let rows: Vec<(UserId,)> = customers.bind(after).bind(limit).fetch_all().await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
@@ -95,7 +93,9 @@ pub async fn due(db: &Db, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Re
 pub async fn take(db: &Db, id: ReportId, now: DateTime<Utc>, until: DateTime<Utc>) -> sqlx::Result<bool> {
     let take = query(
         db,
-        sql!("UPDATE usage_reports SET next_attempt_at = $3, updated_at = $2 WHERE id = $1 AND state = 'pending' AND next_attempt_at <= $2"),
+        sql!(
+            "UPDATE usage_reports SET next_attempt_at = $3, updated_at = $2 WHERE id = $1 AND state = 'pending' AND next_attempt_at <= $2"
+        ),
     );
     Ok(take.bind(id).bind(now).bind(until).execute().await? == 1)
 }
@@ -104,9 +104,7 @@ pub async fn take(db: &Db, id: ReportId, now: DateTime<Utc>, until: DateTime<Utc
 pub async fn note_sent(db: &Db, id: ReportId, first_sent_at: DateTime<Utc>, now: DateTime<Utc>) -> sqlx::Result<bool> {
     let note = query(
         db,
-        sql!(
-            "UPDATE usage_reports SET attempts = attempts + 1, first_sent_at = $2, updated_at = $3 WHERE id = $1 AND state = 'pending'"
-        ),
+        sql!("UPDATE usage_reports SET attempts = attempts + 1, first_sent_at = $2, updated_at = $3 WHERE id = $1 AND state = 'pending'"),
     );
     Ok(note.bind(id).bind(first_sent_at).bind(now).execute().await? == 1)
 }
@@ -119,10 +117,8 @@ pub async fn note_failure(
     error: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    let note = query(
-        db,
-        sql!("UPDATE usage_reports SET first_sent_at = $2, error = $3, updated_at = $4 WHERE id = $1 AND state = 'pending'"),
-    );
+    let note =
+        query(db, sql!("UPDATE usage_reports SET first_sent_at = $2, error = $3, updated_at = $4 WHERE id = $1 AND state = 'pending'"));
     note.bind(id).bind(first_sent_at).bind(error).bind(now).execute().await
 }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
-use stripe_billing::billing_portal_session::CreateBillingPortalSession;
 use stripe_billing::billing_meter::ListBillingMeter;
 use stripe_billing::billing_meter_event::CreateBillingMeterEvent;
 use stripe_billing::billing_meter_event_summary::ListIdBillingMeterEventSummary;
+use stripe_billing::billing_portal_session::CreateBillingPortalSession;
 use stripe_billing::invoice::ListInvoice;
 use stripe_billing::subscription::{
     CancelSubscription, ListSubscription, ListSubscriptionStatus, RetrieveSubscription, UpdateSubscription,
@@ -116,8 +116,7 @@ impl Operation<'_> {
     pub async fn report_usage(&self, event: &MeterEvent<'_>, key: &str) -> Result<(), StripeError> {
         let payload = [("stripe_customer_id", event.customer.to_owned()), ("value", event.value.to_string())];
         let payload: HashMap<String, String> = payload.map(|(name, value)| (name.to_owned(), value)).into();
-        let request =
-            CreateBillingMeterEvent::new(event.event_name, payload).identifier(event.identifier).timestamp(event.at.timestamp());
+        let request = CreateBillingMeterEvent::new(event.event_name, payload).identifier(event.identifier).timestamp(event.at.timestamp());
         self.send_once("create_meter_event", request.build(), key).await?;
         Ok(())
     }
