@@ -1,7 +1,8 @@
 //! Property test of random histories: usage grows, rounds run alone and at once, answers are lost, marks are lost with their
 //! process, hours and days pass. Stripe never counts more than was used, and in the end exactly that, on the right days.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -55,14 +56,25 @@ fn counted(stub: &Stub, customer: &str) -> Days {
     days
 }
 
-async fn play(t: &TestApp, stub: &Stub, user: &str, steps: &[Step]) -> Days {
-    // A fresh process has a closed circuit breaker.
-    let (one, two) = (t.second(&settings(stub)).await, t.second(&settings(stub)).await);
+/// Lets the next events fail. A process whose calls fail four times in a row gets an answer then, because its circuit breaker
+/// would open.
+fn plan(stub: &Stub, rows: &Rows, faults: &[Option<Fault>]) {
+    let (mut faults, rows) = (faults.to_vec().into_iter(), rows.clone());
+    stub.fail(move |event| {
+        let mut rows = rows.lock().unwrap();
+        let row = rows.entry(event.authorization.clone()).or_default();
+        let fault = faults.next().flatten();
+        let opens = !matches!(fault, None | Some(Fault::Refuse | Fault::Status(409 | 429)));
+        *row = if opens && *row < 4 { *row + 1 } else { 0 };
+        if opens && *row == 0 { Some(Fault::Status(409)) } else { fault }
+    });
+}
+
+/// Failures in a row of each process, known by its key.
+type Rows = Arc<Mutex<HashMap<String, u32>>>;
+
+async fn play((t, two): (&TestApp, &TestApp), stub: &Stub, rows: &Rows, user: &str, steps: &[Step]) -> Days {
     let (mut used, name) = (Days::new(), format!("cus_{user}"));
-    let plan = |faults: &[Option<Fault>]| {
-        let mut faults = faults.to_vec().into_iter();
-        stub.fail(move |_| faults.next().flatten());
-    };
     for step in steps {
         let now = t.clock.now();
         match step {
@@ -76,12 +88,12 @@ async fn play(t: &TestApp, stub: &Stub, user: &str, steps: &[Step]) -> Days {
                 *used.entry(day_of(yesterday)).or_default() += value;
             }
             Step::Report(faults) => {
-                plan(faults);
-                report(&one).await;
+                plan(stub, rows, faults);
+                report(t).await;
             }
             Step::ReportTwice(faults) => {
-                plan(faults);
-                tokio::join!(report(&one), report(&two));
+                plan(stub, rows, faults);
+                tokio::join!(report(t), report(two));
             }
             Step::LoseMarks => {
                 let since = (now - TimeDelta::hours(1)).format("%FT%T%.6f+00:00");
@@ -111,19 +123,21 @@ async fn play(t: &TestApp, stub: &Stub, user: &str, steps: &[Step]) -> Days {
 async fn random_histories_are_billed_once(b: Backend) {
     let stub = Stub::start().await;
     let t = reporting(b, &stub).await;
+    let mut vars = settings(&stub);
+    vars.push(("STRIPE_SECRET_KEY", "sk_test_two"));
+    let (two, rows) = (t.second(&vars).await, Rows::default());
     let mut runner = TestRunner::new(Config { cases: CASES, ..Config::default() });
     let strategy = prop::collection::vec(step(), 1..25);
     for case in 0..CASES {
         let steps = strategy.new_tree(&mut runner).unwrap().current();
         let user = format!("user{case}");
         customer(&t, &user).await;
-        let used = play(&t, &stub, &user, &steps).await;
+        let used = play((&t, &two), &stub, &rows, &user, &steps).await;
         stub.recover();
-        let last = t.second(&settings(&stub)).await;
         // What is refused is reported again after a day.
         for hours in [1, 1, 25, 1, 25, 1] {
             t.clock.advance(TimeDelta::hours(hours));
-            report(&last).await;
+            report(&t).await;
         }
         assert_eq!(counted(&stub, &format!("cus_{user}")), used, "{steps:?}");
         let open = "SELECT COUNT(*) FROM usage_reports WHERE state IN ('pending', 'expired')";

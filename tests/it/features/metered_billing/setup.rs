@@ -90,12 +90,15 @@ async fn warnings(t: &TestApp) -> Vec<String> {
     warns.map(|finding| format!("{}: {}", finding.text, finding.remedy)).collect()
 }
 
+/// Makes a meter that does not fit.
+type Spoil = fn(&mut Value);
+
 async fn doctor_compares_the_meters(b: Backend) {
     let stub = Stub::start().await;
     let t = reporting(b, &stub).await;
     let found = MeteredBilling.diagnose(&t.app).await;
     assert_eq!((found.len(), found[0].level), (1, Level::Ok), "{found:?}");
-    let wrong: [(fn(&mut Value), &str); 5] = [
+    let wrong: [(Spoil, &str); 5] = [
         (|meter| meter["status"] = "inactive".into(), "not active"),
         (|meter| meter["default_aggregation"]["formula"] = "count".into(), "sum up"),
         (|meter| meter["value_settings"]["event_payload_key"] = "amount".into(), "`value`"),
