@@ -14,6 +14,7 @@ pub mod identity_webhooks;
 pub mod jobs;
 pub mod mailbox;
 pub mod maintenance;
+pub mod metered_billing;
 pub mod metrics;
 pub mod privacy;
 pub mod projects;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &webhooks::Webhooks,
         &subscriptions::Subscriptions,
         &billing::Billing,
+        &metered_billing::MeteredBilling,
         &app_store::AppStore,
         &google_play::GooglePlay,
         &identity_webhooks::IdentityWebhooks,

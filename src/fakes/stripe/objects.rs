@@ -91,6 +91,20 @@ pub fn price(price: &Price) -> Value {
     })
 }
 
+/// Id of the meter whose events have this name.
+pub fn meter_id(event_name: &str) -> String {
+    format!("mtr_{event_name}")
+}
+
+pub fn meter(event_name: &str) -> Value {
+    json!({
+        "id": meter_id(event_name), "object": "billing.meter", "created": 1_700_000_000,
+        "customer_mapping": {"event_payload_key": "stripe_customer_id", "type": "by_id"}, "default_aggregation": {"formula": "sum"},
+        "display_name": event_name, "event_name": event_name, "event_time_window": null, "livemode": false, "status": "active",
+        "status_transitions": {"deactivated_at": null}, "updated": 1_700_000_000, "value_settings": {"event_payload_key": "value"}
+    })
+}
+
 pub fn customer(now: i64, email: Option<&str>, name: Option<&str>, metadata: &Value) -> Value {
     json!({
         "id": Kind::Customer.new_id(), "object": "customer", "address": null, "balance": 0, "created": now, "currency": null,

@@ -22,6 +22,8 @@ pub struct Settings {
     /// periods belong to the items, and a cancellation sets `cancel_at` alone.
     pub classic: bool,
     pub prices: Vec<Price>,
+    /// Event names of the meters, which sum up.
+    pub meters: Vec<String>,
     /// Number of times that an event is sent while it is not answered 2xx.
     pub attempts: u32,
     /// Pause before the second attempt; it doubles with each further one.
@@ -42,6 +44,7 @@ impl Default for Settings {
                 Price::new("price_fake_yearly", "Pro, yearly", Interval::Year, 19000),
                 Price::new("price_fake_enterprise", "Enterprise, monthly", Interval::Month, 9900),
             ],
+            meters: ["fake_api_requests", "fake_ai_tokens"].map(str::to_owned).into(),
             attempts: 8,
             retry_pause: Duration::from_secs(1),
             clock: Clock::System,

@@ -62,6 +62,17 @@ pub struct Order {
     pub metadata: Value,
 }
 
+/// A usage event of a meter.
+#[derive(Debug, Clone)]
+pub struct Usage {
+    pub event_name: String,
+    pub customer: String,
+    pub value: i64,
+    /// Seconds since 1970.
+    pub at: i64,
+    pub identifier: String,
+}
+
 /// An answer that is given again for the same idempotency key.
 #[derive(Debug, Clone)]
 pub struct Remembered {
@@ -76,6 +87,7 @@ pub struct World {
     /// By the id of the checkout.
     pub orders: HashMap<String, Order>,
     pub remembered: HashMap<String, Remembered>,
+    pub usage: Vec<Usage>,
     /// Events of the current change, which are to be delivered.
     pub outbox: Vec<Value>,
     pub deliveries: Vec<Delivery>,
@@ -104,6 +116,7 @@ impl World {
             objects: BTreeMap::new(),
             orders: HashMap::new(),
             remembered: HashMap::new(),
+            usage: Vec::new(),
             outbox: Vec::new(),
             deliveries: Vec::new(),
             switches: Switches::default(),
@@ -123,6 +136,11 @@ impl World {
 
     pub fn deliver_to(&self) -> Option<&str> {
         self.settings.deliver_to.as_ref().map(url::Url::as_str)
+    }
+
+    /// Event names of the meters.
+    pub fn meters(&self) -> &[String] {
+        &self.settings.meters
     }
 
     pub fn price(&self, id: &str, param: &str) -> Result<&Price, Refusal> {

@@ -8,7 +8,7 @@ mod diagnosis;
 mod model;
 mod redirects;
 mod routes;
-mod service;
+pub mod service;
 mod source;
 mod state;
 mod store;

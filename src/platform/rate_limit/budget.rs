@@ -1,6 +1,7 @@
 //! Budgets, rates and windows: the data of rate limits, and its arithmetic.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -138,6 +139,11 @@ impl Window {
 }
 
 impl Rate {
+    /// The time between two requests that are spread evenly over the window.
+    pub fn interval(self) -> Duration {
+        Duration::from_secs(self.window.0.unsigned_abs()) / self.limit.max(1)
+    }
+
     /// The same window with this many times the requests.
     pub(super) fn times(self, factor: u32) -> Self {
         Self { limit: self.limit.saturating_mul(factor), ..self }

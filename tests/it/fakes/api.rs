@@ -101,7 +101,7 @@ async fn classic_cancellation_sets_and_clears_the_flag() {
 }
 
 #[tokio::test]
-async fn prices_endpoints_events_and_meters_are_served() {
+async fn prices_endpoints_and_events_are_served() {
     let shop = Shop::open(false).await;
     let (customer, _) = shop.subscriber().await;
     assert_eq!(shop.get("v1/prices/price_fake_yearly").await.expect(200)["recurring"]["interval"], "year");
@@ -116,6 +116,33 @@ async fn prices_endpoints_events_and_meters_are_served() {
     assert_eq!(shop.get(&format!("v1/events/{newest}")).await.expect(200)["id"], newest);
     let older = shop.get(&format!("v1/events?starting_after={newest}")).await.expect(200);
     assert_eq!(older["data"].as_array().unwrap().len(), 4);
-    let usage = shop.form("v1/billing/meter_events", "event_name=calls&payload[value]=5&identifier=m1").await.expect(200);
-    assert_eq!((&usage["identifier"], &usage["payload"]["value"]), (&json!("m1"), &json!("5")));
+}
+
+#[tokio::test]
+async fn meters_add_usage_up_once_for_each_identifier() {
+    let shop = Shop::open(false).await;
+    let customer = shop.customer().await;
+    let meters = shop.get("v1/billing/meters?limit=100").await.expect(200);
+    let meter = &meters["data"][0];
+    assert_eq!((&meter["event_name"], &meter["default_aggregation"]["formula"]), (&json!("fake_api_requests"), &json!("sum")));
+    let report = async |identifier: &str, at: i64| {
+        let form = format!(
+            "event_name=fake_api_requests&payload[stripe_customer_id]={customer}&payload[value]=5&identifier={identifier}&timestamp={at}"
+        );
+        shop.form("v1/billing/meter_events", &form).await
+    };
+    let made = report("m1", 86_400).await.expect(200);
+    assert_eq!((&made["identifier"], &made["payload"]["value"], &made["timestamp"]), (&json!("m1"), &json!("5"), &json!(86_400)));
+    let again = report("m1", 86_400).await.expect(400);
+    assert_eq!(
+        (&again["error"]["code"], &again["error"]["message"]),
+        (&json!(null), &json!("An event already exists with identifier m1."))
+    );
+    report("m2", 172_799).await.expect(200);
+    report("m3", 172_800).await.expect(200);
+    let summary = format!("v1/billing/meters/{}/event_summaries", meter["id"].as_str().unwrap());
+    let found = shop.get(&format!("{summary}?customer={customer}&start_time=86400&end_time=172800")).await.expect(200);
+    assert_eq!(found["data"][0]["aggregated_value"], 10);
+    shop.get(&format!("{summary}?customer={customer}&start_time=86401&end_time=172800")).await.expect(400);
+    shop.get("v1/billing/meters/mtr_none/event_summaries?customer=c&start_time=0&end_time=60").await.expect(404);
 }

@@ -1,11 +1,11 @@
-//! Lists, and objects that cannot be changed: invoices, prices, events, webhook endpoints. Usage events of meters are accepted.
+//! Lists, and objects that cannot be changed: invoices, prices, events, webhook endpoints.
 
 use serde_json::{Value, json};
 
 use super::call::Call;
 use crate::fakes::stripe::objects;
 use crate::fakes::stripe::refusal::Refusal;
-use crate::fakes::stripe::world::{Kind, World, new_id};
+use crate::fakes::stripe::world::{Kind, World};
 
 /// The newest objects first, in pages.
 pub fn page(world: &World, kind: Kind, url: &str, call: &Call, wanted: impl Fn(&Value) -> bool) -> Result<Value, Refusal> {
@@ -60,14 +60,4 @@ pub fn webhook_endpoints(world: &World) -> Value {
         })
     });
     objects::list("/v1/webhook_endpoints", endpoint.as_slice(), false)
-}
-
-pub fn meter_event(world: &World, call: &Call) -> Result<Value, Refusal> {
-    let name = call.params.required("event_name")?;
-    let identifier = call.params.text("identifier").map_or_else(|| new_id("mev_"), str::to_owned);
-    let timestamp = call.params.integer("timestamp")?.unwrap_or_else(|| world.now());
-    Ok(json!({
-        "object": "billing.meter_event", "created": world.now(), "event_name": name, "identifier": identifier, "livemode": false,
-        "payload": call.params.map("payload"), "timestamp": timestamp
-    }))
 }

@@ -4,6 +4,7 @@ mod call;
 mod checkout;
 mod customers;
 mod lists;
+mod meters;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -111,7 +112,9 @@ fn dispatch(world: &mut World, method: &Method, path: &str, call: &Call) -> Resu
         ("GET", ["events"]) => lists::events(world, call),
         ("GET", ["events", id]) => lists::event(world, id),
         ("GET", ["webhook_endpoints"]) => Ok(lists::webhook_endpoints(world)),
-        ("POST", ["billing", "meter_events"]) => lists::meter_event(world, call),
+        ("GET", ["billing", "meters"]) => Ok(meters::list(world)),
+        ("GET", ["billing", "meters", id, "event_summaries"]) => meters::summaries(world, id, call),
+        ("POST", ["billing", "meter_events"]) => meters::record(world, call),
         _ => Err(Refusal::no_route(method.as_str(), path)),
     }
 }

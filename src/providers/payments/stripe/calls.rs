@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
+use stripe_billing::billing_meter::ListBillingMeter;
+use stripe_billing::billing_meter_event::CreateBillingMeterEvent;
+use stripe_billing::billing_meter_event_summary::ListIdBillingMeterEventSummary;
 use stripe_billing::billing_portal_session::CreateBillingPortalSession;
 use stripe_billing::invoice::ListInvoice;
 use stripe_billing::subscription::{
@@ -16,11 +19,14 @@ use stripe_core::customer::CreateCustomer;
 use stripe_shared::CheckoutSessionMode;
 
 use super::client::Operation;
-use super::{NewCheckout, NewCustomer, Reply, StripeError, read};
+use super::{MeterEvent, MeterSpan, NewCheckout, NewCustomer, Reply, StripeError, read};
 
 /// Number of checkouts that are looked at for an open one; they expire after a day.
 const CHECKOUTS: i64 = 20;
 const WEBHOOK_ENDPOINTS: i64 = 100;
+/// Meters in a page, and the number of pages that are read.
+const METERS: i64 = 100;
+const METER_PAGES: usize = 10;
 
 impl Operation<'_> {
     /// `key` makes the same customer of a repeated call for a day.
@@ -103,6 +109,41 @@ impl Operation<'_> {
     pub async fn webhook_endpoints(&self) -> Result<Reply, StripeError> {
         let limit = BTreeMap::from([("limit", WEBHOOK_ENDPOINTS)]);
         self.send("list_webhook_endpoints", RequestBuilder::new(StripeMethod::Get, "/webhook_endpoints").query(&limit), None).await
+    }
+
+    /// Adds usage to a meter, with one request. The caller repeats it with the same identifier until it is answered. `key` is
+    /// another one for each attempt: Stripe repeats its first answer to a key, also if that was a 500.
+    pub async fn report_usage(&self, event: &MeterEvent<'_>, key: &str) -> Result<(), StripeError> {
+        let payload = [("stripe_customer_id", event.customer.to_owned()), ("value", event.value.to_string())];
+        let payload: HashMap<String, String> = payload.map(|(name, value)| (name.to_owned(), value)).into();
+        let request = CreateBillingMeterEvent::new(event.event_name, payload).identifier(event.identifier).timestamp(event.at.timestamp());
+        self.send_once("create_meter_event", request.build(), key).await?;
+        Ok(())
+    }
+
+    /// All meters, active or not.
+    pub async fn meters(&self) -> Result<Vec<Value>, StripeError> {
+        let mut all: Vec<Value> = Vec::new();
+        for _ in 0..METER_PAGES {
+            let mut request = ListBillingMeter::new().limit(METERS);
+            if let Some(last) = all.last().and_then(|meter| read::text(meter, "id")) {
+                request = request.starting_after(last);
+            }
+            let page = self.send("list_meters", request.build(), None).await?.object;
+            all.extend_from_slice(read::list(&page));
+            if page["has_more"] != true {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// What a meter counted in a time. Stripe adds events up in the background: those of the last minutes may be missing.
+    pub async fn metered(&self, span: &MeterSpan<'_>) -> Result<Vec<Value>, StripeError> {
+        let (start, end) = (span.start.timestamp(), span.end.timestamp());
+        let request = ListIdBillingMeterEventSummary::new(span.meter, span.customer, end, start);
+        let found = self.send("list_meter_summaries", request.build(), None).await?.object;
+        found["data"].as_array().cloned().ok_or_else(|| StripeError::invalid("the summaries of the meter cannot be read"))
     }
 
     async fn list(&self, name: &str, request: RequestBuilder) -> Result<Vec<Value>, StripeError> {

@@ -61,10 +61,7 @@ impl Stripe {
 impl Operation<'_> {
     /// Sends a request. POST has an idempotency key, `key` or a random one, so that it may be repeated.
     pub(super) async fn send(&self, name: &str, request: RequestBuilder, key: Option<&str>) -> Result<Reply, StripeError> {
-        // Ids come from events and the database; none may lead to another path.
-        if !request.path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-')) {
-            return Err(StripeError::invalid("an id has a character that ids do not have"));
-        }
+        check_path(&request)?;
         let key = matches!(request.method, StripeMethod::Post).then(|| key.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned));
         let (request, key) = (&request, key.as_deref());
         // Stripe refuses a second request with the key of one that is running; the answer of the first one comes soon.
@@ -74,6 +71,13 @@ impl Operation<'_> {
             self.stripe.service.run(Retry::until(self.until), attempt).await.map_err(Busy)
         });
         sent.await.map_err(|Busy(error)| error)
+    }
+
+    /// Sends a request once, for callers that keep a record of each attempt.
+    pub(super) async fn send_once(&self, name: &str, request: RequestBuilder, key: &str) -> Result<Reply, StripeError> {
+        check_path(&request)?;
+        let once = Retry { times: 0, ..Retry::until(self.until) };
+        self.stripe.service.run(once, || self.attempt(name, &request, Some(key))).await
     }
 
     async fn attempt(&self, name: &str, request: &RequestBuilder, key: Option<&str>) -> Result<Reply, StripeError> {
@@ -93,6 +97,14 @@ impl Operation<'_> {
         }
         Ok(Reply { object: body, at: date(&answer.headers) })
     }
+}
+
+/// Ids come from events and the database; none may lead to another path.
+fn check_path(request: &RequestBuilder) -> Result<(), StripeError> {
+    if request.path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-')) {
+        return Ok(());
+    }
+    Err(StripeError::invalid("an id has a character that ids do not have"))
 }
 
 impl Stripe {

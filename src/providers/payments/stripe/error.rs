@@ -18,6 +18,12 @@ pub struct StripeError {
     pub cause: String,
     /// The parameter that names an object which Stripe does not have (`resource_missing`); empty if Stripe does not tell which.
     missing: Option<String>,
+    /// What is asked for is done already: Stripe has the usage event with this identifier.
+    duplicate: bool,
+    /// The key is refused, lacks a permission, or is of the other mode: nothing was done.
+    key_refused: bool,
+    /// Stripe has understood the request and says no: nothing was done, and a repetition cannot succeed.
+    refused: bool,
     /// A later call may succeed.
     transient: bool,
     /// Another request with the same idempotency key, or on the same object, is running.
@@ -28,7 +34,18 @@ pub struct StripeError {
 
 impl StripeError {
     fn new(cause: String) -> Self {
-        Self { status: None, cause, missing: None, transient: false, busy: false, retry_after: None, vendor_works: None }
+        Self {
+            status: None,
+            cause,
+            missing: None,
+            duplicate: false,
+            key_refused: false,
+            refused: false,
+            transient: false,
+            busy: false,
+            retry_after: None,
+            vendor_works: None,
+        }
     }
 
     /// An answer that is not a JSON object, because it was cut or comes from a server on the way.
@@ -47,7 +64,12 @@ impl StripeError {
         let word = |name: &str| read::text(error, name).filter(|text| is_word(text)).unwrap_or_default();
         let (kind, code) = (word("type"), word("code"));
         // A key of the other mode (test, live) or another account does not show what is missing.
-        let other_mode = read::text(error, "message").is_some_and(|message| message.contains("a similar object exists in"));
+        let message = read::text(error, "message").unwrap_or_default();
+        let other_mode = message.contains("a similar object exists in");
+        // The code is documented, but the first version of the API leaves it out (langfuse/langfuse#16292).
+        let duplicate = code == "duplicate_meter_event"
+            || (answer.status == StatusCode::BAD_REQUEST && message.contains("event already exists with identifier"));
+        let key_refused = other_mode || matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let missing = (code == "resource_missing" && !other_mode).then(|| read::text(error, "param").unwrap_or_default().to_owned());
         let wants_retry = answer.headers.get("stripe-should-retry").and_then(|value| value.to_str().ok());
         let note = if other_mode { "(of the other mode)" } else { "" };
@@ -57,6 +79,9 @@ impl StripeError {
             status: Some(answer.status),
             cause: format!("{NAME}: {}", words.join(" ")),
             missing,
+            duplicate,
+            key_refused,
+            refused: is_final(answer.status) && error.is_object() && !duplicate && !key_refused,
             transient: answer.is_transient() && wants_retry != Some("false"),
             busy: answer.status == StatusCode::CONFLICT && wants_retry != Some("false"),
             retry_after: answer.retry_after(),
@@ -74,10 +99,31 @@ impl StripeError {
         self.missing.as_deref().is_some_and(|parameter| parameter.is_empty() || parameter == "customer")
     }
 
+    /// Whether Stripe has the usage event already that the request reports.
+    pub fn is_duplicate(&self) -> bool {
+        self.duplicate
+    }
+
+    /// Whether Stripe did nothing because of the key: refused, without the permission, or of the other mode.
+    pub fn is_key_refused(&self) -> bool {
+        self.key_refused
+    }
+
+    /// Whether Stripe did nothing and never will, whatever the key: the request itself is refused.
+    pub fn is_refusal(&self) -> bool {
+        self.refused
+    }
+
     /// Whether another request with the same idempotency key, or on the same object, is running.
     pub fn is_busy(&self) -> bool {
         self.busy
     }
+}
+
+/// Whether a status is about the request alone, and not about its time.
+fn is_final(status: StatusCode) -> bool {
+    let passes = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS);
+    status.is_client_error() && !passes
 }
 
 /// Whether this is one of Stripe's identifiers, such as `card_declined`, and nothing personal.
@@ -150,6 +196,31 @@ mod tests {
         let other = error(400, &json!({"code": "resource_missing", "param": "customer", "message": message}));
         assert!(!other.is_missing());
         assert_eq!(other.cause, "stripe: 400 resource_missing (of the other mode)");
+    }
+
+    #[test]
+    fn duplicate_usage_event_is_told_apart() {
+        let message = json!({"type": "invalid_request_error", "message": "An event already exists with identifier 5f."});
+        for duplicate in [error(400, &json!({"code": "duplicate_meter_event"})), error(400, &message)] {
+            assert!(duplicate.is_duplicate() && !duplicate.is_refusal());
+        }
+        assert!(!error(500, &message).is_duplicate());
+        assert!(!error(400, &json!({"message": "The identifier is too long"})).is_duplicate());
+    }
+
+    #[test]
+    fn refusal_is_about_the_request_alone() {
+        let some = json!({"type": "invalid_request_error"});
+        for (status, refusal, key) in [(400, true, false), (402, true, false), (404, true, false), (401, false, true), (403, false, true)] {
+            let error = error(status, &some);
+            assert_eq!((error.is_refusal(), error.is_key_refused()), (refusal, key), "{status}");
+        }
+        for status in [302, 408, 409, 429, 500, 503] {
+            assert!(!error(status, &some).is_refusal(), "{status}");
+        }
+        assert!(!error(404, &Value::Null).is_refusal(), "a server on the way has answered, not Stripe");
+        let other_mode = error(400, &json!({"message": "No such customer: 'cus_x'; a similar object exists in live mode"}));
+        assert!(other_mode.is_key_refused() && !other_mode.is_refusal());
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod without;
 pub use client::{Operation, Stripe};
 pub use config::Config;
 pub use error::StripeError;
-pub use model::{NewCheckout, NewCustomer, Reply};
+pub use model::{MeterEvent, MeterSpan, NewCheckout, NewCustomer, Reply};
 pub use signature::{SIGNATURE, Signature};
 #[cfg(not(feature = "stripe"))]
 pub use without::{Operation, Stripe};

@@ -23,6 +23,31 @@ pub struct NewCheckout<'a> {
     pub cancel_url: &'a str,
 }
 
+/// Usage of a customer to be added to a meter.
+#[derive(Debug, Clone, Copy)]
+pub struct MeterEvent<'a> {
+    /// Names the meter.
+    pub event_name: &'a str,
+    pub customer: &'a str,
+    pub value: i64,
+    /// When it was used: within the last 35 days, in whole seconds.
+    pub at: DateTime<Utc>,
+    /// Stripe counts only one event of an identifier within 24 hours.
+    pub identifier: &'a str,
+}
+
+/// What a meter counted of a customer in a time.
+#[derive(Debug, Clone, Copy)]
+pub struct MeterSpan<'a> {
+    /// The meter's id.
+    pub meter: &'a str,
+    pub customer: &'a str,
+    /// In whole minutes, as is `end`.
+    pub start: DateTime<Utc>,
+    /// The first instant after it.
+    pub end: DateTime<Utc>,
+}
+
 /// An answer of Stripe.
 #[derive(Debug, Clone)]
 pub struct Reply {

@@ -18,6 +18,13 @@ pub fn time(object: &Value, name: &str) -> Option<DateTime<Utc>> {
     object[name].as_i64().and_then(|seconds| DateTime::from_timestamp(seconds, 0))
 }
 
+/// A quantity, which Stripe may write with a fraction. What is beyond a whole number is cut off.
+pub fn quantity(object: &Value, name: &str) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "a value that is too large becomes the largest one")]
+    let whole = |value: f64| value as i64;
+    object[name].as_i64().or_else(|| object[name].as_f64().map(whole))
+}
+
 /// The objects of a list.
 pub fn list(object: &Value) -> &[Value] {
     object["data"].as_array().map_or(&[], Vec::as_slice)
@@ -37,6 +44,8 @@ mod tests {
         assert_eq!((reference(&object, "c"), reference(&object, "null")), (None, None));
         assert_eq!((time(&object, "huge"), time(&object, "a")), (None, None));
         assert_eq!(time(&object, "number").map(|time| time.timestamp()), Some(5));
+        assert_eq!((quantity(&object, "number"), quantity(&object, "a")), (Some(5), None));
+        assert_eq!(quantity(&json!({"value": 15.0}), "value"), Some(15));
         assert!(list(&object).is_empty() && list(&json!([1])).is_empty() && list(&json!({"data": [1]})).len() == 1);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Config, NewCheckout, NewCustomer, Reply, StripeError};
+use super::{Config, MeterEvent, MeterSpan, NewCheckout, NewCustomer, Reply, StripeError};
 use crate::platform::outgoing::Outgoing;
 
 type Answer<T> = Result<T, StripeError>;
@@ -60,4 +60,7 @@ calls! {
     invoices(&str, i64) -> Vec<Value>;
     price(&str) -> Reply;
     webhook_endpoints() -> Reply;
+    report_usage(&MeterEvent<'_>, &str) -> ();
+    meters() -> Vec<Value>;
+    metered(&MeterSpan<'_>) -> Vec<Value>;
 }
