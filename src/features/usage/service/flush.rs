@@ -53,23 +53,27 @@ pub async fn run(app: &App, stop: CancellationToken) {
     }
 }
 
-/// Stores everything that was recorded until now.
+/// Stores everything that was recorded until now. A batch leaves the queue only when it is stored: this may be dropped midway.
 pub async fn flush(app: &App) -> sqlx::Result<()> {
     let state = app.state::<State>();
     let mut unstored = state.unstored().await;
     state.count();
-    while let Some(batch) = unstored.pop_front().or_else(|| state.take()) {
-        match store_once(app, &batch).await {
-            Ok(sums) => warnings::warn(app, &sums).await,
-            Err(error) if is_refusal(&error) => set_apart(&mut unstored, state, batch, &error),
-            Err(error) => {
-                // Perhaps it is stored all the same; its id tells the next attempt.
-                unstored.push_front(batch);
-                return Err(error);
+    loop {
+        let Some(batch) = unstored.front() else {
+            let Some(batch) = state.take() else { return Ok(()) };
+            unstored.push_back(batch);
+            continue;
+        };
+        match store_once(app, batch).await {
+            Ok(sums) => {
+                unstored.pop_front();
+                warnings::warn(app, &sums).await;
             }
+            Err(error) if is_refusal(&error) => set_first_apart(&mut unstored, state, &error),
+            // Perhaps it is stored all the same; its id tells the next attempt.
+            Err(error) => return Err(error),
         }
     }
-    Ok(())
 }
 
 /// Stores a batch; returns the new quantities, or nothing if it was stored before.
@@ -88,8 +92,9 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(_)) && !is_temporary(error)
 }
 
-/// The database refuses an addition of this batch: finds it by halves, and gives it up.
-fn set_apart(unstored: &mut VecDeque<Batch>, state: &State, batch: Batch, error: &sqlx::Error) {
+/// The database refuses an addition of the first batch: finds it by halves, and gives it up.
+fn set_first_apart(unstored: &mut VecDeque<Batch>, state: &State, error: &sqlx::Error) {
+    let Some(batch) = unstored.pop_front() else { return };
     let additions = batch.additions.len();
     if let Some((one, other)) = batch.halves() {
         unstored.extend([one, other]);
