@@ -154,7 +154,7 @@ async fn fill(engine: Engine, database: &str) -> Result<()> {
             Engine::Sqlite => format!(
                 "{columns} WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < {days} - 1), m (metric) AS ({names})
                  SELECT lower(hex(randomblob(16))), u.id, metric, 10 + unicode(substr(u.id, -1)), date('now', -n || ' days') || 'T00:00:00+00:00',
-                    date('now', 1 - n || ' days') || 'T00:00:00+00:00', 'daily', {breakdown}
+                    date('now', (1 - n) || ' days') || 'T00:00:00+00:00', 'daily', {breakdown}
                  FROM users u, m, numbers {which} {} u.id {who} ON CONFLICT DO NOTHING",
                 if which.is_empty() { "WHERE" } else { "AND" }
             ),
