@@ -101,7 +101,9 @@ async fn query_parameters_are_all_validated() {
             };
             let what = format!("{} {name}={wrong:?}", route.template);
             let details = admin.call(method.clone(), &path_of(&route)).query(&[(name, wrong)]).await.expect_error(422, "VALIDATION_ERROR");
-            assert_eq!(details["errors"][0]["field"], name, "{what}: {details}");
+            // Beside it, parameters that are required and missing.
+            let errors = details["errors"].as_array().unwrap();
+            assert!(errors.iter().any(|error| error["field"] == name), "{what}: {details}");
             judged += 1;
         }
     }
