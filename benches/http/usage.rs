@@ -93,7 +93,7 @@ async fn record(engine: Engine, database: &str, options: &Options) -> Result<()>
             }
             spent += start.elapsed();
         }
-        let rate = sent as f64 / began.elapsed().as_secs_f64();
+        let rate = u128::from(sent) * 1000 / began.elapsed().as_millis().max(1);
         stop.cancel();
         (sent, rate, spent)
     };
@@ -105,8 +105,8 @@ async fn record(engine: Engine, database: &str, options: &Options) -> Result<()>
     )
     .await?;
     ensure!(u64::try_from(stored)? == sent, "{stored} of {sent} events are stored");
-    let each = spent.as_nanos() as f64 / sent as f64;
-    println!("{}: {sent} events of {USERS} users at {rate:.0} per s, all stored; recording one takes {each:.0} ns", engine.name());
+    let each = spent.as_nanos() / u128::from(sent.max(1));
+    println!("{}: {sent} events of {USERS} users at {rate} per s, all stored; recording one takes {each} ns", engine.name());
     app.close().await;
     Ok(())
 }
