@@ -1,7 +1,7 @@
 //! The AI gateway through HTTP, against stub servers of its vendors. Every file in this folder becomes a module
 //! automatically.
 
-automod::dir!(pub "tests/it/features/ai");
+automod::dir!("tests/it/features/ai");
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ async fn gateway(stub: &Stub, vendors: &[Vendor], vars: &[(&str, &str)]) -> Test
     gateway_on(Backend::Sqlite, stub, vendors, vars).await
 }
 
-pub async fn gateway_on(b: Backend, stub: &Stub, vendors: &[Vendor], vars: &[(&str, &str)]) -> TestApp {
+async fn gateway_on(b: Backend, stub: &Stub, vendors: &[Vendor], vars: &[(&str, &str)]) -> TestApp {
     let mut all = vec![("PLAN_LIMITS_ENABLED", "false")];
     all.extend(vendors::VENDORS.iter().map(|vendor| (vendor.url_name(), stub.url.as_str())));
     all.extend(vendors.iter().map(|vendor| (vendor.key_name(), vendor.key())));

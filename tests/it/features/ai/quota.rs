@@ -1,6 +1,7 @@
 //! Monthly quota of AI requests: reserved before the call, given back only if the vendor produced nothing.
 
 use chrono::{Datelike, Utc};
+use omnistack::platform::usage::Metric;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -19,6 +20,7 @@ crate::on_both_backends![
     refused_request_uses_no_quota,
     departed_client_is_not_given_its_request_back,
     quota_follows_the_plan,
+    usage_counts_what_the_quota_counts,
 ];
 
 async fn limited(b: Backend, stub: &Stub, vars: &[(&str, &str)]) -> TestApp {
@@ -203,4 +205,31 @@ async fn without_plan_limits_nothing_is_refused() {
             reply.expect(200);
         }
     }
+}
+
+async fn usage_counts_what_the_quota_counts(b: Backend) {
+    let stub = Stub::by(|asked| match asked.prompt() {
+        "fail" => OpenAi.fails(400, "invalid_request_error", "no"),
+        _ => OpenAi.either(asked.is_streamed(), "Hi"),
+    });
+    // The test itself listens to what is used.
+    let t = limited(b, &stub, &[("USAGE_TRACKING_ENABLED", "false")]).await;
+    let mut events = t.app.usage.listen(1000).unwrap();
+    let amy = t.user("amy").await;
+    for (prompt, status) in [("x", 200), ("fail", 502)] {
+        chat(&amy, prompt).await.expect_text(status);
+        stream(&amy, prompt).await.expect_text(status);
+    }
+    let (mut requests, mut tokens) = (0, 0);
+    eventually("the stream is counted", async || t.number("SELECT used FROM quota_counters").await == 2).await;
+    while let Ok(event) = events.try_recv() {
+        match event.metric {
+            Metric::AiRequests => requests += event.quantity,
+            Metric::AiTokens => tokens += event.quantity,
+            _ => continue,
+        }
+        assert_eq!((event.user.as_str(), event.labels[0].as_str()), ("amy", "provider:openai"));
+    }
+    assert_eq!(requests, 2);
+    assert!(tokens > 0);
 }

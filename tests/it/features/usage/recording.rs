@@ -7,9 +7,6 @@ use omnistack::platform::id::UserId;
 use serde_json::{Value, json};
 
 use super::{fresh, requests_stored, stored, used};
-use crate::features::ai::gateway_on;
-use crate::features::ai::stub::Stub;
-use crate::features::ai::vendors::Vendor;
 use crate::harness::files::{Place, link, upload};
 use crate::harness::functions::{Act, Way};
 use crate::harness::{Backend, Client, TestApp, statements};
@@ -18,7 +15,6 @@ crate::on_both_backends![
     request_counts_for_its_caller_after_its_answer,
     refused_and_public_requests_do_not_count,
     uploads_and_downloads_count,
-    ai_requests_count_as_the_quota_does,
     jobs_and_mails_count_for_their_user,
     tracking_switched_off_counts_nothing,
     recording_adds_no_statement_to_a_request,
@@ -87,24 +83,6 @@ async fn uploads_and_downloads_count(b: Backend) {
     t.sql(&format!("UPDATE files SET size = {}", 25 << 20)).await;
     let now = used(&amy, "current-period").await;
     assert_eq!((&now["usage"]["storage_bytes"], &now["usage_percent"]["storage_bytes"]), (&json!(10), &json!(25.0)), "of what is stored now");
-}
-
-async fn ai_requests_count_as_the_quota_does(b: Backend) {
-    let stub = Stub::by(|asked| match asked.prompt() {
-        "fail" => Vendor::OpenAi.fails(400, "invalid_request_error", "no"),
-        _ => Vendor::OpenAi.either(asked.is_streamed(), "Hi"),
-    });
-    let t = gateway_on(b, &stub, &[Vendor::OpenAi], &[("PLAN_LIMITS_ENABLED", "true")]).await;
-    let amy = fresh(&t, "amy").await;
-    for (prompt, stream, status) in [("x", false, 200), ("x", true, 200), ("fail", false, 502), ("fail", true, 502)] {
-        amy.post("/app/ai/chat", json!({"prompt": prompt, "stream": stream})).await.expect_text(status);
-    }
-    stored(&t).await;
-    let quota = t.number("SELECT used FROM quota_counters WHERE user_id = 'amy'").await;
-    let (requests, by_model) = breakdown(&amy, "ai_requests").await;
-    assert_eq!((requests, quota), (2, 2));
-    assert_eq!(by_model["provider:openai"], 2);
-    assert!(breakdown(&amy, "ai_tokens").await.0 > 0);
 }
 
 async fn jobs_and_mails_count_for_their_user(b: Backend) {
