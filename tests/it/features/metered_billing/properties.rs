@@ -59,7 +59,7 @@ fn counted(stub: &Stub, customer: &str) -> Days {
 /// Lets the next events fail. A process whose calls fail four times in a row gets an answer then, because its circuit breaker
 /// would open.
 fn plan(stub: &Stub, rows: &Rows, faults: &[Option<Fault>]) {
-    let (mut faults, rows) = (faults.to_vec().into_iter(), rows.clone());
+    let (mut faults, rows) = (Vec::from(faults).into_iter(), rows.clone());
     stub.fail(move |event| {
         let mut rows = rows.lock().unwrap();
         let row = rows.entry(event.authorization.clone()).or_default();

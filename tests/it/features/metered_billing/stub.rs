@@ -149,7 +149,7 @@ impl Stub {
 
     /// Lets the next events fail, one after the other.
     pub fn fail_next(&self, faults: &[Fault]) {
-        let mut faults = faults.to_vec().into_iter();
+        let mut faults = Vec::from(faults).into_iter();
         self.fail(move |_| faults.next());
     }
 
