@@ -33,9 +33,8 @@ async fn batch_whose_commit_is_never_answered_counts_once() {
     eventually("the commit is on its way", async || other.number(committing).await == 1).await;
     proxy.cut();
     flushing.await.unwrap().unwrap_err();
-    let counted = "SELECT CAST(SUM(quantity) AS BIGINT) FROM usage_records WHERE metric = 'file_uploads' AND period_type = 'daily'";
-    eventually("the server commits all the same", async || other.number(committing).await == 0).await;
-    assert_eq!(other.number(counted).await, 3);
+    let counted = "SELECT CAST(COALESCE(SUM(quantity), 0) AS BIGINT) FROM usage_records WHERE metric = 'file_uploads' AND period_type = 'daily'";
+    eventually("the server commits all the same", async || other.number(counted).await == 3).await;
     other.sql("DROP TRIGGER slow ON usage_batches").await;
     proxy.mend();
     eventually("the database is back", async || {
