@@ -1,7 +1,7 @@
-//! Schedules: jobs enqueued by cron patterns, in UTC, or at intervals. One row per schedule holds its last used slot. The instance that
-//! advances it enqueues the job in the same transaction, so each slot is used once per cluster, even after a crash. At the
-//! next start only the latest missed slot is used; slots before the very first start are not. A stored slot in the future is not
-//! believed.
+//! Schedules: jobs enqueued by cron patterns, in UTC, or at intervals. One row per schedule holds its last used slot. The
+//! instance that advances it enqueues the job in the same transaction, so each slot is used once per cluster, even after a
+//! crash. At the next start only the latest missed slot is used; slots before the very first start are not. A stored slot in the
+//! future is not believed.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;

@@ -50,11 +50,10 @@ pub fn are_enforced(app: &App) -> bool {
 
 /// Returns the plan that counts for a user, whether quotas are enforced or not; the free plan for an unknown user.
 pub async fn plan_of(on: impl Into<Executor<'_>>, user: &UserId) -> Result<UserPlan> {
-    let stored = store::plan(on, user).await?.and_then(|(name,)| name);
-    Ok(Plan::named(stored.as_deref()).into())
+    Ok(plans_of(on, &[user]).await?.remove(user).unwrap_or_else(|| Plan::named(None).into()))
 }
 
-/// As [`plan_of`], for several users.
+/// As [`plan_of`], for several users; unknown ones are left out.
 pub async fn plans_of(on: impl Into<Executor<'_>>, users: &[&UserId]) -> Result<HashMap<UserId, UserPlan>> {
     let stored = store::plans(on, users).await?;
     Ok(stored.into_iter().map(|(user, name)| (user, Plan::named(name.as_deref()).into())).collect())

@@ -75,12 +75,7 @@ pub async fn usage(db: &Db, counter: &Counter<'_>) -> sqlx::Result<Option<(Optio
     usage.bind(counter.user).bind(counter.feature).bind(counter.period).fetch_optional().await
 }
 
-/// Returns the name of the user's plan.
-pub async fn plan(on: impl Into<Executor<'_>>, user: &UserId) -> sqlx::Result<Option<(Option<String>,)>> {
-    query(on, sql!("SELECT ", PLAN, " FROM users WHERE id = $1")).bind(user).fetch_optional().await
-}
-
-/// Returns the names of the plans of several users.
+/// Returns the names of the plans of users.
 pub async fn plans(on: impl Into<Executor<'_>>, users: &[&UserId]) -> sqlx::Result<Vec<(UserId, Option<String>)>> {
     let on = on.into();
     let text = if on.is_postgres() {
@@ -91,7 +86,7 @@ pub async fn plans(on: impl Into<Executor<'_>>, users: &[&UserId]) -> sqlx::Resu
     query(on, text).bind(Json(users)).fetch_all().await
 }
 
-/// Same as [`plan`], but locks the user's row until the transaction ends: against other locks of this kind and changes of the
+/// Returns the name of a user's plan, and locks the user's row until the transaction ends: against other locks of this kind and changes of the
 /// row, but not against rows that refer to it.
 pub async fn lock_plan(db: &Db, tx: &mut Tx, user: &UserId) -> sqlx::Result<Option<(Option<String>,)>> {
     // SQLite has no FOR UPDATE: a write transaction locks the whole database.

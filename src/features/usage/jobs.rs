@@ -51,14 +51,15 @@ impl WarnOfUsage {
 
     fn texts(&self) -> (String, String) {
         let what = if self.metric == "ai_requests" { "AI requests" } else { "API requests" };
-        let (metric, plan) = (what, &self.plan);
+        let plan = &self.plan;
         if self.threshold >= 100 {
-            let subject = format!("You have used all {metric} of this month");
             let then = "The count starts again on the first of next month (UTC).";
-            (subject, format!("All {metric} that the plan {plan} includes each month are used. {then}"))
+            let message = format!("All {what} that the plan {plan} includes each month are used. {then}");
+            (format!("You have used all {what} of this month"), message)
         } else {
-            let subject = format!("You have used {} % of your {metric}", self.threshold);
-            (subject, format!("{} % of the {metric} that the plan {plan} includes each month are used.", self.threshold))
+            let used = self.threshold;
+            let message = format!("{used} % of the {what} that the plan {plan} includes each month are used.");
+            (format!("You have used {used} % of your {what}"), message)
         }
     }
 }

@@ -35,12 +35,13 @@ pub async fn run(app: &App, stop: CancellationToken) {
         let mut fails = false;
         loop {
             sleep(STORE).await;
-            match flush(app).await {
+            let outcome = flush(app).await;
+            match &outcome {
                 Ok(()) if fails => tracing::info!("usage is stored again"),
                 Err(error) if !fails => tracing::warn!(%error, "usage cannot be stored; it is kept in memory until it can be"),
                 _ => {}
             }
-            fails = !app.state::<State>().unstored().await.is_empty();
+            fails = outcome.is_err();
         }
     };
     stop.run_until_cancelled(async { tokio::join!(counting, storing) }).await;

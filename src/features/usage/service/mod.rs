@@ -12,7 +12,7 @@ use super::model::{CurrentUsage, DailyUsage, Ranked, Summary, TopUsers, Total, T
 use super::store;
 use crate::app::App;
 use crate::app::feature::{Removed, When};
-use crate::features::quotas::model::{Month, UserPlan};
+use crate::features::quotas::model::Month;
 use crate::features::quotas::service::plan_of;
 use crate::platform::config::Choice as _;
 use crate::platform::error::Result;
@@ -141,13 +141,4 @@ pub async fn sweep(app: &App, when: When) -> Result<Removed> {
         }
         When::Old => store::sweep_records(&app.db, midnight((now - app.settings::<Settings>().keep).date_naive())).await?,
     }))
-}
-
-/// The limit of a plan on a metric that is counted by month; `None` if there is none.
-fn monthly_limit(plan: &UserPlan, metric: Metric) -> Option<i64> {
-    match metric {
-        Metric::ApiRequests => plan.api_calls,
-        Metric::AiRequests => plan.ai_requests,
-        _ => None,
-    }
 }

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::app::jobs::New;
 
-use crate::features::quotas::model::Month;
+use crate::features::quotas::model::{Month, UserPlan};
 use crate::features::quotas::{Limits, Quota, service as quotas};
 use crate::features::usage::config::Settings;
 use crate::features::usage::jobs::WarnOfUsage;
@@ -14,8 +14,19 @@ use crate::platform::usage::Metric;
 
 /// Thresholds in percent, the highest first.
 const THRESHOLDS: [i64; 2] = [100, 80];
-/// The metrics that plans limit by month.
-const METRICS: [(Metric, Quota); 2] = [(Metric::ApiRequests, Quota::ApiCalls), (Metric::AiRequests, Quota::AiRequests)];
+
+/// A metric that plans limit by month.
+struct Limited {
+    metric: Metric,
+    quota: Quota,
+    /// The limit of a plan; `None` if it has none.
+    limit: fn(&UserPlan) -> Option<i64>,
+}
+
+static LIMITED: [Limited; 2] = [
+    Limited { metric: Metric::ApiRequests, quota: Quota::ApiCalls, limit: |plan| plan.api_calls },
+    Limited { metric: Metric::AiRequests, quota: Quota::AiRequests, limit: |plan| plan.ai_requests },
+];
 
 /// Warns the users whose new quantities are near to a limit, or above it. A failure is logged: the next use leads here again.
 pub async fn warn(app: &App, sums: &[Sum]) {
@@ -29,20 +40,18 @@ pub async fn warn(app: &App, sums: &[Sum]) {
 
 async fn try_to_warn(app: &App, sums: &[Sum]) -> Result<()> {
     let month = Month::of(app.clock.now());
-    let candidates: Vec<&Sum> = sums.iter().filter(|sum| sum.period_type == "monthly" && may_be_near(sum)).collect();
-    let candidates: Vec<&Sum> = candidates.into_iter().filter(|sum| sum.period_start == month.start()).collect();
+    let of_month = sums.iter().filter(|sum| sum.period_type == "monthly" && sum.period_start == month.start());
+    let candidates: Vec<(&Sum, &Limited)> = of_month.filter_map(|sum| Some((sum, Limited::near(sum)?))).collect();
     if candidates.is_empty() {
         return Ok(());
     }
-    let users: Vec<_> = candidates.iter().map(|sum| &sum.user_id).collect();
+    let users: Vec<_> = candidates.iter().map(|(sum, _)| &sum.user_id).collect();
     let plans = quotas::plans_of(&app.db, &users).await?;
     let near: Vec<Near<'_>> = candidates
         .into_iter()
-        .filter_map(|sum| {
+        .filter_map(|(sum, limited)| {
             let plan = plans.get(&sum.user_id)?;
-            let limit =
-                METRICS.iter().find(|(metric, _)| metric.name() == sum.metric).and_then(|(metric, _)| super::monthly_limit(plan, *metric));
-            let threshold = threshold(sum.quantity, limit?)?;
+            let threshold = threshold(sum.quantity, (limited.limit)(plan)?)?;
             Some(Near { user_id: &sum.user_id, metric: &sum.metric, period: month.to_string(), plan: plan.name, threshold })
         })
         .collect();
@@ -60,12 +69,13 @@ async fn try_to_warn(app: &App, sums: &[Sum]) -> Result<()> {
     })
 }
 
-/// Whether the quantity is near to the lowest limit of any plan: spares most users the look at their plan.
-fn may_be_near(sum: &Sum) -> bool {
-    METRICS.iter().find(|(metric, _)| metric.name() == sum.metric).is_some_and(|(_, quota)| {
-        let lowest = Limits::of(*quota).by_plan.into_values().filter(|limit| *limit > 0).min();
-        lowest.is_some_and(|limit| threshold(sum.quantity, limit).is_some())
-    })
+impl Limited {
+    /// The metric of a quantity that is near to the lowest limit of any plan; spares most users the look at their plan.
+    fn near(sum: &Sum) -> Option<&'static Self> {
+        let limited = LIMITED.iter().find(|limited| limited.metric.name() == sum.metric)?;
+        let lowest = Limits::of(limited.quota).by_plan.into_values().filter(|limit| *limit > 0).min()?;
+        threshold(sum.quantity, lowest).map(|_| limited)
+    }
 }
 
 /// The highest threshold that is reached.
