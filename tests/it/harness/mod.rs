@@ -9,6 +9,7 @@ pub mod database;
 mod documented;
 pub mod files;
 pub mod functions;
+pub mod gate;
 pub mod issuer;
 pub mod pgbouncer;
 pub mod process;

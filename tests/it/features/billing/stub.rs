@@ -9,8 +9,9 @@ use axum::response::Response;
 use http::{HeaderMap, Method, Uri};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use url::form_urlencoded;
+
+use crate::harness::gate::Gate;
 
 /// A received request.
 #[derive(Clone, Debug)]
@@ -58,29 +59,6 @@ pub struct Account {
     raw: Option<(u16, (&'static str, &'static str), &'static str)>,
 }
 
-/// Holds requests until the test opens it.
-#[derive(Clone)]
-pub struct Gate {
-    arrived: Arc<Semaphore>,
-    opened: Arc<Semaphore>,
-}
-
-impl Gate {
-    /// Waits until a request is held.
-    pub async fn reached(&self) {
-        self.arrived.acquire().await.unwrap().forget();
-    }
-
-    pub fn open(&self) {
-        self.opened.add_permits(1000);
-    }
-
-    async fn pass(&self) {
-        self.arrived.add_permits(1);
-        self.opened.acquire().await.unwrap().forget();
-    }
-}
-
 #[derive(Clone)]
 pub struct Stub {
     pub url: String,
@@ -123,7 +101,7 @@ impl Stub {
 
     /// Holds further requests of this path.
     pub fn with_gate(&self, path: &'static str) -> Gate {
-        let gate = Gate { arrived: Arc::new(Semaphore::new(0)), opened: Arc::new(Semaphore::new(0)) };
+        let gate = Gate::closed();
         self.with(|account| account.gate = Some((path, gate.clone())));
         gate
     }

@@ -14,8 +14,9 @@ use hyper_util::rt::TokioIo;
 use omnistack::platform::clock::Clock;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use url::form_urlencoded;
+
+use crate::harness::gate::Gate;
 
 const MEMORY: TimeDelta = TimeDelta::hours(24);
 
@@ -83,24 +84,6 @@ pub struct Account {
     gate: Option<Gate>,
 }
 
-/// Holds one request until the test opens it.
-#[derive(Clone)]
-pub struct Gate {
-    arrived: Arc<Semaphore>,
-    opened: Arc<Semaphore>,
-}
-
-impl Gate {
-    /// Waits until a request is held.
-    pub async fn reached(&self) {
-        self.arrived.acquire().await.unwrap().forget();
-    }
-
-    pub fn open(&self) {
-        self.opened.add_permits(1);
-    }
-}
-
 #[derive(Clone)]
 pub struct Stub {
     pub url: String,
@@ -159,7 +142,7 @@ impl Stub {
 
     /// Holds the next event.
     pub fn hold_next(&self) -> Gate {
-        let gate = Gate { arrived: Arc::new(Semaphore::new(0)), opened: Arc::new(Semaphore::new(0)) };
+        let gate = Gate::closed();
         self.with(|account| account.gate = Some(gate.clone()));
         gate
     }
@@ -190,8 +173,7 @@ impl Stub {
             ("POST", ["meter_events"]) => {
                 let event = Event { form: pairs(&body), key: header("idempotency-key"), authorization: header("authorization") };
                 if let Some(gate) = self.with(|account| account.gate.take()) {
-                    gate.arrived.add_permits(1);
-                    gate.opened.acquire().await.unwrap().forget();
+                    gate.pass().await;
                 }
                 self.with(|account| account.receive(event))
             }
