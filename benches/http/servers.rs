@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use url::Url;
 
@@ -34,6 +34,26 @@ impl Engine {
             Self::Sqlite => "SQLite",
             Self::Postgres => "Postgres",
         }
+    }
+
+    /// Runs statements over a connection of their own.
+    pub async fn execute(self, database: &str, text: &str) -> Result<()> {
+        let text = AssertSqlSafe(text.to_owned());
+        match self {
+            Self::Postgres => PgConnection::connect(database).await?.execute(text).await.map(drop)?,
+            Self::Sqlite => SqliteConnection::connect(database).await?.execute(text).await.map(drop)?,
+        }
+        Ok(())
+    }
+
+    /// Runs a query that returns one number.
+    pub async fn number(self, database: &str, text: &str) -> Result<i64> {
+        let text = AssertSqlSafe(text.to_owned());
+        let (number,): (i64,) = match self {
+            Self::Postgres => sqlx::query_as(text).fetch_one(&mut PgConnection::connect(database).await?).await?,
+            Self::Sqlite => sqlx::query_as(text).fetch_one(&mut SqliteConnection::connect(database).await?).await?,
+        };
+        Ok(number)
     }
 }
 

@@ -11,7 +11,6 @@ use omnistack::platform::clock::Clock;
 use omnistack::platform::config::Env;
 use omnistack::platform::id::UserId;
 use omnistack::platform::usage::{Labels, Metric};
-use sqlx::{AssertSqlSafe, Connection as _, Executor, PgConnection, SqliteConnection};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -98,12 +97,9 @@ async fn record(engine: Engine, database: &str, options: &Options) -> Result<()>
         (sent, rate, spent)
     };
     let ((sent, rate, spent), ()) = tokio::join!(recording, feature.run(&app, stop.clone()));
-    let stored = number(
-        engine,
-        database,
-        "SELECT CAST(SUM(quantity) AS BIGINT) FROM usage_records WHERE period_type = 'daily' AND user_id LIKE 'busy-%'",
-    )
-    .await?;
+    let stored = engine
+        .number(database, "SELECT CAST(SUM(quantity) AS BIGINT) FROM usage_records WHERE period_type = 'daily' AND user_id LIKE 'busy-%'")
+        .await?;
     ensure!(u64::try_from(stored)? == sent, "{stored} of {sent} events are stored");
     let each = spent.as_nanos() / u128::from(sent.max(1));
     println!("{}: {sent} events of {USERS} users at {rate} per s, all stored; recording one takes {each} ns", engine.name());
@@ -114,11 +110,11 @@ async fn record(engine: Engine, database: &str, options: &Options) -> Result<()>
 async fn figures(site: &Site, options: &Options, database: &str, failures: &mut Failures) -> Result<()> {
     fill(site.engine, database).await?;
     let server = Server::start(site, Role::Ours, database).await?;
-    let rows = number(site.engine, database, "SELECT COUNT(*) FROM usage_records").await?;
+    let rows = site.engine.number(database, "SELECT COUNT(*) FROM usage_records").await?;
     println!("{}: {rows} rows of usage, one connection", site.engine.name());
     let admin = token("the-admin")?;
     call_json(server.address, &request("GET", ME, Some(&admin), None)).await?;
-    execute(site.engine, database, "UPDATE users SET role = 'admin' WHERE id = 'the-admin'").await?;
+    site.engine.execute(database, "UPDATE users SET role = 'admin' WHERE id = 'the-admin'").await?;
     tokio::time::sleep(Duration::from_secs(6)).await;
     for path in ["top-users?metric=api_requests&limit=100", "summary/whole-year?days=365", "summary/busy-7?days=90"] {
         let load = Load { connections: 1, ..options.load() };
@@ -131,13 +127,13 @@ async fn figures(site: &Site, options: &Options, database: &str, failures: &mut 
 
 async fn add_users(engine: Engine, database: &str, users: u64) -> Result<()> {
     let values: Vec<_> = (0..users).map(|n| format!("('busy-{n}', 'busy-{n}@example.com')")).collect();
-    execute(engine, database, &format!("INSERT INTO users (id, email) VALUES {} ON CONFLICT DO NOTHING", values.join(", "))).await
+    engine.execute(database, &format!("INSERT INTO users (id, email) VALUES {} ON CONFLICT DO NOTHING", values.join(", "))).await
 }
 
 /// A million rows of many users, and one user with nine metrics on every day of a year.
 async fn fill(engine: Engine, database: &str) -> Result<()> {
     add_users(engine, database, BUSY).await?;
-    execute(engine, database, "INSERT INTO users (id, email) VALUES ('whole-year', 'whole-year@example.com')").await?;
+    engine.execute(database, "INSERT INTO users (id, email) VALUES ('whole-year', 'whole-year@example.com')").await?;
     let names = "VALUES ('api_requests'), ('ai_tokens'), ('ai_requests'), ('file_uploads'), ('storage_bytes'), ('file_downloads'),
         ('email_sent'), ('background_jobs'), ('websocket_messages')";
     let breakdown = r#"'{"endpoint:/api/v1/app/projects": 5, "endpoint:/api/v1/app/users/me": 5, "method:GET": 8, "method:POST": 2}'"#;
@@ -159,7 +155,7 @@ async fn fill(engine: Engine, database: &str) -> Result<()> {
                 if which.is_empty() { "WHERE" } else { "AND" }
             ),
         };
-        execute(engine, database, &text).await?;
+        engine.execute(database, &text).await?;
     }
     let (id, month) = match engine {
         Engine::Postgres => (
@@ -175,24 +171,6 @@ async fn fill(engine: Engine, database: &str) -> Result<()> {
         "{columns} SELECT {id}, user_id, metric, SUM(quantity), {month}, 'monthly', '{{}}' FROM usage_records
          WHERE period_type = 'daily' GROUP BY user_id, metric, 5, 6 ON CONFLICT DO NOTHING"
     );
-    execute(engine, database, &months).await?;
-    execute(engine, database, "ANALYZE").await
-}
-
-async fn execute(engine: Engine, database: &str, text: &str) -> Result<()> {
-    let text = AssertSqlSafe(text.to_owned());
-    match engine {
-        Engine::Postgres => PgConnection::connect(database).await?.execute(text).await.map(drop)?,
-        Engine::Sqlite => SqliteConnection::connect(database).await?.execute(text).await.map(drop)?,
-    }
-    Ok(())
-}
-
-async fn number(engine: Engine, database: &str, text: &str) -> Result<i64> {
-    let text = AssertSqlSafe(text.to_owned());
-    let (number,): (i64,) = match engine {
-        Engine::Postgres => sqlx::query_as(text).fetch_one(&mut PgConnection::connect(database).await?).await?,
-        Engine::Sqlite => sqlx::query_as(text).fetch_one(&mut SqliteConnection::connect(database).await?).await?,
-    };
-    Ok(number)
+    engine.execute(database, &months).await?;
+    engine.execute(database, "ANALYZE").await
 }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use aws_lc_rs::hmac;
-use sqlx::{Connection as _, Executor, PgConnection, SqliteConnection};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -130,21 +129,12 @@ async fn send(connection: &mut Connection, events: &Events, tally: &mut Tally) {
 /// Adds the customers as users.
 async fn add_customers(engine: Engine, database: &str) -> Result<()> {
     let values: Vec<_> = (0..CUSTOMERS).map(|n| format!("('customer-{n}', 'customer-{n}@example.com', 'cus_{n}')")).collect();
-    let insert = sqlx::AssertSqlSafe(format!("INSERT INTO users (id, email, stripe_customer_id) VALUES {}", values.join(", ")));
-    match engine {
-        Engine::Postgres => PgConnection::connect(database).await?.execute(insert).await.map(drop)?,
-        Engine::Sqlite => SqliteConnection::connect(database).await?.execute(insert).await.map(drop)?,
-    }
-    Ok(())
+    engine.execute(database, &format!("INSERT INTO users (id, email, stripe_customer_id) VALUES {}", values.join(", "))).await
 }
 
 /// The processed events and the active subscriptions.
 async fn count(engine: Engine, database: &str) -> Result<(u64, u64)> {
-    const COUNT: &str = "SELECT (SELECT COUNT(*) FROM webhook_events WHERE status = 'processed'),
-        (SELECT COUNT(*) FROM subscriptions WHERE status = 'active')";
-    let (events, subscriptions): (i64, i64) = match engine {
-        Engine::Postgres => sqlx::query_as(COUNT).fetch_one(&mut PgConnection::connect(database).await?).await?,
-        Engine::Sqlite => sqlx::query_as(COUNT).fetch_one(&mut SqliteConnection::connect(database).await?).await?,
-    };
+    let events = engine.number(database, "SELECT COUNT(*) FROM webhook_events WHERE status = 'processed'").await?;
+    let subscriptions = engine.number(database, "SELECT COUNT(*) FROM subscriptions WHERE status = 'active'").await?;
     Ok((events.try_into()?, subscriptions.try_into()?))
 }
