@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::jobs::{Registry, Schedules};
+use super::news::{Change, Notice};
 use crate::platform::actor::CurrentUser;
 use crate::platform::clock::Clock;
 use crate::platform::config::Env;
@@ -76,8 +77,24 @@ pub trait Feature<A: Send + Sync + 'static>: Send + Sync {
         Ok(Map::new())
     }
 
-    /// Tells a user something, in a way of its own beside mail, such as a message on an open socket. May run twice.
-    async fn notify(&self, _app: &A, _notice: &Notice) -> Result<()> {
+    /// The kinds of its resources that have one owner each, such as `project`.
+    fn resources(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether the user owns a resource of one of its kinds that is not deleted.
+    async fn owns(&self, _app: &A, _user: &UserId, _resource: &str, _id: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Passes a change on to the owner's other devices, once the transaction is committed.
+    async fn changed(&self, _app: &A, _tx: &mut Tx, _change: &Change) -> Result<()> {
+        Ok(())
+    }
+
+    /// Tells a user something, in a way of its own beside mail, such as a message on an open socket, once the transaction is
+    /// committed. May run twice.
+    async fn notify(&self, _app: &A, _tx: &mut Tx, _notice: &Notice) -> Result<()> {
         Ok(())
     }
 
@@ -155,17 +172,6 @@ impl Setup<'_> {
     pub fn kept<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         self.states.get().cloned()
     }
-}
-
-/// Something to tell a user: [`Feature::notify`].
-#[derive(Debug, Clone)]
-pub struct Notice {
-    pub user: UserId,
-    /// What it is about, for programs: `usage_warning`.
-    pub kind: &'static str,
-    pub title: String,
-    pub text: String,
-    pub data: Value,
 }
 
 /// A result of [`Feature::diagnose`].

@@ -4,6 +4,7 @@ pub mod config;
 pub mod feature;
 pub mod jobs;
 pub mod migrate;
+pub mod news;
 mod phase;
 pub mod secret_key;
 

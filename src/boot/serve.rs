@@ -1,13 +1,14 @@
 //! Start and stop of the server.
 //!
 //! Start: database, migrations, Redis, worker, listener; ready only then. Stop, on SIGTERM or SIGINT: not ready, but
-//! serving for `SHUTDOWN_DELAY_SECONDS`; then the listener's queue is emptied and closed, running requests and running
+//! serving for `SHUTDOWN_DELAY_SECONDS`; then the listener's queue is emptied and closed, running requests, open sockets and running
 //! jobs get `SHUTDOWN_GRACE_SECONDS`, the background work of features ends, the pools close. A second signal ends at once.
 
 use std::net::SocketAddr;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::background::Background;
 use super::signals::Signals;
@@ -100,10 +101,15 @@ async fn run(app: &App, listener: TcpListener, router: axum::Router) -> anyhow::
     stop.closing.cancel();
     tokio::time::sleep(core.shutdown_delay).await;
     stop.drain.cancel();
-    let Some(working) = working else { return Ok(serving.await?) };
-    // Runs concurrently with the requests' shutdown, so that one grace period covers both.
-    working.stop().cancel();
-    let (served, worked) = tokio::join!(serving, working.ended());
+    app.phase.drain();
+    let sockets = timeout(core.shutdown_grace, app.phase.sockets_closed());
+    let worked = async {
+        let Some(working) = working else { return Ok(()) };
+        working.stop().cancel();
+        working.ended().await
+    };
+    // At the same time, so that one grace period covers all.
+    let (served, closed, worked) = tokio::join!(serving, sockets, worked);
     worked?;
-    Ok(served?)
+    Ok(served? && closed.is_ok())
 }

@@ -38,6 +38,14 @@ impl Feature<App> for Projects {
             .add(Policy::user(), routes!(routes::get, routes::update, routes::delete))
     }
 
+    fn resources(&self) -> &'static [&'static str] {
+        &[service::PROJECT]
+    }
+
+    async fn owns(&self, app: &App, user: &UserId, _: &str, id: &str) -> Result<bool> {
+        service::owns(app, user, id).await
+    }
+
     async fn export(&self, app: &App, user: &UserId) -> Result<Map<String, Value>> {
         service::export(app, user).await
     }

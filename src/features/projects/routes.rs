@@ -7,10 +7,9 @@ use http::StatusCode;
 use super::model::{CreateProject, Project, ProjectId, ProjectRead, ProjectSearch, UpdateProject};
 use super::service;
 use crate::app::App;
-use crate::features::quotas::service as quotas;
 use crate::platform::actor::CurrentUser;
 use crate::platform::error::Result;
-use crate::platform::http::idempotency::{Created, idempotent, idempotent_tx};
+use crate::platform::http::idempotency::{Created, idempotent};
 use crate::platform::http::quota_headers::QuotaState;
 use crate::platform::http::{Json, JsonAt, KeyedJson, ListParams, Page, Path, Query};
 
@@ -39,15 +38,8 @@ pub async fn list(
     request_body = CreateProject, responses((status = 201, body = ProjectRead, headers(("Location" = String, description = "Path of the project"))),
         (status = 403, description = "PLAN_LIMIT_EXCEEDED")))]
 pub async fn create(State(app): State<App>, user: CurrentUser, body: KeyedJson<CreateProject>) -> Result<Response> {
-    if !quotas::are_enforced(&app) {
-        // A single statement, without a transaction.
-        return idempotent(app.answers(), &user.id, body.key, async |on| {
-            Ok(created(service::create(&app, on, &user, body.value).await?, None))
-        })
-        .await;
-    }
-    idempotent_tx(app.answers(), &user.id, body.key, async |tx| {
-        let (project, quota) = service::create_within_plan(&app, tx, &user, body.value).await?;
+    idempotent(app.answers(), &user.id, body.key, async |tx| {
+        let (project, quota) = service::create(&app, tx, &user, body.value).await?;
         Ok(created(project, quota))
     })
     .await

@@ -7,43 +7,48 @@ use super::model::{CreateProject, Project, ProjectId, ProjectRead, ProjectWithSo
 use super::store;
 use crate::app::App;
 use crate::app::feature::Removed;
+use crate::app::news::{Action, Change};
 use crate::features::quotas::Quota;
 use crate::features::quotas::service::standing;
 use crate::platform::actor::CurrentUser;
-use crate::platform::db::{Db, Executor, Tx};
+use crate::platform::db::{Db, Tx};
 use crate::platform::error::Result;
 use crate::platform::http::list::List;
 use crate::platform::http::quota_headers::QuotaState;
 use crate::platform::id::{PathId, UserId};
 use crate::platform::text::{fold, like_contains};
 
+/// Its kind among the resources that have an owner.
+pub const PROJECT: &str = "project";
+
 /// Time a deleted project is kept before it is removed.
 const KEEP_DELETED: TimeDelta = TimeDelta::days(30);
 /// Page size of the export.
 const EXPORT_PAGE: i64 = 500;
 
-/// Creates a project without a quota; `on` is the transaction of the request's idempotency key, if it has one.
-pub async fn create(app: &App, on: Executor<'_>, user: &CurrentUser, new: CreateProject) -> Result<Project> {
-    let project = project(app, user, new);
-    store::insert(on, &project).await?;
-    Ok(project)
-}
-
 /// Creates a project within the quota of the user's plan; returns the state of the quota, too.
-pub async fn create_within_plan(app: &App, tx: &mut Tx, user: &CurrentUser, new: CreateProject) -> Result<(Project, Option<QuotaState>)> {
+pub async fn create(app: &App, tx: &mut Tx, user: &CurrentUser, new: CreateProject) -> Result<(Project, Option<QuotaState>)> {
     let project = project(app, user, new);
     let quota = match standing(app, tx, &user.id, Quota::Projects).await? {
         // Inserted and counted in one round trip: the transaction of a refused request is rolled back.
         Some(allowance) if allowance.is_limited() => {
-            let others = store::insert_and_count(tx, &project).await?;
+            let others = store::insert_and_count(&mut *tx, &project).await?;
             Some(allowance.admit(others, 1)?)
         }
         unlimited => {
-            store::insert(tx, &project).await?;
+            store::insert(&mut *tx, &project).await?;
             unlimited.map(|allowance| allowance.admit(0, 1)).transpose()?
         }
     };
+    report(app, tx, project.clone(), Action::Created).await?;
     Ok((project, quota))
+}
+
+/// Reports a change of a project to the owner's other devices.
+async fn report(app: &App, tx: &mut Tx, project: Project, action: Action) -> Result<()> {
+    let (owner, id) = (project.owner_id.clone(), project.id.to_string());
+    let data = serde_json::to_value(ProjectRead::from(project)).map_err(anyhow::Error::new)?;
+    app.changed(tx, &Change { owner, resource: PROJECT, action, id, data: Some(data) }).await
 }
 
 fn project(app: &App, user: &CurrentUser, new: CreateProject) -> Project {
@@ -66,11 +71,32 @@ pub async fn update(app: &App, user: &CurrentUser, id: ProjectId, change: Update
     if change.name.is_none() && change.description.is_none() {
         return get(app, user, id).await;
     }
-    store::update(&app.db, &user.id, id, &change, app.clock.now()).await?.ok_or_else(|| id.not_found())
+    let updated = crate::transaction!(app.db, |tx| {
+        let updated = store::update(&mut *tx, &user.id, id, &change, app.clock.now()).await?;
+        if let Some(project) = &updated {
+            report(app, tx, project.clone(), Action::Updated).await?;
+        }
+        Ok(updated)
+    })?;
+    updated.ok_or_else(|| id.not_found())
 }
 
 pub async fn delete(app: &App, user: &CurrentUser, id: ProjectId) -> Result<()> {
-    if store::delete(&app.db, &user.id, id, app.clock.now()).await? { Ok(()) } else { Err(id.not_found()) }
+    crate::transaction!(app.db, |tx| {
+        if !store::delete(&mut *tx, &user.id, id, app.clock.now()).await? {
+            return Err(id.not_found());
+        }
+        let (owner, id) = (user.id.clone(), id.to_string());
+        app.changed(tx, &Change { owner, resource: PROJECT, action: Action::Deleted, id, data: None }).await
+    })
+}
+
+/// Whether the user owns the project, and it is not deleted.
+pub async fn owns(app: &App, user: &UserId, id: &str) -> Result<bool> {
+    match ProjectId::parse(id) {
+        Some(id) => Ok(store::by_id(&app.db, user, id).await?.is_some()),
+        None => Ok(false),
+    }
 }
 
 /// The owner's projects, newest first.
@@ -104,7 +130,7 @@ pub async fn seed(app: &App, user: &CurrentUser) -> Result<Option<String>> {
     }
     for (name, description) in EXAMPLES {
         let new = CreateProject { name: name.to_owned(), description: description.map(str::to_owned) };
-        create(app, (&app.db).into(), user, new).await?;
+        store::insert(&app.db, &project(app, user, new)).await?;
     }
     Ok(Some(format!("{} projects", EXAMPLES.len())))
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::app::feature::Notice;
 use crate::app::jobs::{Fail, Job, Run};
+use crate::app::news::Notice;
 use crate::features::emails::service::{permit, unsent};
 use crate::features::users::service as users;
 use crate::platform::id::UserId;
@@ -36,9 +36,7 @@ impl Job<App> for WarnOfUsage {
             None => unsent(),
         };
         let notice = Notice { user: self.user_id.clone(), kind: "usage_warning", title: subject, text: message, data: json!(self) };
-        for feature in &app.features {
-            feature.notify(&app, &notice).await?;
-        }
+        crate::transaction!(app.db, |tx| { app.notify(tx, &notice).await })?;
         Ok(sent)
     }
 }

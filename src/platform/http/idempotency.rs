@@ -73,28 +73,9 @@ pub struct Created<T> {
     pub quota: Option<QuotaState>,
 }
 
-/// Runs `work` once per user and key and returns 201; a repeated request gets the stored response. Fails if the key was used
-/// for another request.
-///
-/// With a key, `work` runs in a transaction together with the key and its response; without a key it runs on the database
-/// itself, because a single statement needs no transaction.
+/// Runs `work` in a transaction, once per user and key, and returns 201; a repeated request gets the stored response. Key and
+/// response are stored by the same transaction. Fails if the key was used for another request.
 pub async fn idempotent<T: Serialize>(
-    store: Store<'_>,
-    user: &UserId,
-    key: Option<Key>,
-    work: impl AsyncFnOnce(Executor<'_>) -> Result<Created<T>>,
-) -> Result<Response> {
-    let Some(key) = key else { return Answer::of(&work(Executor::from(store.db)).await?)?.into_response() };
-    let mut tx = match claim(store, user, &key).await? {
-        Claim::Answered(answer) => return answer.into_replay(),
-        Claim::Free(tx) => tx,
-    };
-    let created = work(Executor::from(&mut tx)).await?;
-    finish(store, user, &key, tx, &created).await
-}
-
-/// Like [`idempotent`], for work of several statements: it runs in a transaction without a key, too.
-pub async fn idempotent_tx<T: Serialize>(
     store: Store<'_>,
     user: &UserId,
     key: Option<Key>,

@@ -10,7 +10,7 @@ use crate::features::files::model::{ConfirmUpload, DownloadUrl, FileFilter, File
 use crate::features::files::service;
 use crate::platform::actor::CurrentUser;
 use crate::platform::error::Result;
-use crate::platform::http::idempotency::{Created, idempotent_tx};
+use crate::platform::http::idempotency::{Created, idempotent};
 use crate::platform::http::{Json, KeyedJson, ListParams, Page, Path, Query};
 
 /// Base URL of the server as clients see it, without a trailing slash: configured, or else from the request.
@@ -58,7 +58,7 @@ pub async fn list(
     request_body = RequestUpload, responses((status = 201, body = UploadUrl), (status = 403, description = "PLAN_LIMIT_EXCEEDED"), (status = 502)))]
 pub async fn request_upload(State(app): State<App>, user: CurrentUser, base: BaseUrl, body: KeyedJson<RequestUpload>) -> Result<Response> {
     let (file, upload) = service::prepare_upload(&app, &user, body.value, &base.0).await?;
-    idempotent_tx(app.answers(), &user.id, body.key, async |tx| {
+    idempotent(app.answers(), &user.id, body.key, async |tx| {
         let quota = service::insert_pending(&app, tx, &file).await?;
         Ok(Created { body: upload, location: None, quota })
     })

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::app::feature::Removed;
 use crate::app::jobs::{Fail, JobId};
+use crate::app::news::Notice;
 use crate::features::privacy::state::State;
 use crate::features::privacy::store::{self, Export};
 use crate::features::users::service::accounts as users;
@@ -60,7 +61,7 @@ pub async fn store(app: &App, job: JobId, user: &UserId) -> Result<Option<Export
         app.storage.put(&export.object_key, "application/octet-stream", sealed).await?;
         i64::try_from(bytes).map_err(anyhow::Error::new)?
     };
-    if !store::set_stored(&app.db, job, bytes).await? {
+    if !set_stored(app, job, user, bytes).await? {
         app.storage.delete(&export.object_key).await?;
         return Ok(None);
     }
@@ -69,6 +70,24 @@ pub async fn store(app: &App, job: JobId, user: &UserId) -> Result<Option<Export
         remove_expired(app).await.ok();
     }
     Ok(Some(Export { bytes: Some(bytes), ..export }))
+}
+
+/// Records that the document is stored, and tells its user; returns whether it is still wanted.
+async fn set_stored(app: &App, job: JobId, user: &UserId, bytes: i64) -> Result<bool> {
+    let notice = Notice {
+        user: user.clone(),
+        kind: "export_ready",
+        title: "Your data export is ready".to_owned(),
+        text: "It can be fetched for 24 hours.".to_owned(),
+        data: json!({"job_id": job, "bytes": bytes}),
+    };
+    crate::transaction!(app.db, |tx| {
+        let wanted = store::set_stored(&mut *tx, job, bytes).await?;
+        if wanted {
+            app.notify(tx, &notice).await?;
+        }
+        Ok(wanted)
+    })
 }
 
 /// Collects the features' members of the document; `None` if there is no such user.

@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use omnistack::app::App;
-use omnistack::app::feature::{Feature, Notice};
+use omnistack::app::feature::Feature;
+use omnistack::app::news::Notice;
 use omnistack::features::usage::service::flush::flush;
+use omnistack::platform::db::Tx;
 use omnistack::platform::error::Result;
 use omnistack::platform::usage::Metric::{self, AiRequests, AiTokens, ApiRequests};
 
@@ -83,7 +85,7 @@ impl Feature<App> for Pager {
         "pager"
     }
 
-    async fn notify(&self, app: &App, notice: &Notice) -> Result<()> {
+    async fn notify(&self, app: &App, _: &mut Tx, notice: &Notice) -> Result<()> {
         let page = (app.config.core.project_name.clone(), notice.clone());
         PAGES.lock().unwrap_or_else(PoisonError::into_inner).push(page);
         Ok(())
