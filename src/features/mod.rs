@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod privacy;
 pub mod projects;
 pub mod quotas;
+pub mod realtime;
 pub mod reports;
 pub mod subscriptions;
 pub mod usage;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &ai::Ai,
         &projects::Projects,
         &files::Files,
+        &realtime::Realtime,
         &privacy::Privacy,
         &reports::Reports,
         &jobs::Jobs,

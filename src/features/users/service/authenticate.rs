@@ -19,7 +19,7 @@ use crate::platform::http::RequestContext;
 const UNDATED_LOGIN: TimeDelta = TimeDelta::minutes(15);
 
 /// Returns the active user of verified claims, and the user's row if it was read. 403 if the user is deactivated.
-pub async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<(CurrentUser, Option<LoadedUser>)> {
+async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<(CurrentUser, Option<LoadedUser>)> {
     let (state, now) = (app.state::<State>(), app.clock.now());
     let mut loaded = None;
     let identity = state
@@ -52,6 +52,19 @@ pub async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestConte
         session: claims.session.clone(),
     };
     Ok((CurrentUser { id: claims.subject.clone(), claims, actor }, loaded.map(LoadedUser)))
+}
+
+/// As [`authenticate`], with the features' checks of their access; notes in the request whether an administrator acts in the
+/// user's name.
+pub async fn admit(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<(CurrentUser, Option<LoadedUser>)> {
+    let (user, loaded) = authenticate(app, claims, request).await?;
+    if user.account().is_none() {
+        request.set_impersonated();
+    }
+    for check in &app.access_checks {
+        check.check(app, &user).await?;
+    }
+    Ok((user, loaded))
 }
 
 /// Reads or creates the user's row. If several first requests are concurrent, one creates the row and all return it.
