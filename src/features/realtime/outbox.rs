@@ -1,5 +1,8 @@
-//! The frames that wait to be sent on one connection, bounded in number and bytes. Who sends never waits: a connection whose
-//! client reads too slowly is closed.
+//! The frames that wait to be sent on one connection, bounded in bytes, and in number while the client takes none. Who sends never
+//! waits: a connection whose client reads too slowly is closed.
+//!
+//! The number does not count before the connection's task has tried to write: otherwise a thousand messages at once would close
+//! clients that read.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -49,6 +52,8 @@ pub struct Outbox {
 struct Waiting {
     frames: VecDeque<Utf8Bytes>,
     bytes: usize,
+    /// Whether a write waits for the client.
+    stuck: bool,
     check: bool,
     end: Option<End>,
 }
@@ -64,7 +69,8 @@ impl Outbox {
         if waiting.end.is_some() {
             return;
         }
-        if waiting.frames.len() >= QUEUED_FRAMES || waiting.bytes + frame.len() > self.most_bytes {
+        let too_many = waiting.stuck && waiting.frames.len() >= QUEUED_FRAMES;
+        if too_many || waiting.bytes + frame.len() > self.most_bytes {
             waiting.end(End::SlowReader);
         } else {
             waiting.bytes += frame.len();
@@ -107,6 +113,15 @@ impl Outbox {
         if waiting.end.is_some() || waiting.check { None } else { waiting.pop() }
     }
 
+    /// Tells whether a write waits for the client.
+    pub fn set_stuck(&self, stuck: bool) {
+        let mut waiting = self.waiting();
+        waiting.stuck = stuck;
+        if stuck && waiting.frames.len() > QUEUED_FRAMES {
+            waiting.end(End::SlowReader);
+        }
+    }
+
     /// Waits until the connection has to end, while a write is stuck.
     pub async fn ended(&self) -> End {
         loop {
@@ -147,11 +162,11 @@ mod tests {
     #[test]
     fn outbox_is_bounded_in_frames_and_bytes() {
         let outbox = Outbox::new(1000);
-        for _ in 0..QUEUED_FRAMES {
+        for _ in 0..=QUEUED_FRAMES {
             outbox.push(&"x".into());
         }
-        assert!(matches!(outbox.try_next(), Some(Next::Frame(_))));
-        outbox.push(&"x".into());
+        assert!(matches!(outbox.try_next(), Some(Next::Frame(_))), "the task had no chance to write");
+        outbox.set_stuck(true);
         outbox.push(&"x".into());
         assert!(matches!(outbox.try_next(), Some(Next::End(End::SlowReader))));
 

@@ -1,8 +1,10 @@
 //! An open connection: its task waits for frames to send, frames of the client, and the next of its deadlines.
 
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -131,13 +133,24 @@ impl Session {
 
     /// Runs a write, until the connection has to end for another reason.
     async fn unless_ended(&self, write: impl Future<Output = Result<(), SocketError>>) -> Result<(), Ended> {
-        tokio::select! {
-            written = timeout(WRITE, write) => match written {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_gone)) => Err(None),
-                Err(_) => Err(Some(End::SlowReader)),
-            },
-            end = self.connection.outbox.ended() => Err(Some(end)),
+        let outbox = &self.connection.outbox;
+        let mut write = pin!(timeout(WRITE, write));
+        let written = match poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {
+            Poll::Ready(written) => written,
+            Poll::Pending => {
+                outbox.set_stuck(true);
+                let written = tokio::select! {
+                    written = write => written,
+                    end = outbox.ended() => return Err(Some(end)),
+                };
+                outbox.set_stuck(false);
+                written
+            }
+        };
+        match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_gone)) => Err(None),
+            Err(_) => Err(Some(End::SlowReader)),
         }
     }
 
