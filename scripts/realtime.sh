@@ -6,7 +6,7 @@
 #   scripts/realtime.sh            all checks
 #   scripts/realtime.sh <folder>   also puts pictures of the page into the folder
 #
-# Needs Node 20 and npm, redis-server and Python 3.9 or newer, and Chromium with its driver for the page. What is missing is
+# Needs Node 20 and npm, redis-server and Python 3.11 or newer, and Chromium with its driver for the page. What is missing is
 # skipped, with a line that says so; with REQUIRE_SERVICES=1 it is an error. OMNISTACK=<path> tests another binary than the debug
 # build. FRAMES_SECONDS=<n> (20) and FRAMES_SEED=<n> (1) set how long frames are mutated, and which.
 set -euo pipefail
