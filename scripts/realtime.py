@@ -17,7 +17,9 @@ import urllib.request
 from browser import Browser, chromedriver, expect, ready, serve_pages
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent
-USERS = ("ada", "bob", "cyd", "eve")
+USERS = ("ada", "bob", "cyd", "dan", "eve")
+# Life in seconds of a token that ends during the stories. The server gives notice 60 s before the end.
+SHORT_TTL = 65
 
 
 def free_port():
@@ -123,21 +125,24 @@ class Cluster:
                 service.process.kill()
                 service.process.wait()
 
-    def run(self, *arguments):
+    def run(self, *arguments, **variables):
+        environment = {**self.variables, **variables}
         done = subprocess.run(
-            [self.binary, *arguments], cwd=self.folder, env=self.variables, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            [self.binary, *arguments], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
         expect(done.returncode == 0, f"{arguments}: {done.stderr}")
         return done.stdout
 
-    def token(self, user):
-        return self.run("token", "--email", f"{user}@example.com").strip()
+    def token(self, user, **variables):
+        return self.run("token", "--email", f"{user}@example.com", **variables).strip()
 
     def do(self, words):
-        """Obeys a line of realtime_client.mjs: `token ada`, `stop a`, `start redis`."""
+        """Obeys a line of realtime_client.mjs: `token ada`, `short-token ada`, `stop a`, `start redis`."""
         verb, name = words.split()
         if verb == "token":
             return self.token(name)
+        if verb == "short-token":
+            return self.token(name, AUTH_ACCESS_TTL_SECONDS=str(SHORT_TTL))
         service = {"a": self.a, "b": self.b, "redis": self.redis}[name]
         {"start": service.start, "stop": service.stop}[verb]()
         return "done"

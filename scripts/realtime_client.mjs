@@ -131,6 +131,29 @@ async function endedSession() {
   console.log("realtime.ts: 1008 within 60 s of the end of a session, and a new token goes on");
 }
 
+async function expiry() {
+  const token = await ask("short-token dan");
+  const stale = client(a, "dan", { connectBy: "token", getToken: async () => token });
+  const byTicket = client(a, "dan", { getToken: async () => token });
+  const later = await ask("token dan");
+  let asked = 0;
+  const renewing = client(a, "dan", { connectBy: "token", getToken: async () => (asked++ ? later : token) });
+  const bob = client(a, "bob");
+  const all = [stale, byTicket, renewing, bob];
+  await Promise.all(all.map((made) => made.subscribe("room:expiry")));
+  await eventually(
+    () => stale.seen.ends.length > 0,
+    () => "the end of a token",
+    130,
+  );
+  await bob.send("room:expiry", "still there");
+  await Promise.all([byTicket, renewing].map((made) => arrived(made, ["room:expiry still there"])));
+  assert.deepEqual([stale.seen.retries, stale.seen.messages], [[1008], []]);
+  assert.deepEqual([byTicket.seen.retries, renewing.seen.retries, asked], [[], [], 2], "both stay connected");
+  for (const made of all) made.close();
+  console.log("realtime.ts: a connection outlives its token if the token is renewed, or if it was opened by a ticket");
+}
+
 async function reconnects() {
   const channels = Array.from({ length: 20 }, (_, number) => `room:${number}`);
   const ada = client(a, "ada");
@@ -264,13 +287,13 @@ setTimeout(() => {
   process.exit(1);
 }, 300_000).unref();
 
-const session = endedSession();
-session.catch(() => {}); // awaited below
+const slow = Promise.all([endedSession(), expiry()]);
+slow.catch(() => {}); // awaited below
 await bothWays();
 await deadToken();
 await reconnects();
 await tooFast();
-await session; // before an instance stops
+await slow; // before an instance stops
 await restart();
 await redisRestart();
 process.exit(0);

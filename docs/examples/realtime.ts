@@ -28,7 +28,7 @@ export interface Events {
   retry: { code: number; delay: number };
   /** The client has ended: the server refuses the token and `getToken` has no other, or `close()` was called (code 1000). */
   end: { code: number };
-  /** An error that belongs to no promise, for example a channel that is refused after a reconnect. */
+  /** An error that belongs to no promise, for example a channel whose right ended; `details` has its name. */
   error: RealtimeError;
 }
 
@@ -77,7 +77,7 @@ class TokenRefused extends Error {}
 const STABLE_MS = 10_000;
 
 export class Realtime {
-  readonly #options: Required<Omit<Options, "WebSocket">> & { WebSocket: typeof WebSocket };
+  readonly #options: Required<Options>;
   readonly #listeners = new Map<keyof Events, Set<Listener<never>>>();
   readonly #channels = new Map<string, Channel>();
   readonly #messages = new Map<string, Message>();
@@ -157,11 +157,10 @@ export class Realtime {
       if (this.#ended) return;
       if (token === null || token === this.#rejected) return this.#end(1008, "Signed out");
       this.#token = token;
-      const query =
-        this.#options.connectBy === "token" ? `token=${encodeURIComponent(token)}` : `ticket=${await this.#ticket(token)}`;
+      const query = this.#options.connectBy === "token" ? { token } : { ticket: await this.#ticket(token) };
       if (this.#ended) return;
-      const socket = new this.#options.WebSocket(`${this.#options.base.replace(/^http/, "ws")}/app/ws?${query}`);
-      this.#socket = socket;
+      const url = `${this.#options.base.replace(/^http/, "ws")}/app/ws?${new URLSearchParams(query)}`;
+      const socket = (this.#socket = new this.#options.WebSocket(url));
       socket.onmessage = (event) => this.#receive(JSON.parse(String(event.data)));
       socket.onclose = (event) => this.#lost(event.code);
       socket.onerror = () => {}; // `close` follows
@@ -177,7 +176,7 @@ export class Realtime {
     const response = await fetch(`${this.#options.base}/app/ws/ticket`, { method: "POST", headers, signal });
     if (response.status === 401 || response.status === 403) throw new TokenRefused();
     if (!response.ok) throw new Error(`No ticket: status ${response.status}`);
-    return encodeURIComponent((await response.json()).ticket);
+    return (await response.json()).ticket;
   }
 
   #receive(frame: Frame<any>): void {
@@ -199,6 +198,10 @@ export class Realtime {
         channel.resolve();
         return this.#checkOpen();
       }
+      case "unsubscribed": // by `unsubscribe`, or because the right to the channel has ended
+        if (!this.#channels.get(frame.data.channel)?.confirmed) return;
+        this.#channels.delete(frame.data.channel);
+        return this.#emit("error", new RealtimeError("FORBIDDEN", "You may no longer use this channel", frame.data));
       case "ack":
         return this.#take(frame.data.id)?.resolve();
       case "error":
@@ -224,16 +227,16 @@ export class Realtime {
     this.#emit("open", undefined);
   }
 
-  /** Rejects the promise that an error of the server belongs to; `details` names the message or the channel. */
-  #refused(data: { code: string; message: string; details: { id?: string; channel?: string } | null }): void {
+  /** Rejects the promise that an error of the server belongs to; `details` names the frame that was refused. */
+  #refused(data: { code: string; message: string; details: { type?: string; id?: string; channel?: string } | null }): void {
     const error = new RealtimeError(data.code, data.message, data.details);
-    const message = this.#take(data.details?.id);
+    const { type, id, channel: name = "" } = data.details ?? {};
+    const message = this.#take(id);
     if (message) return message.reject(error);
-    const name = data.details?.channel ?? "";
-    const channel = this.#channels.get(name);
-    if (data.code === "RATE_LIMITED") {
+    const channel = type === "subscribe" ? this.#channels.get(name) : undefined;
+    if (data.code === "RATE_LIMITED" || data.code === "SERVICE_UNAVAILABLE") {
       // Dropped frames share one error a second. Dropped messages are rejected at their time-out, subscriptions sent again.
-      this.#rateLimited = true;
+      this.#rateLimited ||= data.code === "RATE_LIMITED";
       this.#setTimer("again", 1500, () => this.#subscribeAll());
     } else if (channel && !channel.confirmed) {
       this.#channels.delete(name);
