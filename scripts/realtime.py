@@ -100,7 +100,6 @@ class Cluster:
             "RATE_LIMIT_ENABLED": "false",
             "REDIS_URL": f"redis://127.0.0.1:{self.redis.port}",
             "SHUTDOWN_GRACE_SECONDS": "6",
-            "WS_MAX_CONNECTIONS_PER_USER": "100",
             "WS_PING_INTERVAL": "2",
         }
         self.a, self.b = (Instance([binary], folder, name, self.variables) for name in "ab")

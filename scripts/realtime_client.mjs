@@ -30,11 +30,11 @@ async function eventually(check, what, seconds = 15) {
 }
 
 const tokens = {};
-for (const user of ["ada", "bob", "cyd"]) tokens[user] = await ask(`token ${user}`);
+for (const user of ["ada", "bob", "eve"]) tokens[user] = await ask(`token ${user}`);
 
 /** A client that counts what happens to it. `drop()` breaks its connection without a close frame. */
 function client(base, user, options = {}) {
-  const seen = { opens: 0, asked: 0, retries: [], ends: [], messages: [], errors: [] };
+  const seen = { opens: 0, asked: 0, retries: [], delays: [], ends: [], messages: [], errors: [] };
   let socket;
   class Counted extends WebSocket {
     constructor(url) {
@@ -45,7 +45,7 @@ function client(base, user, options = {}) {
   const getToken = async () => (seen.asked++, tokens[user] ?? user);
   const made = new Realtime({ base, getToken, WebSocket: Counted, minDelay: 20, maxDelay: 500, ...options });
   made.on("open", () => seen.opens++);
-  made.on("retry", ({ code }) => seen.retries.push(code));
+  made.on("retry", ({ code, delay }) => (seen.retries.push(code), seen.delays.push(delay)));
   made.on("end", ({ code }) => seen.ends.push(code));
   made.on("error", (error) => seen.errors.push(error.code));
   made.on("message", ({ channel, data }) => seen.messages.push(`${channel} ${data.content}`));
@@ -58,7 +58,8 @@ const opened = (made, times = 1) =>
     () => `open number ${times}: ${JSON.stringify(made.seen)}`,
   );
 
-const refused = (promise, code) => assert.rejects(promise, (error) => error instanceof RealtimeError && error.code === code);
+const refused = (promise, code) =>
+  assert.rejects(promise, (error) => error instanceof RealtimeError && new RegExp(code).test(error.code));
 
 /** Each text arrived exactly once. */
 async function arrived(made, wanted) {
@@ -181,8 +182,9 @@ async function reconnects() {
   console.log("realtime.ts: 100 reconnects, all 20 channels back");
 }
 
-/** Leads each connection to the first instance that accepts it. */
+/** Leads each connection to the first instance that accepts it. After `silence()`, present ones carry nothing any more. */
 async function balancer(...apis) {
+  const pairs = [];
   const ports = apis.map((api) => Number(new URL(api).port));
   const server = net.createServer(async (near) => {
     near.on("error", () => {});
@@ -197,12 +199,50 @@ async function balancer(...apis) {
         continue;
       far.on("error", () => near.destroy());
       near.on("close", () => far.destroy());
+      pairs.push([near, far]);
       return near.pipe(far).pipe(near);
     }
     near.destroy();
   });
   await once(server.listen(0, "127.0.0.1"), "listening");
-  return { api: `http://127.0.0.1:${server.address().port}/api/v1`, close: () => server.close() };
+  const silence = () => pairs.forEach(([near, far]) => (near.unpipe(far), far.unpipe(near)));
+  return { api: `http://127.0.0.1:${server.address().port}/api/v1`, silence, close: () => server.close() };
+}
+
+async function silence() {
+  const entrance = await balancer(a);
+  const ada = client(entrance.api, "ada", { pingAfter: 200, timeout: 1000 });
+  await ada.subscribe("room:silence");
+  await opened(ada);
+  await sleep(1500);
+  assert.deepEqual(ada.seen.retries, [], "pings are answered");
+  entrance.silence();
+  await refused(ada.send("room:silence", "lost"), /^(CONNECTION_LOST|TIMEOUT)$/);
+  await opened(ada, 2);
+  // The request for a ticket may have to give up a silent connection, too.
+  assert.deepEqual([...new Set(ada.seen.retries)], [1006]);
+  ada.close();
+  entrance.close();
+  console.log("realtime.ts: a connection that went silent is given up, and another one made");
+}
+
+async function tooMany() {
+  const clients = Array.from({ length: 10 }, () => client(b, "eve"));
+  await Promise.all(clients.map((made) => opened(made)));
+  const refusedOne = client(b, "eve", { maxDelay: 900 });
+  await eventually(
+    () => refusedOne.seen.retries.length > 1,
+    () => `1013, but ${JSON.stringify(refusedOne.seen)}`,
+  );
+  assert.deepEqual([new Set(refusedOne.seen.retries), refusedOne.seen.opens], [new Set([1013]), 0]);
+  assert.ok(
+    refusedOne.seen.delays.every((delay) => delay >= 300),
+    `longer pauses: ${refusedOne.seen.delays}`,
+  );
+  clients.pop().close();
+  await opened(refusedOne);
+  for (const made of [...clients, refusedOne]) made.close();
+  console.log("realtime.ts: waits longer after 1013, and connects once there is room");
 }
 
 async function restart() {
@@ -293,6 +333,8 @@ await bothWays();
 await deadToken();
 await reconnects();
 await tooFast();
+await tooMany();
+await silence();
 await slow; // before an instance stops
 await restart();
 await redisRestart();
