@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import functools
 import json
 import os
 import random
@@ -56,6 +57,7 @@ class Connection:
     def __init__(self, raw):
         self.raw = raw
         self.buffer = bytearray()
+        self.sending = asyncio.Lock()  # a pong must not come between the pieces of another frame
         self.pongs = True  # answer pings
         self.awaited = b""  # `end` stops at this pong
 
@@ -68,9 +70,14 @@ class Connection:
     async def send(self, data, size=None):
         """Sends bytes, in pieces of `size`. A connection that the server has closed meanwhile shows when it is read."""
         size = size or max(len(data), 1)
+        async with self.sending:
+            await self.send_pieces(data, size)
+
+    async def send_pieces(self, data, size):
         with contextlib.suppress(OSError):
             for start in range(0, len(data), size):
                 await asyncio.get_running_loop().sock_sendall(self.raw, data[start : start + size])
+                await asyncio.sleep(0)  # while the socket takes everything, nothing else would run
 
     async def take(self, count):
         """Returns this many bytes. What came before a reset is read all the same, so streams of asyncio are not used."""
@@ -188,16 +195,20 @@ def head(api, query, **headers):
     return "\r\n".join([f"GET {url.path}/app/ws?{query} HTTP/1.1", *lines, "", ""]).encode()
 
 
+@functools.cache
+def address_of(api):
+    url = urllib.parse.urlsplit(api)
+    return socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM, family=socket.AF_INET)[0][4]
+
+
 async def tcp(api, receive_buffer=None):
     """A bare connection to the server. A small receive buffer makes a slow reader."""
-    url = urllib.parse.urlsplit(api)
-    address = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM, family=socket.AF_INET)[0][4]
     raw = socket.socket()
     raw.setblocking(False)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if receive_buffer:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    await asyncio.get_running_loop().sock_connect(raw, address)
+    await asyncio.get_running_loop().sock_connect(raw, address_of(api))
     return Connection(raw)
 
 

@@ -5,7 +5,7 @@ import contextlib
 import json
 import time
 
-from frame_client import CLOSE, TEXT, Fault, connect, text
+from frame_client import CLOSE, PATIENCE, TEXT, Fault, connect, text
 
 SUBSCRIPTIONS = 100
 FLOOD = 1_000_000
@@ -14,8 +14,8 @@ DURATION = 15
 
 
 async def collect(connection, into):
-    """Counts what the server sends, by type or code, until it ends."""
-    with contextlib.suppress(EOFError, OSError):
+    """Counts what the server sends, by type or code, until it confirms the end of a subscription."""
+    try:
         while True:
             opcode, payload = await connection.read()
             if opcode == CLOSE:
@@ -23,8 +23,12 @@ async def collect(connection, into):
                 return
             if opcode == TEXT:
                 found = json.loads(payload)
+                if found["type"] == "unsubscribed":
+                    return
                 name = found["data"]["code"] if found["type"] == "error" else found["type"]
                 into[name] = into.get(name, 0) + 1
+    except (EOFError, OSError):
+        into["ended without a close frame"] = 1
 
 
 async def flood(connection, make):
@@ -37,9 +41,9 @@ async def flood(connection, make):
         sent += 1000
     await asyncio.sleep(2.5)  # the bucket of the rate limit fills again
     took = time.monotonic() - begin
-    reader.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await reader
+    await connection.send(text({"type": "unsubscribe", "channel": "room:flood"}))
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(reader, PATIENCE)
     return sent, took, counts
 
 

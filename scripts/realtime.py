@@ -217,7 +217,7 @@ def check_page(cluster, page, pictures):
             say(bob, ada, "Hello again")
             ada.wait_for(created, "the event that was missed")
             print("realtime.html: reconnects after a restart, and gets the event that it missed", flush=True)
-            for name, window in zip(("ada", "bob"), windows):
+            for name, window in (("ada", ada), ("bob", bob)):
                 if pictures:
                     window.save_picture(pathlib.Path(pictures, f"realtime-{name}.png"))
                 errors = [error for error in window.errors() if "ERR_CONNECTION" not in error and "WebSocket" not in error]
