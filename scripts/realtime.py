@@ -227,6 +227,61 @@ def check_page(cluster, page, pictures):
                 window.call("DELETE", "")
 
 
+# Starts the client of events.ts in a page. `seen` gets the names of projects, and `end`.
+LISTEN = """
+    window.token = TOKEN;
+    window.seen = [];
+    import("./events.js").then(({ listen }) => listen({
+      base: BASE,
+      getToken: async () => token,
+      onEvent: ({ data }) => seen.push(data.data.name),
+      onResync: () => seen.push("resync"),
+      onEnd: () => seen.push("end"),
+    }));
+"""
+
+
+def check_events(cluster, page):
+    """Each event comes once, over a restart of the instance and the end of a session, until there is no other token."""
+    with chromedriver() as driver:
+        browser = Browser(driver)
+
+        def seen(*wanted):
+            browser.wait_for(f"seen.join() === {json.dumps(','.join(wanted))}", f"the events {wanted}")
+
+        def restart(name):
+            cluster.a.stop()
+            if name:
+                create_project(cluster, cluster.b, "dan", name)
+            cluster.a.start()
+
+        try:
+            token = cluster.token("dan")
+            browser.open(page)
+            browser.run(LISTEN.replace("TOKEN", json.dumps(token)).replace("BASE", json.dumps(cluster.a.api)))
+            time.sleep(1)  # until it listens
+            create_project(cluster, cluster.b, "dan", "first")
+            seen("first")
+            restart("second")
+            seen("first", "second")
+            log_out(cluster, token)
+            token = cluster.token("dan")
+            browser.run(f"token = {json.dumps(token)}")
+            restart("third")  # the reconnect is refused, because the session of the ticket has ended
+            seen("first", "second", "third")
+            log_out(cluster, token)
+            restart(None)
+            seen("first", "second", "third", "end")
+            print("events.ts: each event once, over restarts and the end of a session", flush=True)
+        finally:
+            browser.call("DELETE", "")
+
+
+def log_out(cluster, token):
+    request = urllib.request.Request(f"{cluster.b.api}/app/auth/logout-all", method="POST", headers={"Authorization": f"Bearer {token}"})
+    urllib.request.urlopen(request, timeout=30).close()
+
+
 def check_frames(cluster):
     command = [sys.executable, str(SCRIPTS / "frames.py"), cluster.a.api, *(cluster.token(user) for user in ("eve", "ada", "bob"))]
     command += ["--seconds", os.environ.get("FRAMES_SECONDS", "20"), "--seed", os.environ.get("FRAMES_SEED", "1"), "--ping-interval", "2"]
@@ -241,6 +296,7 @@ def main():
             with Cluster(os.path.abspath(os.environ["OMNISTACK"]), folder, origin) as cluster:
                 check_node(cluster, compiled)
                 if shutil.which("chromium") and shutil.which("chromedriver"):
+                    check_events(cluster, origin + "/realtime.html")
                     check_page(cluster, origin + "/realtime.html", *pictures or [None])
                 check_frames(cluster)
         except BaseException:

@@ -68,6 +68,7 @@ export function listen({ base, getToken, onEvent, onResync, onEnd }: Options): (
       onEvent({ type, data: JSON.parse(event.data), id: lastId });
     };
     opened.addEventListener("open", () => (attempts = 0));
+    opened.addEventListener("ready", (event: MessageEvent<string>) => (lastId = event.lastEventId));
     opened.addEventListener("update", keep("update"));
     opened.addEventListener("notification", keep("notification"));
     opened.addEventListener("resync", (event: MessageEvent<string>) => {
