@@ -90,7 +90,7 @@ def openings():
         ("text of exactly the limit", text(padded), {"pong"}),
         ("fragments with control frames between", b"".join(pieces), {"pong"}),
         ("fragments within a character", frame(TEXT, b'"\xe2', fin=False) + frame(CONTINUATION, b'\x82\xac"'), {"INVALID_REQUEST"}),
-        ("pong that nobody asked for", frame(PONG, b"x" * 125), None),
+        ("unsolicited pong", frame(PONG, b"x" * 125), None),
         ("ping of 125 bytes", frame(PING, b"x" * 125), None),
         ("empty ping", frame(PING), None),
         ("binary", frame(BINARY, ping), {"INVALID_REQUEST"}),
