@@ -11,6 +11,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use http::Extensions;
 
 use crate::platform::auth::Verifier;
@@ -44,6 +45,7 @@ pub struct App(Arc<AppInner>);
 pub struct AppInner {
     pub config: Config,
     pub clock: Clock,
+    pub started_at: DateTime<Utc>,
     pub metrics: Metrics,
     pub usage: Usage,
     pub db: Db,
@@ -121,6 +123,7 @@ impl App {
             phase: Phase::default(),
             outgoing,
             config,
+            started_at: clock.now(),
             clock,
             metrics,
             usage,

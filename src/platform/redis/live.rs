@@ -156,6 +156,17 @@ impl Redis {
         }
     }
 
+    /// Returns the version number of the server. `None` if Redis is down or keeps it to itself.
+    pub async fn server_version(&self) -> Option<String> {
+        let info = self.attempt(async |connection| match cmd("INFO").arg("server").query_async::<String>(connection).await {
+            // Refused by an access rule: the connection is sound.
+            Err(error) if error.code().is_some() => Ok(String::new()),
+            other => other,
+        });
+        let info = info.await.ok()?;
+        info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(|version| version.trim().to_owned())
+    }
+
     /// Publishes a message to every instance that listens on the channel, including this one. Does not block the caller.
     pub fn publish(&self, channel: &str, message: String) {
         let (redis, channel) = (self.clone(), self.key(channel));
