@@ -13,9 +13,9 @@ async fn every_json_body() -> (TestApp, Client, Vec<(Method, String)>) {
     let admin = t.register("root@example.test").await;
     t.sql("UPDATE users SET role = 'admin'").await;
     t.forget_identity(&admin.id);
-    let with_body = calls_at(&t).into_iter().filter(|(route, method)| {
-        described(route, method)["requestBody"]["content"]["application/json"].is_object()
-    });
+    let with_body = calls_at(&t)
+        .into_iter()
+        .filter(|(route, method)| described(route, method)["requestBody"]["content"]["application/json"].is_object());
     let operations: Vec<_> = with_body.map(|(route, method)| (method, path_of(&route))).collect();
     for area in ["public", "app", "admin"] {
         assert!(operations.iter().any(|(_, path)| path.starts_with(&format!("//api/v1/{area}/"))), "{area}: {operations:?}");

@@ -46,9 +46,7 @@ async fn request_without_role_returns_403_before_validation() {
 /// Every guarded operation with a JSON body in the OpenAPI document: method and path.
 fn operations_with_body(t: &TestApp) -> Vec<(Method, String)> {
     let calls = calls_at(t).into_iter().filter(|(route, _)| is_guarded(route));
-    let with_body = calls.filter(|(route, method)| {
-        described(route, method)["requestBody"]["content"]["application/json"].is_object()
-    });
+    let with_body = calls.filter(|(route, method)| described(route, method)["requestBody"]["content"]["application/json"].is_object());
     let found: Vec<_> = with_body.map(|(route, method)| (method, path_of(&route))).collect();
     assert!(!found.is_empty());
     found
