@@ -15,7 +15,7 @@ use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{Array, ArrayItems, Components};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{Object, OpenApi, Ref, RefOr, Schema, Server};
+use utoipa::openapi::{OpenApi, Ref, RefOr, Schema, Server};
 use utoipa::{OpenApi as _, ToSchema};
 
 use crate::app::config::Core;
@@ -114,16 +114,19 @@ fn refer_to_named_items(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
         _ => None,
     });
     for property in properties.flatten() {
-        if let RefOr::T(Schema::Array(Array { items: ArrayItems::RefOrSchema(items), .. })) = property
-            && let Some((name, _)) = named.iter().find(|(_, schema)| **schema == **items)
-        {
-            **items = Ref::from_schema_name(name).into();
-        } else if matches!(property, RefOr::T(Schema::Object(Object { properties, .. })) if !properties.is_empty())
-            || matches!(property, RefOr::T(Schema::AllOf(_)))
-        {
-            if let Some((name, _)) = named.iter().find(|(_, schema)| *schema == property) {
-                *property = Ref::from_schema_name(name).into();
-            }
+        // A plain text is no type of its own, even where a named schema has the same shape.
+        let has_members = match property {
+            RefOr::T(Schema::Object(object)) => !object.properties.is_empty(),
+            RefOr::T(schema) => matches!(schema, Schema::AllOf(_)),
+            RefOr::Ref(_) => false,
+        };
+        let repeated = match property {
+            RefOr::T(Schema::Array(Array { items: ArrayItems::RefOrSchema(items), .. })) => &mut **items,
+            whole if has_members => whole,
+            _ => continue,
+        };
+        if let Some((name, _)) = named.iter().find(|(_, schema)| *schema == repeated) {
+            *repeated = Ref::from_schema_name(name).into();
         }
     }
 }

@@ -81,12 +81,12 @@ impl Section for Core {
                 .secrets(32, 4),
             api_prefix: env.var("API_V1_STR", "Path prefix of the OpenAPI document of v1; the API routes do not change").checked(
                 "/api/v1".to_owned(),
-                is_prefix,
+                |text: &String| is_prefix(text),
                 "a path such as /api/v1",
             ),
             api_v2_prefix: env.var("API_V2_STR", "Path prefix of the OpenAPI document of v2; the API routes do not change").checked(
                 "/api/v2".to_owned(),
-                is_prefix,
+                |text: &String| is_prefix(text),
                 "a path such as /api/v2",
             ),
             deprecated: deprecation::read(env),
@@ -132,7 +132,7 @@ impl Section for Core {
     }
 }
 
-fn is_prefix(text: &String) -> bool {
+fn is_prefix(text: &str) -> bool {
     text.starts_with('/') && !text.ends_with('/') && !text.contains(['{', '}', '*', ' '])
 }
 

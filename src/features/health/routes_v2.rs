@@ -57,10 +57,12 @@ struct ReadinessComponentsV2 {
 struct ReadinessComponentV2 {
     status: ComponentStatus,
     /// Null if the component did not answer.
-    #[schema(minimum = 0)]
+    #[schema(required = true, minimum = 0)]
     latency_ms: Option<f64>,
     /// Version number of the server.
+    #[schema(required = true)]
     version: Option<String>,
+    #[schema(required = true)]
     error: Option<&'static str>,
 }
 

@@ -61,7 +61,7 @@ mod tests {
         for (path, version) in [
             ("/api/v1", Some(Version::V1)),
             ("/api/v1/", Some(Version::V1)),
-            ("/api/v1/app/users/me", Some(Version::V1)),
+            ("/api/v1/app/a/b", Some(Version::V1)),
             ("/api/v2/nothing", Some(Version::V2)),
             ("/api/v1/public/v2", Some(Version::V1)),
             ("/api/v1x/app", None),

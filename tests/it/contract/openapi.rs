@@ -267,7 +267,8 @@ async fn openapi_document_is_served_with_configured_title() {
     let second = second.expect(200);
     assert_eq!((&second["info"]["title"], &second["paths"]), (&json!("Rocket & <Co>"), &document(Version::V2)["paths"]));
     let moved = TestApp::with(Backend::Sqlite, &[("API_V1_STR", "/description"), ("API_V2_STR", "/description/2")]).await;
-    for (path, described) in [("//description/openapi.json", "/api/v1/app/users/me"), ("//description/2/openapi.json", "/api/v2/app/users/me")]
+    for (path, described) in
+        [("//description/openapi.json", "/api/v1/app/users/me"), ("//description/2/openapi.json", "/api/v2/app/users/me")]
     {
         assert!(moved.anonymous().get(path).await.expect(200)["paths"][described].is_object(), "{path}");
     }

@@ -119,10 +119,11 @@ fn breaking_change_of_a_response_schema_is_found() {
         ("/components/schemas/State/enum".to_owned(), json!(null), ".items[].state can be any value now"),
     ] {
         let changes = breaking_changes(&notes(), &with(&pointer, value));
-        assert_eq!(changes.first(), Some(&format!("GET /notes -> 200{found}")), "{changes:?}");
+        let found = format!("GET /notes -> 200{found}");
+        assert!(changes.contains(&found), "{found}: {changes:?}");
         // The same of the note's parent, and of a created note.
         let again = |change: &String| change.starts_with("POST /notes -> 201.") || change.contains(".parent.");
-        assert!(changes.iter().skip(1).all(again), "{changes:?}");
+        assert!(changes.iter().all(|change| *change == found || again(change)), "{changes:?}");
     }
     // Through `allOf` and from a member of its own.
     let created = format!("{POST}/responses/201/content/application~1json/schema");
