@@ -115,8 +115,9 @@ fn breaking_change_of_a_response_schema_is_found() {
         (format!("{NOTE}/properties/id/type"), json!(["string", "integer"]), ".items[].id (alternative 2) is new"),
         (format!("{NOTE}/properties/id"), json!({}), ".items[].id was of type string, now any"),
         (format!("{NOTE}/properties/text"), json!(null), ".items[].text was removed"),
-        ("/components/schemas/State/enum".to_owned(), json!(["draft", "sent", "lost"]), ".items[].state can be \"lost\" now"),
-        ("/components/schemas/State/enum".to_owned(), json!(null), ".items[].state can be any value now"),
+        // Named schemas are reported where they are met first.
+        ("/components/schemas/State/enum".to_owned(), json!(["draft", "sent", "lost"]), ".items[].parent.state can be \"lost\" now"),
+        ("/components/schemas/State/enum".to_owned(), json!(null), ".items[].parent.state can be any value now"),
     ] {
         let changes = breaking_changes(&notes(), &with(&pointer, value));
         let found = format!("GET /notes -> 200{found}");
