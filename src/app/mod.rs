@@ -12,6 +12,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use http::Extensions;
 
 use crate::platform::auth::Verifier;
@@ -45,6 +46,7 @@ pub struct App(Arc<AppInner>);
 pub struct AppInner {
     pub config: Config,
     pub clock: Clock,
+    pub started_at: DateTime<Utc>,
     pub metrics: Metrics,
     pub usage: Usage,
     pub db: Db,
@@ -122,6 +124,7 @@ impl App {
             phase: Phase::default(),
             outgoing,
             config,
+            started_at: clock.now(),
             clock,
             metrics,
             usage,

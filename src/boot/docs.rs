@@ -1,5 +1,5 @@
 //! `/docs` (Swagger UI, to try the API) and `/redoc` (Scalar, to read it), embedded in the binary: they work offline and
-//! under a content security policy that allows no other origins. Absent in production.
+//! under a content security policy that allows no other origins. Both switch between the versions of the API. Absent in production.
 //!
 //! Every reference is relative, so the pages also work behind a proxy that strips a path prefix.
 
@@ -17,7 +17,7 @@ use utoipa_swagger_ui::Config;
 
 use super::openapi;
 use crate::app::App;
-use crate::platform::http::{Endpoints, Policy};
+use crate::platform::http::{Endpoints, Policy, Version};
 use crate::platform::middleware::places::SharedBody;
 
 /// Content security policy of both pages: scripts may set styles; only the service itself may be loaded from or called.
@@ -34,10 +34,12 @@ pub(super) fn endpoints(app: &App) -> Endpoints<App> {
     if app.config.core.environment.is_production() {
         return Endpoints::new();
     }
-    // Relative to the pages, which are at the root.
-    let document = openapi::path(&app.config.core).trim_start_matches('/').to_owned();
+    // Relative to the pages, which are at the root. The first one is shown first.
+    let documents = Version::ALL.map(|version| openapi::path(&app.config.core, version).trim_start_matches('/').to_owned());
+    let sources: Vec<_> =
+        Version::ALL.iter().zip(&documents).map(|(version, url)| serde_json::json!({"title": version.name(), "url": url})).collect();
     let title = escape(&app.config.core.project_name);
-    let swagger = Arc::new(Config::from(document.clone()).persist_authorization(true).try_it_out_enabled(true));
+    let swagger = Arc::new(Config::new(documents).persist_authorization(true).try_it_out_enabled(true));
     let swagger_page = page(
         &title,
         r#"<link rel="stylesheet" href="docs/swagger-ui.css"><link rel="stylesheet" href="docs/index.css">"#,
@@ -47,7 +49,7 @@ pub(super) fn endpoints(app: &App) -> Endpoints<App> {
         page(&title, "", r#"<div id="app"></div><script src="redoc/scalar.js"></script><script src="redoc/start.js"></script>"#);
     let start = format!(
         "Scalar.createApiReference('#app', {});",
-        serde_json::json!({"url": document, "withDefaultFonts": false, "telemetry": false, "hideClientButton": true, "showDeveloperTools": "never", "agent": {"disabled": true}})
+        serde_json::json!({"sources": sources, "withDefaultFonts": false, "telemetry": false, "hideClientButton": true, "showDeveloperTools": "never", "agent": {"disabled": true}})
     );
     Endpoints::new()
         .page(PAGE, "/docs", [Method::GET], get(move || async move { shown(swagger_page) }))

@@ -1,7 +1,7 @@
 //! The OpenAPI document: made from the handlers, then completed with what follows from a route's policy (security, error
 //! answers), so that no handler has to repeat it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -22,7 +22,7 @@ use crate::app::config::Core;
 use crate::app::{App, DynFeature};
 use crate::platform::error::{CODES, Code};
 use crate::platform::http::policy::{Credentials, RequestBody};
-use crate::platform::http::{Endpoints, Policy, Route};
+use crate::platform::http::{Endpoints, Policy, Route, Version};
 use crate::platform::middleware::places::SharedBody;
 
 #[derive(utoipa::OpenApi)]
@@ -55,19 +55,22 @@ struct ErrorContent {
     request_id: Option<String>,
 }
 
-/// Puts the document together from what the features have registered.
-pub(super) fn document(
-    features: &[&'static DynFeature],
-    paths: &[(String, PathItem)],
-    schemas: &BTreeMap<String, RefOr<Schema>>,
-    routes: &[Arc<Route>],
-    project_name: &str,
-) -> OpenApi {
+/// What the document of one version describes.
+#[derive(Default)]
+pub(super) struct Documented {
+    pub paths: Vec<(String, PathItem)>,
+    pub schemas: BTreeMap<String, RefOr<Schema>>,
+    /// Tags of all operations, including those disabled by the configuration.
+    pub tags: BTreeSet<String>,
+}
+
+/// Puts the document of a version together from what the features have registered for it.
+pub(super) fn document(features: &[&'static DynFeature], described: &Documented, routes: &[Arc<Route>], project_name: &str) -> OpenApi {
     let mut api = Document::openapi();
     project_name.clone_into(&mut api.info.title);
-    let tags = features.iter().flat_map(|feature| feature.tags());
+    let tags = features.iter().flat_map(|feature| feature.tags()).filter(|(name, _)| described.tags.contains(*name));
     api.tags = Some(tags.map(|(name, description)| TagBuilder::new().name(*name).description(Some(*description)).build()).collect());
-    for (path, item) in paths {
+    for (path, item) in &described.paths {
         match api.paths.paths.get_mut(path) {
             Some(known) => known.merge_operations(item.clone()),
             None => {
@@ -76,16 +79,16 @@ pub(super) fn document(
         }
     }
     let components = api.components.get_or_insert_with(Components::new);
-    components.schemas.extend(schemas.iter().map(|(name, schema)| (name.clone(), schema.clone())));
+    components.schemas.extend(described.schemas.iter().map(|(name, schema)| (name.clone(), schema.clone())));
     refer_to_named_items(&mut components.schemas);
     let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     for route in routes {
-        if let (true, Credentials::Cookie(name)) = (route.documented, route.policy.credentials) {
+        if let Credentials::Cookie(name) = route.policy.credentials {
             components.add_security_scheme(name, SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(name))));
         }
     }
-    for route in routes.iter().filter(|route| route.documented) {
+    for route in routes {
         let Some(item) = api.paths.paths.get_mut(&route.template) else { continue };
         for (method, operation) in [
             (Method::GET, &mut item.get),
@@ -102,8 +105,8 @@ pub(super) fn document(
     api
 }
 
-/// The derived schema of a generic type (`Page<T>`) repeats its parameter's schema, so client generators create a duplicate
-/// type. Replaces it with a reference to the named schema.
+/// The derived schema of a generic type (`Page<T>`, `Envelope<T>`) repeats its parameter's schema, so client generators create a
+/// duplicate type. Replaces it with a reference to the named schema.
 fn refer_to_named_items(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
     let named = schemas.clone();
     let properties = schemas.values_mut().filter_map(|schema| match schema {
@@ -111,10 +114,19 @@ fn refer_to_named_items(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
         _ => None,
     });
     for property in properties.flatten() {
-        if let RefOr::T(Schema::Array(Array { items: ArrayItems::RefOrSchema(items), .. })) = property
-            && let Some((name, _)) = named.iter().find(|(_, schema)| **schema == **items)
-        {
-            **items = Ref::from_schema_name(name).into();
+        // A plain text is no type of its own, even where a named schema has the same shape.
+        let has_members = match property {
+            RefOr::T(Schema::Object(object)) => !object.properties.is_empty(),
+            RefOr::T(schema) => matches!(schema, Schema::AllOf(_)),
+            RefOr::Ref(_) => false,
+        };
+        let repeated = match property {
+            RefOr::T(Schema::Array(Array { items: ArrayItems::RefOrSchema(items), .. })) => &mut **items,
+            whole if has_members => whole,
+            _ => continue,
+        };
+        if let Some((name, _)) = named.iter().find(|(_, schema)| *schema == repeated) {
+            *repeated = Ref::from_schema_name(name).into();
         }
     }
 }
@@ -185,9 +197,13 @@ fn error_response(status: u16, declared: &str) -> utoipa::openapi::Response {
     ResponseBuilder::new().description(description.join("; ")).content("application/json", content).build()
 }
 
-/// The path of the document.
-pub fn path(core: &Core) -> String {
-    format!("{}/openapi.json", core.api_prefix)
+/// The path of a version's document.
+pub fn path(core: &Core, version: Version) -> String {
+    let prefix = match version {
+        Version::V1 => &core.api_prefix,
+        Version::V2 => &core.api_v2_prefix,
+    };
+    format!("{prefix}/openapi.json")
 }
 
 /// The address of the API for clients that are made from the document. Without `PUBLIC_BASE_URL` there is none: it is then the
@@ -196,13 +212,15 @@ pub fn servers(public_base_url: Option<&Url>) -> Option<Vec<Server>> {
     public_base_url.map(|url| vec![Server::new(url.as_str().trim_end_matches('/'))])
 }
 
-/// The document as a page; absent in production.
-pub(super) fn endpoints(app: &App, api: &OpenApi) -> Endpoints<App> {
+/// The documents as pages; absent in production.
+pub(super) fn endpoints(app: &App, apis: &[(Version, OpenApi)]) -> Endpoints<App> {
     if app.config.core.environment.is_production() {
         return Endpoints::new();
     }
-    // Rendered once: it never changes while the process runs.
-    let text: bytes::Bytes = api.to_json().unwrap_or_default().into();
-    let answer = move || async move { (Extension(SharedBody), [(header::CONTENT_TYPE, "application/json")], text) };
-    Endpoints::new().page(Policy::page(), path(&app.config.core), [Method::GET], get(answer))
+    apis.iter().fold(Endpoints::new(), |pages, (version, api)| {
+        // Rendered once: it never changes while the process runs.
+        let text: bytes::Bytes = api.to_json().unwrap_or_default().into();
+        let answer = move || async move { (Extension(SharedBody), [(header::CONTENT_TYPE, "application/json")], text) };
+        pages.page(Policy::page(), path(&app.config.core, *version), [Method::GET], get(answer))
+    })
 }

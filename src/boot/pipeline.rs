@@ -26,7 +26,7 @@ use crate::platform::http::context::{Line, Observation};
 use crate::platform::http::policy::{Caching, Lifetime, Pool};
 use crate::platform::http::recorder::{HttpMetrics, Recorder};
 use crate::platform::http::shown_path::{PrivateSegments, ShownPath};
-use crate::platform::http::{RequestContext, Route};
+use crate::platform::http::{RequestContext, Route, Version};
 use crate::platform::middleware::body::{Patience, TrackedBody};
 use crate::platform::middleware::client_ip::client_ip;
 use crate::platform::middleware::compress::{self, compress};
@@ -36,6 +36,7 @@ use crate::platform::middleware::headers::set_security_headers;
 use crate::platform::middleware::panics;
 use crate::platform::middleware::places::{Full, Places, SharedBody};
 use crate::platform::middleware::request_id::{X_REQUEST_ID, request_id};
+use crate::platform::middleware::version_headers::VersionHeaders;
 
 /// State shared by all routes of a server.
 pub struct Shared {
@@ -43,6 +44,7 @@ pub struct Shared {
     trusted_proxies: Vec<IpNet>,
     production: bool,
     cors: Cors,
+    versions: VersionHeaders,
     errors: Errors,
     places: Places,
     metrics: HttpMetrics,
@@ -63,6 +65,7 @@ impl Shared {
             trusted_proxies: core.trusted_proxies.clone(),
             production: core.environment.is_production(),
             cors: Cors::new(&core.cors_origins),
+            versions: VersionHeaders::new(&core.deprecated, app.started_at.date_naive()),
             errors: Errors::new(&app.metrics, core.max_body_bytes),
             places: Places::default(),
             unmatched: Recorder::new(&metrics, "unmatched", false),
@@ -116,6 +119,8 @@ impl Pipeline {
     {
         let shared = &self.shared;
         let preflight = cors::is_preflight(&request);
+        // Of the path, not of the route: paths that are no route have a version, too.
+        let version = Version::of_path(request.uri().path());
         // A method that the route lacks gets the router's 405 without rate limits, as an unknown path gets its 404.
         let route = self.route.as_deref().filter(|state| !preflight && state.route.allows(request.method()));
         let started = Instant::now();
@@ -166,6 +171,9 @@ impl Pipeline {
         set_security_headers(response.headers_mut(), shared.production, caching);
         if !preflight {
             cors::set_headers(response.headers_mut(), origin.as_ref());
+        }
+        if let Some(version) = version {
+            shared.versions.set(response.headers_mut(), version);
         }
         response.headers_mut().insert(X_REQUEST_ID, id_header);
         context.answered(response.status());

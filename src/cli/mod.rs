@@ -40,8 +40,8 @@ enum Command {
     Worker,
     /// Apply pending migrations.
     Migrate(migrate::Args),
-    /// Print the OpenAPI document.
-    Openapi,
+    /// Print the OpenAPI document of a version.
+    Openapi(openapi::Args),
     /// List every route: method, path, access, rate limit.
     Routes(routes::Args),
     /// Print an access token for a user (not in production).
@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
     // Fails only where a provider is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outcome = match command {
-        Command::Openapi => openapi::run(),
+        Command::Openapi(args) => openapi::run(&args),
         Command::Routes(args) => routes::run(&args),
         Command::Config(args) => config::run(&args),
         other => match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

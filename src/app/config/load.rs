@@ -50,6 +50,9 @@ impl Config {
         if core.secret_key.is_none() && !local && !env.is_set("SECRET_KEY") {
             env.problem("SECRET_KEY", "is required outside ENVIRONMENT=local", "Make one with `openssl rand -hex 32`");
         }
+        if core.api_prefix == core.api_v2_prefix {
+            env.problem("API_V2_STR", "must differ from API_V1_STR: each version has a document of its own", "Set another prefix");
+        }
         if !core.environment.is_production() {
             return;
         }

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::jobs;
 use crate::platform::config::{Env, Environment, List, Note, Origin, Problem, Section};
+use crate::platform::http::deprecation::{self, Deprecation};
 use crate::platform::{auth, db, rate_limit, redis, telemetry};
 use crate::providers::{email, storage};
 
@@ -42,8 +43,11 @@ pub struct Core {
     pub secret_key: Option<SecretString>,
     /// Earlier secrets: they verify and open what was made with them, and make nothing.
     pub previous_secret_keys: Vec<SecretString>,
-    /// Prefix of the OpenAPI document; the routes themselves are fixed.
+    /// Prefix of the OpenAPI document of version 1; the routes themselves are fixed.
     pub api_prefix: String,
+    /// The same for the document of version 2.
+    pub api_v2_prefix: String,
+    pub deprecated: Vec<Deprecation>,
     pub cors_origins: Vec<Origin>,
     pub host: IpAddr,
     pub port: u16,
@@ -75,11 +79,17 @@ impl Section for Core {
             previous_secret_keys: env
                 .var("SECRET_KEY_PREVIOUS", "Earlier values of SECRET_KEY, separated by commas: what they signed stays valid")
                 .secrets(32, 4),
-            api_prefix: env.var("API_V1_STR", "Path prefix of the OpenAPI document; the API routes do not change").checked(
+            api_prefix: env.var("API_V1_STR", "Path prefix of the OpenAPI document of v1; the API routes do not change").checked(
                 "/api/v1".to_owned(),
-                |text: &String| text.starts_with('/') && !text.ends_with('/') && !text.contains(['{', '}', '*', ' ']),
+                |text: &String| is_prefix(text),
                 "a path such as /api/v1",
             ),
+            api_v2_prefix: env.var("API_V2_STR", "Path prefix of the OpenAPI document of v2; the API routes do not change").checked(
+                "/api/v2".to_owned(),
+                |text: &String| is_prefix(text),
+                "a path such as /api/v2",
+            ),
+            deprecated: deprecation::read(env),
             cors_origins: env
                 .var("BACKEND_CORS_ORIGINS", "Allowed CORS origins, as a JSON list or separated by commas")
                 .or(List(vec![Origin("http://localhost:3000".to_owned())]))
@@ -120,6 +130,10 @@ impl Section for Core {
             data_dir: env.var("DATA_DIR", "Folder for the secret key and the development mailbox").or(PathBuf::from("./data")),
         }
     }
+}
+
+fn is_prefix(text: &str) -> bool {
+    text.starts_with('/') && !text.ends_with('/') && !text.contains(['{', '}', '*', ' '])
 }
 
 /// An IP address to listen on.

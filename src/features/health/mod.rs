@@ -3,7 +3,9 @@
 //! Liveness checks no dependency, because restarting the process does not repair a database. Readiness checks the database and
 //! Redis, each with a time limit of two seconds.
 
+mod checks;
 mod routes;
+mod routes_v2;
 
 use utoipa_axum::routes;
 
@@ -23,6 +25,11 @@ impl Feature<App> for Health {
     }
 
     fn endpoints(&self) -> Endpoints<App> {
-        Endpoints::new().add(Policy::probe(), routes!(routes::health)).add(Policy::probe(), routes!(routes::ready))
+        let probe = Policy::probe();
+        Endpoints::new()
+            .add(probe, routes!(routes::health))
+            .add(probe, routes!(routes::ready))
+            .add(probe.v2(), routes!(routes_v2::health))
+            .add(probe.v2(), routes!(routes_v2::ready))
     }
 }

@@ -1,46 +1,22 @@
 //! `/public/health` and `/public/health/ready`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use chrono::{DateTime, Utc};
-use http::StatusCode;
 use serde::Serialize;
-use tokio::time::timeout;
 use utoipa::ToSchema;
 
+use super::checks::{self, Checked, ComponentStatus, ReadinessStatus};
 use crate::app::App;
-use crate::platform::db;
 use crate::platform::http::Json;
-use crate::platform::middleware::errors::OwnBody;
 use crate::platform::outgoing::{AccountProblem, BreakerState, Outgoing, VendorState};
-use crate::platform::redis::{self, Redis};
-
-/// Time limit of each check.
-const CHECK: Duration = Duration::from_secs(2);
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum LivenessStatus {
+pub enum LivenessStatus {
     Healthy,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum ReadinessStatus {
-    Healthy,
-    Degraded,
-    Unhealthy,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum ComponentStatus {
-    Healthy,
-    Unhealthy,
-    NotConfigured,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -119,9 +95,9 @@ fn vendors(outgoing: &Outgoing) -> BTreeMap<&'static str, ReadinessVendor> {
     outgoing.vendors().into_iter().filter_map(vendor).collect()
 }
 
-impl ReadinessComponent {
-    fn of(status: ComponentStatus, error: &'static str) -> Self {
-        Self { status, error: (status == ComponentStatus::Unhealthy).then_some(error) }
+impl From<Checked> for ReadinessComponent {
+    fn from(checked: Checked) -> Self {
+        Self { status: checked.status, error: checked.error }
     }
 }
 
@@ -140,35 +116,8 @@ pub async fn health(State(app): State<App>) -> Json<Liveness> {
 #[utoipa::path(get, path = "/health/ready", operation_id = "getReadiness", tag = "health",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Not ready")))]
 pub async fn ready(State(app): State<App>) -> Response {
-    let database = async { timeout(CHECK, app.db.health()).await.unwrap_or(db::Health::Unreachable) };
-    let redis = async {
-        match timeout(CHECK, Redis::health(app.redis.as_ref())).await {
-            Ok(redis::Health::Healthy) => ComponentStatus::Healthy,
-            Ok(redis::Health::NotConfigured) => ComponentStatus::NotConfigured,
-            Ok(redis::Health::Unhealthy) | Err(_) => ComponentStatus::Unhealthy,
-        }
-    };
-    let (database, redis) = tokio::join!(database, redis);
-    let (database, database_error) = match database {
-        db::Health::Healthy => (ComponentStatus::Healthy, ""),
-        db::Health::ReadOnly => (ComponentStatus::Unhealthy, "database takes no writes"),
-        db::Health::Unreachable => (ComponentStatus::Unhealthy, "database is unreachable"),
-    };
-    let status = match (database, redis) {
-        (ComponentStatus::Unhealthy, _) => ReadinessStatus::Unhealthy,
-        _ if !app.phase.is_ready() => ReadinessStatus::Unhealthy,
-        (_, ComponentStatus::Unhealthy) => ReadinessStatus::Degraded,
-        _ => ReadinessStatus::Healthy,
-    };
-    let components = ReadinessComponents {
-        database: ReadinessComponent::of(database, database_error),
-        redis: ReadinessComponent::of(redis, "redis is unreachable"),
-    };
-    let mut response = Json(Readiness { status, timestamp: app.clock.now(), components, vendors: vendors(&app.outgoing) }).into_response();
-    if status == ReadinessStatus::Unhealthy {
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
-        response.extensions_mut().insert(OwnBody);
-    }
-    response
+    let (database, redis) = tokio::join!(checks::database(&app), checks::redis(&app));
+    let status = checks::status(&app, database, redis);
+    let components = ReadinessComponents { database: database.into(), redis: redis.into() };
+    checks::answer(status, Readiness { status, timestamp: app.clock.now(), components, vendors: vendors(&app.outgoing) })
 }

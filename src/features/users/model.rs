@@ -71,6 +71,35 @@ pub struct UserRead {
     pub created_at: DateTime<Utc>,
 }
 
+/// Plans whose active subscription makes a user premium.
+const PREMIUM_PLANS: [&str; 2] = ["pro", "enterprise"];
+
+/// A user as they see themselves in version 2 of the API.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0199f3b0-7c1e-7d2a-9f2e-6f0f3c1b2a4d", "email": "ada@example.com", "full_name": "Ada Lovelace", "avatar_url": "https://example.com/ada.png",
+    "role": "user", "is_active": true, "subscription_plan": "pro", "subscription_status": "active", "created_at": "2026-01-10T12:00:00.123456Z",
+    "is_premium": true, "days_since_joined": 31
+}))]
+pub struct UserReadV2 {
+    #[serde(flatten)]
+    pub user: UserRead,
+    /// Whether the subscription is active and its plan is `pro` or `enterprise`.
+    pub is_premium: bool,
+    /// Whole days since `created_at`.
+    #[schema(minimum = 0)]
+    pub days_since_joined: i64,
+}
+
+impl UserReadV2 {
+    pub fn of(user: UserRead, now: DateTime<Utc>) -> Self {
+        let is_active = user.subscription_status.as_deref() == Some("active");
+        let is_premium = is_active && user.subscription_plan.as_deref().is_some_and(|plan| PREMIUM_PLANS.contains(&plan));
+        let days_since_joined = (now - user.created_at).num_days().max(0);
+        Self { user, is_premium, days_since_joined }
+    }
+}
+
 /// The caller's row, if authentication read it: handlers can use it instead of another query.
 #[derive(Debug, Clone)]
 pub struct LoadedUser(pub UserRead);

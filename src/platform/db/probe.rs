@@ -31,6 +31,14 @@ impl Db {
         }
     }
 
+    /// Returns the version number of the server, e.g. `16.4`; of SQLite, the version of the library.
+    pub async fn server_version(&self) -> sqlx::Result<String> {
+        let text = self.pick(sql!(pg: "SELECT current_setting('server_version')"), sql!(lite: "SELECT sqlite_version()"));
+        let (version,): (String,) = query(self, text).fetch_one().await?;
+        // Packages add their own: `16.4 (Debian 16.4-1.pgdg120+1)`.
+        Ok(version.split_whitespace().next().unwrap_or_default().to_owned())
+    }
+
     async fn takes_writes(&self) -> sqlx::Result<bool> {
         if self.is_postgres() {
             let read_only = sql!(pg: "SELECT current_setting('transaction_read_only')");

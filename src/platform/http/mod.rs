@@ -1,8 +1,11 @@
-//! HTTP as handlers use it: endpoint policies, extractors with our errors, lists, cursors, idempotency, event streams, sockets.
+//! HTTP as handlers use it: endpoint policies, extractors with our errors, lists, cursors, idempotency, event streams, sockets,
+//! versions of the API.
 
 pub mod context;
 pub mod cursor;
+pub mod deprecation;
 pub mod endpoints;
+pub mod envelope;
 pub mod idempotency;
 mod json;
 pub mod list;
@@ -15,12 +18,15 @@ pub mod recorder;
 pub mod shape;
 pub mod shown_path;
 pub mod sse;
+pub mod version;
 pub mod websocket;
 
 pub use context::RequestContext;
 pub use endpoints::{Endpoints, Route};
+pub use envelope::Envelope;
 pub use json::{Json, JsonAt, KeyedJson, RawBody, StreamBody, present};
 pub use list::{ListParams, Page};
 pub use path::{Path, PathParam};
 pub use policy::Policy;
 pub use query::Query;
+pub use version::Version;

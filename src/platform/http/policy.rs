@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::version::Version;
 use crate::platform::rate_limit::{self, Budget};
 
 /// The policy of one route. Starts from a preset ([`Policy::user`], [`Policy::public`], …); methods change one field each.
@@ -22,13 +23,6 @@ pub struct Policy {
     pub cache: Caching,
     /// Appears in request logs and HTTP metrics.
     pub observed: bool,
-}
-
-/// The version of the API, a prefix of the path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Version {
-    V1,
-    V2,
 }
 
 /// The prefix of the path after the version. It does not decide who may call.
@@ -113,15 +107,6 @@ pub enum Caching {
     Public(u32),
     /// No header.
     Unspecified,
-}
-
-impl Version {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::V1 => "v1",
-            Self::V2 => "v2",
-        }
-    }
 }
 
 impl Access {
@@ -227,6 +212,7 @@ impl Policy {
         policy
     }
 
+    /// The same below `/api/v2`.
     #[must_use]
     pub const fn v2(mut self) -> Self {
         self.version = Version::V2;

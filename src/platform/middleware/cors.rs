@@ -10,7 +10,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use crate::platform::config::Origin;
 
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Quota-Limit, X-Quota-Remaining, X-Quota-Reset, Retry-After",
+    "X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Quota-Limit, X-Quota-Remaining, X-Quota-Reset, Retry-After, \
+     X-API-Version, X-API-Latest-Version, Deprecation, Sunset, X-Deprecation-Notice, Link",
 );
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");

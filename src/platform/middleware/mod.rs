@@ -11,3 +11,4 @@ pub mod headers;
 pub mod panics;
 pub mod places;
 pub mod request_id;
+pub mod version_headers;

@@ -190,6 +190,17 @@ impl Redis {
         }
     }
 
+    /// Returns the version number of the server. `None` if Redis is down or keeps it to itself.
+    pub async fn server_version(&self) -> Option<String> {
+        let info = self.attempt(async |connection| match cmd("INFO").arg("server").query_async::<String>(connection).await {
+            // Refused by an access rule: the connection is sound.
+            Err(error) if error.code().is_some() => Ok(String::new()),
+            other => other,
+        });
+        let info = info.await.ok()?;
+        info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(|version| version.trim().to_owned())
+    }
+
     /// Publishes a message to every instance that listens on the channel, including this one. Messages arrive in the order of the
     /// calls. Returns at once; the message is lost if Redis is down, or too many wait.
     pub fn publish(&self, channel: &str, message: String) {

@@ -27,6 +27,10 @@ impl Redis {
         }
     }
 
+    pub async fn server_version(&self) -> Option<String> {
+        match self.0 {}
+    }
+
     pub async fn flush(&self) {
         match self.0 {}
     }

@@ -261,8 +261,9 @@ fn undocumented(functions: &Functions, documented: &BTreeMap<String, BTreeSet<u1
 
 #[test]
 fn every_refusal_of_a_handler_is_documented() {
-    let api = serde_json::to_value(omnistack::boot::router::api(&omnistack::features::all(), "x")).unwrap();
-    let operations = api["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
+    let apis = crate::contract::documents();
+    let paths = apis.iter().flat_map(|api| api["paths"].as_object().unwrap().values());
+    let operations = paths.flat_map(|item| item.as_object().unwrap().values());
     let described = operations.filter_map(|operation| {
         let statuses = operation["responses"].as_object()?.keys().map(|status| status.parse().unwrap()).collect();
         Some((operation["operationId"].as_str()?.to_owned(), statuses))

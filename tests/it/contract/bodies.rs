@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::{calls_at, path_of};
+use super::{calls_at, described, path_of};
 use crate::harness::files::{self, Place};
 use crate::harness::{Backend, Call, Client, TestApp};
 
@@ -13,11 +13,9 @@ async fn every_json_body() -> (TestApp, Client, Vec<(Method, String)>) {
     let admin = t.register("root@example.test").await;
     t.sql("UPDATE users SET role = 'admin'").await;
     t.forget_identity(&admin.id);
-    let api = t.anonymous().get("/openapi.json").await.expect(200);
-    let with_body = calls_at(&t).into_iter().filter(|(route, method)| {
-        let operation = &api["paths"][&route.template][method.as_str().to_lowercase()];
-        operation["requestBody"]["content"]["application/json"].is_object()
-    });
+    let with_body = calls_at(&t)
+        .into_iter()
+        .filter(|(route, method)| described(route, method)["requestBody"]["content"]["application/json"].is_object());
     let operations: Vec<_> = with_body.map(|(route, method)| (method, path_of(&route))).collect();
     for area in ["public", "app", "admin"] {
         assert!(operations.iter().any(|(_, path)| path.starts_with(&format!("//api/v1/{area}/"))), "{area}: {operations:?}");

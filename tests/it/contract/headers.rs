@@ -145,6 +145,12 @@ async fn cors_allowed_origin_can_read_every_response() {
             "X-Quota-Remaining",
             "X-Quota-Reset",
             "Retry-After",
+            "X-API-Version",
+            "X-API-Latest-Version",
+            "Deprecation",
+            "Sunset",
+            "X-Deprecation-Notice",
+            "Link",
         ] {
             assert!(exposed.contains(&name), "{exposed:?}");
         }

@@ -1,25 +1,44 @@
 //! Rules for every endpoint: access, error format, headers, order of checks, and agreement with the OpenAPI document.
 
 mod bodies;
+mod breaking;
 mod documented;
 mod errors;
 mod headers;
 mod matrix;
 mod openapi;
+mod openapi_baseline;
 mod order;
 #[cfg(feature = "docs-ui")]
 mod prefix;
+mod versions;
 
 use std::sync::Arc;
 
 use http::Method;
 use omnistack::boot::router;
-use omnistack::platform::http::Route;
+use omnistack::platform::http::{Route, Version};
+use serde_json::Value;
 
 pub use matrix::enforces_access_levels;
 pub use openapi::PRODUCTION;
 
 use crate::harness::TestApp;
+
+/// The OpenAPI document of a version, with every route.
+fn document(version: Version) -> Value {
+    serde_json::to_value(router::api(&omnistack::features::all(), version, "Test")).unwrap()
+}
+
+/// The OpenAPI documents of all versions.
+pub fn documents() -> Vec<Value> {
+    Version::ALL.map(document).into()
+}
+
+/// The description of an operation.
+fn described(route: &Route, method: &Method) -> Value {
+    document(route.policy.version)["paths"][&route.template][method.as_str().to_lowercase()].take()
+}
 
 /// Every documented route with each of its methods.
 fn every_call() -> Vec<(Arc<Route>, Method)> {

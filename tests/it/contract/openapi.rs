@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use omnistack::boot::router;
+use omnistack::platform::http::Version;
 use serde_json::{Value, json};
 
-use super::{every_call, is_guarded};
+use super::{document, documents, every_call, is_guarded};
 use crate::harness::{Backend, TestApp};
 
 /// Settings of a production installation.
@@ -18,10 +18,6 @@ pub const PRODUCTION: [(&str, &str); 4] = [
 ];
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-
-fn document() -> Value {
-    serde_json::to_value(router::api(&omnistack::features::all(), "Test")).unwrap()
-}
 
 /// Path, method and operation of every entry in the document.
 fn operations(document: &Value) -> Vec<(String, String, Value)> {
@@ -59,8 +55,13 @@ fn walk(value: &Value, look: &mut impl FnMut(&Value)) {
 
 #[test]
 fn openapi_summary_matches_snapshot() {
-    let document = document();
-    let mut lines: Vec<String> = operations(&document)
+    insta::assert_snapshot!("api", summary(&document(Version::V1)));
+    insta::assert_snapshot!("api_v2", summary(&document(Version::V2)));
+}
+
+/// Every operation and every schema, each as one line.
+fn summary(document: &Value) -> String {
+    let mut lines: Vec<String> = operations(document)
         .into_iter()
         .map(|(path, method, operation)| {
             let schema = |content: &Value| {
@@ -77,7 +78,7 @@ fn openapi_summary_matches_snapshot() {
             }
             let mut statuses = Vec::new();
             for (status, response) in operation["responses"].as_object().unwrap() {
-                match schema(resolve(&document, response)) {
+                match schema(resolve(document, response)) {
                     Some(body) if body != "ErrorBody" => statuses.push(format!("{status} {body}")),
                     _ => statuses.push(status.clone()),
                 }
@@ -89,7 +90,7 @@ fn openapi_summary_matches_snapshot() {
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         lines.push(format!("{name} = {}", shape_of(schema)));
     }
-    insta::assert_snapshot!("api", lines.join("\n"));
+    lines.join("\n")
 }
 
 /// A schema as one line: its type, the values of an enum, or the members of an object with `?` after optional members.
@@ -127,73 +128,84 @@ fn shape_of(schema: &Value) -> String {
 #[test]
 fn openapi_describes_exactly_the_registered_routes() {
     let registered: BTreeSet<_> = every_call().into_iter().map(|(route, method)| (route.template.clone(), method.to_string())).collect();
-    let described: BTreeSet<_> = operations(&document()).into_iter().map(|(path, method, _)| (path, method)).collect();
-    assert_eq!(registered, described);
+    let described: Vec<_> = documents().iter().flat_map(operations).map(|(path, method, _)| (path, method)).collect();
+    assert_eq!(described.len(), every_call().len(), "an operation is in two documents");
+    assert_eq!(registered, described.into_iter().collect());
+    for version in Version::ALL {
+        for (path, _, _) in operations(&document(version)) {
+            assert_eq!(Version::of_path(&path), Some(version), "{path}");
+        }
+    }
     assert_eq!(registered.len(), every_call().len(), "a route is registered twice");
 }
 
 #[test]
 fn openapi_operations_are_complete() {
-    let document = document();
     let mut ids = BTreeMap::new();
-    let tags: BTreeSet<_> = document["tags"].as_array().unwrap().iter().map(|tag| tag["name"].clone().to_string()).collect();
-    let zones: BTreeMap<_, _> = every_call().into_iter().map(|(route, _)| (route.template.clone(), route)).collect();
-    for (path, method, operation) in operations(&document) {
-        let what = format!("{method} {path}");
-        let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{what} has no operationId"));
-        assert!(id.chars().all(|c| c.is_ascii_alphanumeric()), "{what}: {id}");
-        if let Some(other) = ids.insert(id.to_owned(), what.clone()) {
-            panic!("{what} and {other} have the same operationId {id}");
-        }
-        assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{what} has no summary");
-        let own: Vec<_> = operation["tags"].as_array().into_iter().flatten().map(Value::to_string).collect();
-        assert!(!own.is_empty() && own.iter().all(|tag| tags.contains(tag)), "{what}: tags {own:?} of {tags:?}");
+    for document in documents() {
+        let tags: BTreeSet<_> = document["tags"].as_array().unwrap().iter().map(|tag| tag["name"].clone().to_string()).collect();
+        let zones: BTreeMap<_, _> = every_call().into_iter().map(|(route, _)| (route.template.clone(), route)).collect();
+        for (path, method, operation) in operations(&document) {
+            let what = format!("{method} {path}");
+            let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{what} has no operationId"));
+            assert!(id.chars().all(|c| c.is_ascii_alphanumeric()), "{what}: {id}");
+            if let Some(other) = ids.insert(id.to_owned(), what.clone()) {
+                panic!("{what} and {other} have the same operationId {id}");
+            }
+            assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{what} has no summary");
+            let own: Vec<_> = operation["tags"].as_array().into_iter().flatten().map(Value::to_string).collect();
+            assert!(!own.is_empty() && own.iter().all(|tag| tags.contains(tag)), "{what}: tags {own:?} of {tags:?}");
 
-        let route = &zones[&path];
-        let security = &operation["security"];
-        if is_guarded(route) {
-            assert_eq!(*security, json!([{"bearer": []}]), "{what}");
-        } else {
-            assert!(security.is_null(), "{what}: {security}");
+            let route = &zones[&path];
+            let security = &operation["security"];
+            if is_guarded(route) {
+                assert_eq!(*security, json!([{"bearer": []}]), "{what}");
+            } else {
+                assert!(security.is_null(), "{what}: {security}");
+            }
+            let responses = operation["responses"].as_object().unwrap();
+            let has = |status: &str| responses.contains_key(status);
+            assert!(responses.keys().any(|status| status.starts_with('2')), "{what} has no 2xx response");
+            assert!(has("500"), "{what} has no 500 response");
+            assert_eq!(has("401") && has("403"), is_guarded(route) || (has("401") && has("403")), "{what}: 401, 403");
+            assert!(route.policy.budget.is_none() || has("429"), "{what}: 429");
+            if operation["requestBody"]["content"]["application/json"].is_object() {
+                assert!(["400", "413", "415", "422"].iter().all(|status| has(status)), "{what}: {:?}", responses.keys());
+            }
+            for parameter in path.split('/').filter_map(|segment| segment.strip_prefix('{')) {
+                let name = parameter.trim_end_matches('}');
+                let described = operation["parameters"].as_array().into_iter().flatten().any(|p| p["in"] == "path" && p["name"] == name);
+                assert!(described, "{what}: {name}");
+            }
         }
-        let responses = operation["responses"].as_object().unwrap();
-        let has = |status: &str| responses.contains_key(status);
-        assert!(responses.keys().any(|status| status.starts_with('2')), "{what} has no 2xx response");
-        assert!(has("500"), "{what} has no 500 response");
-        assert_eq!(has("401") && has("403"), is_guarded(route) || (has("401") && has("403")), "{what}: 401, 403");
-        assert!(route.policy.budget.is_none() || has("429"), "{what}: 429");
-        if operation["requestBody"]["content"]["application/json"].is_object() {
-            assert!(["400", "413", "415", "422"].iter().all(|status| has(status)), "{what}: {:?}", responses.keys());
-        }
-        for parameter in path.split('/').filter_map(|segment| segment.strip_prefix('{')) {
-            let name = parameter.trim_end_matches('}');
-            let described = operation["parameters"].as_array().into_iter().flatten().any(|p| p["in"] == "path" && p["name"] == name);
-            assert!(described, "{what}: {name}");
-        }
+        let scheme = &document["components"]["securitySchemes"]["bearer"];
+        assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")));
     }
-    let scheme = &document["components"]["securitySchemes"]["bearer"];
-    assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")));
 }
 
 #[test]
 fn openapi_error_responses_use_the_error_schema() {
-    let document = document();
-    for (path, method, operation) in operations(&document) {
-        for (status, response) in operation["responses"].as_object().unwrap() {
-            let response = resolve(&document, response);
-            assert!(response["description"].is_string(), "{method} {path} {status}");
-            // The 503 of the readiness probe has its own body.
-            if !status.starts_with(['4', '5']) || (path.ends_with("/health/ready") && status == "503") {
-                continue;
-            }
-            let what = format!("{method} {path} {status}");
-            let content = &response["content"]["application/json"];
-            let example = &content["example"]["error"];
-            assert!(example["code"].is_string() && example["message"].is_string() && example["details"].is_object(), "{what}: {content}");
-            let error = resolve(&document, &resolve(&document, &content["schema"])["properties"]["error"]);
-            for member in ["code", "message", "details"] {
-                assert!(error["properties"][member].is_object(), "{what}: {member}");
-                assert!(error["required"].as_array().unwrap().contains(&member.into()), "{what}: {member}");
+    for document in documents() {
+        for (path, method, operation) in operations(&document) {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let response = resolve(&document, response);
+                assert!(response["description"].is_string(), "{method} {path} {status}");
+                // The 503 of the readiness probe has its own body.
+                if !status.starts_with(['4', '5']) || (path.ends_with("/health/ready") && status == "503") {
+                    continue;
+                }
+                let what = format!("{method} {path} {status}");
+                let content = &response["content"]["application/json"];
+                let example = &content["example"]["error"];
+                assert!(
+                    example["code"].is_string() && example["message"].is_string() && example["details"].is_object(),
+                    "{what}: {content}"
+                );
+                let error = resolve(&document, &resolve(&document, &content["schema"])["properties"]["error"]);
+                for member in ["code", "message", "details"] {
+                    assert!(error["properties"][member].is_object(), "{what}: {member}");
+                    assert!(error["required"].as_array().unwrap().contains(&member.into()), "{what}: {member}");
+                }
             }
         }
     }
@@ -201,41 +213,43 @@ fn openapi_error_responses_use_the_error_schema() {
 
 #[test]
 fn openapi_json_bodies_have_examples() {
-    let document = document();
-    let has_example = |content: &Value| {
-        let mut found = false;
-        let schema = resolve(&document, &content["schema"]);
-        walk(content, &mut |value| found |= value.get("example").is_some());
-        walk(schema, &mut |value| {
-            found |= value.get("example").is_some();
-            // A list uses the example of its items.
-            found |= value.get("$ref").is_some() && resolve(&document, value).get("example").is_some();
-        });
-        found
-    };
-    for (path, method, operation) in operations(&document) {
-        let body = &operation["requestBody"]["content"];
-        let responses = operation["responses"].as_object().unwrap().iter();
-        let contents = responses.map(|(_, response)| &resolve(&document, response)["content"]).chain([body]);
-        for content in contents.filter_map(Value::as_object).flat_map(|content| content.values()) {
-            assert!(has_example(content), "{method} {path}: {content}");
+    for document in documents() {
+        let has_example = |content: &Value| {
+            let mut found = false;
+            let schema = resolve(&document, &content["schema"]);
+            walk(content, &mut |value| found |= value.get("example").is_some());
+            walk(schema, &mut |value| {
+                found |= value.get("example").is_some();
+                // A list uses the example of its items.
+                found |= value.get("$ref").is_some() && resolve(&document, value).get("example").is_some();
+            });
+            found
+        };
+        for (path, method, operation) in operations(&document) {
+            let body = &operation["requestBody"]["content"];
+            let responses = operation["responses"].as_object().unwrap().iter();
+            let contents = responses.map(|(_, response)| &resolve(&document, response)["content"]).chain([body]);
+            for content in contents.filter_map(Value::as_object).flat_map(|content| content.values()) {
+                assert!(has_example(content), "{method} {path}: {content}");
+            }
         }
     }
 }
 
 #[test]
 fn openapi_references_resolve_and_schemas_are_used() {
-    let document = document();
-    assert!(document["openapi"].as_str().unwrap().starts_with("3."));
-    let mut used = BTreeSet::new();
-    walk(&document, &mut |value| {
-        if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
-            resolve(&document, value);
-            used.insert(reference.rsplit('/').next().unwrap().to_owned());
-        }
-    });
-    let defined: BTreeSet<_> = document["components"]["schemas"].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(defined.difference(&used).collect::<Vec<_>>(), Vec::<&String>::new());
+    for document in documents() {
+        assert!(document["openapi"].as_str().unwrap().starts_with("3."));
+        let mut used = BTreeSet::new();
+        walk(&document, &mut |value| {
+            if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
+                resolve(&document, value);
+                used.insert(reference.rsplit('/').next().unwrap().to_owned());
+            }
+        });
+        let defined: BTreeSet<_> = document["components"]["schemas"].as_object().unwrap().keys().cloned().collect();
+        assert_eq!(defined.difference(&used).collect::<Vec<_>>(), Vec::<&String>::new());
+    }
 }
 
 #[tokio::test]
@@ -247,9 +261,17 @@ async fn openapi_document_is_served_with_configured_title() {
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let served = reply.expect(200);
     assert_eq!(served["info"]["title"], "Rocket & <Co>");
-    assert_eq!(served["paths"], document()["paths"]);
-    let moved = TestApp::with(Backend::Sqlite, &[("API_V1_STR", "/description")]).await;
-    moved.anonymous().get("//description/openapi.json").await.expect(200);
+    assert_eq!(served["paths"], document(Version::V1)["paths"]);
+    let second = t.anonymous().get("//api/v2/openapi.json").await;
+    super::headers::carries_what_every_answer_does("document of v2", &second);
+    let second = second.expect(200);
+    assert_eq!((&second["info"]["title"], &second["paths"]), (&json!("Rocket & <Co>"), &document(Version::V2)["paths"]));
+    let moved = TestApp::with(Backend::Sqlite, &[("API_V1_STR", "/description"), ("API_V2_STR", "/description/2")]).await;
+    for (path, described) in
+        [("//description/openapi.json", "/api/v1/app/users/me"), ("//description/2/openapi.json", "/api/v2/app/users/me")]
+    {
+        assert!(moved.anonymous().get(path).await.expect(200)["paths"][described].is_object(), "{path}");
+    }
     moved.anonymous().get("/public/health").await.expect(200);
 }
 
@@ -289,7 +311,9 @@ async fn openapi_in_production_is_not_served() {
         return;
     }
     let t = TestApp::with(Backend::Postgres, &PRODUCTION).await;
-    for path in ["/openapi.json", "//docs", "//redoc", "//docs/swagger-ui.css", "//redoc/scalar.js", "//openapi.json"] {
+    for path in
+        ["/openapi.json", "//api/v2/openapi.json", "//docs", "//redoc", "//docs/swagger-ui.css", "//redoc/scalar.js", "//openapi.json"]
+    {
         t.anonymous().get(path).await.expect_error(404, "NOT_FOUND");
     }
     t.anonymous().get("/public/health/ready").await.expect(200);

@@ -4,7 +4,7 @@ use http::Method;
 use omnistack::platform::http::policy::Access;
 use serde_json::json;
 
-use super::{calls_at, is_guarded, path_of};
+use super::{calls_at, described, is_guarded, path_of};
 use crate::harness::{Backend, TestApp};
 
 /// Invalid bodies. The response to a caller without access must not depend on the body.
@@ -45,12 +45,8 @@ async fn request_without_role_returns_403_before_validation() {
 
 /// Every guarded operation with a JSON body in the OpenAPI document: method and path.
 fn operations_with_body(t: &TestApp) -> Vec<(Method, String)> {
-    let api = serde_json::to_value(omnistack::boot::router::api(&omnistack::features::all(), "x")).unwrap();
     let calls = calls_at(t).into_iter().filter(|(route, _)| is_guarded(route));
-    let with_body = calls.filter(|(route, method)| {
-        let operation = &api["paths"][&route.template][method.as_str().to_lowercase()];
-        operation["requestBody"]["content"]["application/json"].is_object()
-    });
+    let with_body = calls.filter(|(route, method)| described(route, method)["requestBody"]["content"]["application/json"].is_object());
     let found: Vec<_> = with_body.map(|(route, method)| (method, path_of(&route))).collect();
     assert!(!found.is_empty());
     found
@@ -88,10 +84,9 @@ async fn body_is_checked_by_type_then_syntax_then_schema() {
 async fn query_parameters_are_all_validated() {
     let t = TestApp::start(Backend::Sqlite).await;
     let admin = t.admin().await;
-    let api = serde_json::to_value(omnistack::boot::router::api(&omnistack::features::all(), "x")).unwrap();
     let mut judged = 0;
     for (route, method) in calls_at(&t).into_iter().filter(|(route, method)| is_guarded(route) && method == Method::GET) {
-        let parameters = api["paths"][&route.template]["get"]["parameters"].as_array().cloned().unwrap_or_default();
+        let parameters = described(&route, &method)["parameters"].as_array().cloned().unwrap_or_default();
         for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
             let name = parameter["name"].as_str().unwrap();
             let wrong = match parameter["schema"]["type"].as_str() {

@@ -59,17 +59,22 @@ async fn docs_pages_work_behind_a_stripped_prefix() {
             assert_eq!(read(&page.join(file).unwrap()).await.status, 200, "{file}");
         }
 
-        // The script names the document, which the browser resolves against the page.
+        // The script names the document of each version, which the browser resolves against the page.
         let script = read(&page.join(initializer).unwrap()).await.expect_text(200);
-        let (_, rest) = script.split_once("\"url\":").unwrap();
-        let document = page.join(rest.trim_start().trim_start_matches('"').split('"').next().unwrap()).unwrap();
-        let document: Value = read(&document).await.expect(200);
-        assert_eq!(document["servers"], json!([{"url": base.as_str().trim_end_matches('/')}]));
+        let urls = script.split("\"url\":").skip(1).map(|rest| rest.trim_start().trim_start_matches('"').split('"').next().unwrap());
+        let urls: Vec<_> = urls.collect();
+        assert_eq!(urls, ["api/v1/openapi.json", "api/v2/openapi.json"], "the switch between versions");
+        for (url, version) in urls.iter().zip(["v1", "v2"]) {
+            let document: Value = read(&page.join(url).unwrap()).await.expect(200);
+            assert_eq!(document["servers"], json!([{"url": base.as_str().trim_end_matches('/')}]));
 
-        // A call as clients of the document make it.
-        let call = format!("{}/api/v1/public/health", document["servers"][0]["url"].as_str().unwrap());
-        assert!(document["paths"].get("/api/v1/public/health").is_some());
-        assert_eq!(read(&Url::parse(&call).unwrap()).await.expect(200)["status"], "healthy");
+            // A call as clients of the document make it.
+            let path = format!("/api/{version}/app/users/me");
+            assert!(document["paths"].get(&path).is_some());
+            let call = format!("{}{path}", document["servers"][0]["url"].as_str().unwrap());
+            let reply = read(&Url::parse(&call).unwrap()).await;
+            assert_eq!((reply.status.as_u16(), &reply.json()["error"]["code"]), (401, &json!("AUTHENTICATION_ERROR")));
+        }
 
         // With a slash at its end the address leads to the page.
         let slash = base.join(&format!("{name}/")).unwrap();

@@ -1,4 +1,4 @@
-//! Compares every answer of a test server with its OpenAPI document: an operation must describe each status that it returns.
+//! Compares every answer of a test server with its OpenAPI documents: an operation must describe each status that it returns.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,9 +22,9 @@ struct Answers {
 impl Documented {
     /// Returns the server's router, whose answers are compared from now on.
     pub fn watch(built: &Built) -> (Self, Router) {
-        let api = serde_json::to_value(&built.api).unwrap();
+        let apis: Vec<_> = built.apis.iter().map(|(_, api)| serde_json::to_value(api).unwrap()).collect();
         let mut operations = HashMap::new();
-        for (path, item) in api["paths"].as_object().unwrap() {
+        for (path, item) in apis.iter().flat_map(|api| api["paths"].as_object().unwrap()) {
             for (method, operation) in item.as_object().unwrap() {
                 if let Some(responses) = operation["responses"].as_object() {
                     operations.insert((method.to_uppercase(), path.clone()), responses.keys().cloned().collect());

@@ -35,15 +35,21 @@ async fn migrate_command_lists_and_applies_pending() {
 #[tokio::test]
 async fn openapi_command_prints_every_route() {
     let place = Place::bare().with("PROJECT_NAME", "Acme");
-    let document: Value = serde_json::from_str(&place.run(&["openapi"]).await.expect_ok()).unwrap();
-    assert_eq!(document["info"]["title"], "Acme");
+    let printed = place.run(&["openapi"]).await.expect_ok();
+    assert_eq!(place.run(&["openapi", "--api-version", "v1"]).await.expect_ok(), printed);
+    let second = place.run(&["openapi", "--api-version", "V2"]).await.expect_ok();
+    let documents: Vec<Value> = [printed, second].iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    assert!(documents.iter().all(|document| document["info"]["title"] == "Acme"));
+    let unknown = place.run(&["openapi", "--api-version", "v3"]).await;
+    assert!(unknown.code != 0 && unknown.err.contains("one of v1, v2"), "{}", unknown.err);
     let routes = place.run(&["routes"]).await.expect_ok();
     let listed: Vec<Vec<&str>> = routes.lines().map(|line| line.split_whitespace().collect()).collect();
-    let operations: usize = document["paths"].as_object().unwrap().values().map(|item| item.as_object().unwrap().len()).sum();
+    let paths = documents.iter().flat_map(|document| document["paths"].as_object().unwrap().values());
+    let operations: usize = paths.map(|item| item.as_object().unwrap().len()).sum();
     let mut in_document = 0;
     for row in &listed {
         let [method, path, access, limit, feature] = row.as_slice() else { panic!("{row:?}") };
-        in_document += usize::from(document["paths"][*path][method.to_lowercase()].is_object());
+        in_document += documents.iter().filter(|document| document["paths"][*path][method.to_lowercase()].is_object()).count();
         assert!(["public", "user", "admin", "self-verifying", "developer"].contains(access), "{row:?}");
         assert!(["default", "auth", "ai", "webhook", "none"].contains(limit), "{row:?}");
         assert!(omnistack::features::all().iter().any(|known| known.name() == *feature), "{row:?}");

@@ -2,6 +2,7 @@
 
 mod admin;
 mod me;
+mod me_v2;
 
 use utoipa_axum::routes;
 
@@ -12,6 +13,7 @@ pub fn endpoints() -> Endpoints<App> {
     let (user, admin) = (Policy::user(), Policy::admin());
     Endpoints::new()
         .add(user, routes!(me::me, me::update_me))
+        .add(user.v2(), routes!(me_v2::me, me_v2::update_me))
         .add(admin, routes!(admin::list))
         .add(admin, routes!(admin::get, admin::update))
         .add(admin, routes!(admin::deactivate))
