@@ -176,14 +176,7 @@ async fn authorize(app: &App, access: Access, identity: Identity, context: &Arc<
             tracing::debug!(detail, "token refused");
         }
     })?;
-    context.set_user_id(&claims.subject);
-    let (user, loaded) = users::service::authenticate(app, claims, context).await?;
-    if user.account().is_none() {
-        context.set_impersonated();
-    }
-    for check in &app.access_checks {
-        check.check(app, &user).await?;
-    }
+    let (user, loaded) = users::service::admit(app, claims, context).await?;
     if access == Access::Admin && user.role < Role::Admin {
         app.metrics.auth_failures.with_label_values(&["forbidden"]).inc();
         return Err(Error::Forbidden("Administrators only"));

@@ -7,6 +7,7 @@ pub mod ai;
 pub mod app_store;
 pub mod billing;
 pub mod emails;
+pub mod events;
 pub mod files;
 pub mod google_play;
 pub mod health;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &ai::Ai,
         &projects::Projects,
         &files::Files,
+        &events::Events,
         &privacy::Privacy,
         &reports::Reports,
         &jobs::Jobs,

@@ -15,11 +15,12 @@ use std::sync::Arc;
 use http::Method;
 use omnistack::boot::router;
 use omnistack::platform::http::Route;
+use omnistack::platform::http::policy::{Access, Lifetime};
 
 pub use matrix::enforces_access_levels;
 pub use openapi::PRODUCTION;
 
-use crate::harness::TestApp;
+use crate::harness::{Call, Reply, TestApp};
 
 /// Every documented route with each of its methods.
 fn every_call() -> Vec<(Arc<Route>, Method)> {
@@ -45,4 +46,17 @@ fn path_of(route: &Route) -> String {
 
 fn is_guarded(route: &Route) -> bool {
     route.policy.access.is_guarded()
+}
+
+/// Whether the route answers with a stream of events that goes on as long as the client reads.
+fn is_endless(route: &Route) -> bool {
+    route.policy.access == Access::SelfVerifying && matches!(route.policy.lifetime, Lifetime::Stream { .. })
+}
+
+/// The answer without the body of a stream that does not end.
+async fn head(call: Call) -> Reply {
+    let response = call.open().await;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = if status.is_success() { Vec::new() } else { response.bytes().await.unwrap().to_vec() };
+    Reply { status, headers, body }
 }
