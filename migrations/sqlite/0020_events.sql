@@ -11,9 +11,8 @@ CREATE TABLE user_events (
     created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000+00:00')
 ) STRICT;
 
--- An insert touches only this index and the key.
-CREATE INDEX user_events_unnumbered_idx ON user_events (user_id, id) WHERE seq IS NULL;
-CREATE UNIQUE INDEX user_events_seq_key ON user_events (user_id, seq) WHERE seq IS NOT NULL;
+-- Readers look for rows without a number, in the order of their ids, and for those after a number.
+CREATE INDEX user_events_reader_idx ON user_events (user_id, seq, id);
 
 -- The last number that was given to an event of a user who has opened a stream.
 CREATE TABLE event_positions (

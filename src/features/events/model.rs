@@ -17,6 +17,7 @@ pub struct StreamParams {
 
 /// A ticket for `GET /app/events`.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"ticket": "kq3Zb8n0Yy2bVvXc1m", "expires_in": 86400}))]
 pub struct EventStreamTicket {
     pub ticket: String,
     /// Seconds.

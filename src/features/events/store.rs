@@ -48,10 +48,8 @@ pub async fn news(db: &Db, user: &UserId, seq: i64) -> sqlx::Result<News> {
 
 /// The events after this number, in their order.
 pub async fn after(db: &Db, user: &UserId, seq: i64, limit: i64) -> sqlx::Result<Vec<Numbered>> {
-    let after = query(
-        db,
-        sql!("SELECT seq, event, data, created_at FROM user_events WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"),
-    );
+    let after =
+        query(db, sql!("SELECT seq, event, data, created_at FROM user_events WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"));
     after.bind(user).bind(seq).bind(limit).fetch_all().await
 }
 
@@ -80,7 +78,7 @@ pub async fn lock_last(db: &Db, tx: &mut Tx, user: &UserId) -> sqlx::Result<Opti
     Ok(query(tx, text).bind(user).fetch_optional::<(i64,)>().await?.map(|(last,)| last))
 }
 
-/// Numbers committed events after `last`, in the order of their ids; returns how many. A statement of its own after
+/// Numbers committed events after `last`, in the order of their ids; returns how many. `ORDER BY seq, id` is the order of the index. A statement of its own after
 /// [`lock_last`], so that on Postgres it sees what the reader before has numbered.
 pub async fn number(tx: &mut Tx, user: &UserId, last: i64, limit: i64) -> sqlx::Result<u64> {
     let number = query(
@@ -88,15 +86,18 @@ pub async fn number(tx: &mut Tx, user: &UserId, last: i64, limit: i64) -> sqlx::
         sql!(
             "UPDATE user_events SET seq = $2 + fresh.place
              FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS place
-                   FROM (SELECT id FROM user_events WHERE user_id = $1 AND seq IS NULL ORDER BY id LIMIT $3) AS oldest) AS fresh
+                   FROM (SELECT id FROM user_events WHERE user_id = $1 AND seq IS NULL ORDER BY seq, id LIMIT $3) AS oldest) AS fresh
              WHERE user_events.id = fresh.id"
         ),
     );
     number.bind(user).bind(last).bind(limit).execute().await
 }
 
-pub async fn set_last(tx: &mut Tx, user: &UserId, last: i64) -> sqlx::Result<u64> {
-    query(tx, sql!("UPDATE event_positions SET last_seq = $2 WHERE user_id = $1")).bind(user).bind(last).execute().await
+/// Records the last number, after [`number`] has given one. Read from the rows, because those that are removed meanwhile leave gaps.
+pub async fn set_last(tx: &mut Tx, user: &UserId) -> sqlx::Result<u64> {
+    let set =
+        query(tx, sql!("UPDATE event_positions SET last_seq = (SELECT MAX(seq) FROM user_events WHERE user_id = $1) WHERE user_id = $1"));
+    set.bind(user).execute().await
 }
 
 /// Removes a bounded number of events from before this time. Reads the oldest by their ids, which come in the order of time: an
@@ -112,8 +113,8 @@ pub async fn sweep(db: &Db, before: DateTime<Utc>) -> sqlx::Result<u64> {
     sweep.bind(before).bind(SWEEP).execute().await
 }
 
-/// Removes everything of a user; returns how many rows.
+/// Removes everything of a user; returns how many rows. In the order in which readers lock them.
 pub async fn erase(tx: &mut Tx, user: &UserId) -> sqlx::Result<u64> {
-    let events = query(&mut *tx, sql!("DELETE FROM user_events WHERE user_id = $1")).bind(user).execute().await?;
-    Ok(events + query(tx, sql!("DELETE FROM event_positions WHERE user_id = $1")).bind(user).execute().await?)
+    let positions = query(&mut *tx, sql!("DELETE FROM event_positions WHERE user_id = $1")).bind(user).execute().await?;
+    Ok(positions + query(tx, sql!("DELETE FROM user_events WHERE user_id = $1")).bind(user).execute().await?)
 }

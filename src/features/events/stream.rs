@@ -110,6 +110,8 @@ impl Live {
                 Access::Open => self.read().await,
                 Access::Unknown => None,
             };
+            // While the database cannot be asked, only as often as the heart beats.
+            let poll = if found.is_some() { self.poll } else { HEARTBEAT };
             match found {
                 Some(frame) if !frame.is_empty() => return Some(frame),
                 found if self.sent.elapsed() >= HEARTBEAT => {
@@ -122,7 +124,7 @@ impl Live {
                 }
                 _ => {}
             }
-            let pause = self.poll.min(HEARTBEAT.saturating_sub(self.sent.elapsed()));
+            let pause = poll.min(HEARTBEAT.saturating_sub(self.sent.elapsed()));
             tokio::select! {
                 () = &mut self.ended => return None,
                 () = self.seat.woken() => {}
@@ -137,8 +139,10 @@ impl Live {
         let now = self.app.clock.now();
         let events = match service::next(&self.app, &self.claims.subject, self.position.seq).await {
             Ok(events) => events,
+            // Logged where it is made, if the database is down.
+            Err(Error::Unavailable { .. } | Error::Contended) => return None,
             Err(error) => {
-                tracing::warn!(error = %error, "events cannot be read; the stream goes on later");
+                tracing::error!(error = ?error, "events cannot be read");
                 return None;
             }
         };

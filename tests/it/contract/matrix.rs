@@ -90,7 +90,9 @@ async fn enforces_access_level(route: &Route, method: &http::Method, who: Who, c
         head(call).await
     } else if method == "GET" {
         call.await
-    } else { call.json(&json!({})).await };
+    } else {
+        call.json(&json!({})).await
+    };
     match refusal(access(route), who) {
         refusals @ [_, ..] => assert!(refusals.contains(&reply.status.as_u16()), "{what}: {}", reply.text()),
         [] => assert!(!matches!(reply.status.as_u16(), 401 | 403), "{what}: {}", reply.text()),

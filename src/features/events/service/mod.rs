@@ -100,7 +100,7 @@ async fn number(app: &App, user: &UserId) -> Result<()> {
             let Some(last) = store::lock_last(&app.db, tx, user).await? else { return Ok(0) };
             let numbered = store::number(tx, user, last, BATCH.into()).await?;
             if numbered > 0 {
-                store::set_last(tx, user, last + i64::try_from(numbered).map_err(anyhow::Error::new)?).await?;
+                store::set_last(tx, user).await?;
             }
             Ok(numbered)
         })?;

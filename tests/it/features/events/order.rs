@@ -47,6 +47,14 @@ async fn parallel_changes_arrive_exactly_once(b: Backend) {
     let first = Stream::ready(&amy).await;
     let start = first.seen.clone();
     drop(first);
+    // Two streams that stay open race with them for the numbers.
+    let watching: Vec<_> = [amy.clone(), there.clone()]
+        .into_iter()
+        .map(|client| {
+            let start = start.clone();
+            tokio::spawn(async move { Stream::from(&client, Some(&start)).await.0.projects(CHANGES).await })
+        })
+        .collect();
     let writing = tokio::spawn({
         let clients = [amy.clone(), there.clone()];
         async move {
@@ -73,6 +81,9 @@ async fn parallel_changes_arrive_exactly_once(b: Backend) {
     assert_eq!(writing.await.unwrap().len(), CHANGES);
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), CHANGES, "none twice, none missing: {names:?}");
     assert_eq!(numbers, (1..=50).collect::<Vec<i64>>());
+    for watched in watching {
+        assert_eq!(watched.await.unwrap(), names);
+    }
     // From the beginning again, by one stream: the same order, over several pages.
     amy.project("last").await;
     let (mut again, _) = Stream::from(&there, Some(&start)).await;

@@ -58,7 +58,7 @@ async fn id_too_old_unknown_or_ahead_gets_resync(b: Backend) {
     let now = t.clock.now().timestamp();
     for (n, id) in [
         format!("0-{}", now - 3601),
-        format!("2-{now}"),
+        format!("99-{now}"),
         format!("0-{}", now + 3600),
         "garbage".to_owned(),
         "1".to_owned(),
