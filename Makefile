@@ -1,7 +1,7 @@
 # `make` lists the targets. Nothing here needs more than Rust; Postgres and Redis are used where they are found.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs bench-ai bench-webhooks bench-usage chaos fuzz chat purchase without
+.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs bench-ai bench-webhooks bench-usage bench-sockets chaos fuzz chat purchase without
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-webhooks: ## Measure how many signed events are recorded and applied per s
 
 bench-usage: ## Measure what it costs to count usage, on SQLite and Postgres
 	cargo bench --bench http -- --usage
+
+bench-sockets: ## Measure ten thousand WebSockets: memory, one message to all, waves of reconnects
+	cargo bench --bench http -- --sockets
 
 chaos: ## Kill the service 100 times at work on each engine: what was promised happens all the same
 	CHAOS_KILLS=100 cargo test --test it -- --nocapture chaos:: process::webhooks::

@@ -7,7 +7,8 @@
 //! No external tool is needed. The release binary is built by cargo; the floor is this program started with the argument `floor`.
 //! Postgres is taken from `BENCH_DATABASE_URL`, or from the default port if it is reachable. `--pages` measures lists over many
 //! rows (`pages.rs`), `--files` large files (`files.rs`), `--soak` memory under a long mixed load (`soak.rs`), `--ai` the AI gateway
-//! in front of a stub (`ai.rs`), `--webhooks` signed events of a payment vendor (`webhooks.rs`), `--usage` the cost of counting usage (`usage.rs`).
+//! in front of a stub (`ai.rs`), `--webhooks` signed events of a payment vendor (`webhooks.rs`), `--usage` the cost of counting usage (`usage.rs`),
+//! `--sockets` ten thousand WebSockets (`sockets.rs`).
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ mod pages;
 mod report;
 mod servers;
 mod soak;
+mod sockets;
 mod usage;
 mod vendor;
 mod webhooks;
@@ -80,6 +82,9 @@ struct Options {
     /// Instead: what it costs to count usage
     #[arg(long, conflicts_with_all = ["pages", "soak", "files", "ai", "webhooks"])]
     usage: bool,
+    /// Instead: ten thousand WebSockets
+    #[arg(long, conflicts_with_all = ["pages", "soak", "files", "ai", "webhooks", "usage"])]
+    sockets: bool,
     /// With --ai: requests per second
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
@@ -167,6 +172,8 @@ async fn measure(site: &mut Site, options: &Options) -> Result<bool> {
         webhooks::run(site, options).await
     } else if options.usage {
         usage::run(site, options).await
+    } else if options.sockets {
+        sockets::run(site).await
     } else {
         compare::run(site, options).await
     }

@@ -176,6 +176,7 @@ async fn authorize(app: &App, access: Access, identity: Identity, context: &Arc<
             tracing::debug!(detail, "token refused");
         }
     })?;
+    context.set_user_id(&claims.subject);
     let (user, loaded) = users::service::admit(app, claims, context).await?;
     if access == Access::Admin && user.role < Role::Admin {
         app.metrics.auth_failures.with_label_values(&["forbidden"]).inc();

@@ -36,8 +36,8 @@ pub struct Limits {
 impl Limits {
     pub fn new(trusted_proxies: &[IpNet]) -> Self {
         Self {
-            connections: 8192,
-            per_peer: 8192 / 8,
+            connections: 16_384,
+            per_peer: 16_384 / 8,
             trusted_proxies: trusted_proxies.to_vec(),
             // Load balancers keep idle connections for 60 seconds. More for the head, so that they close first.
             patience: Patience { head: Duration::from_secs(75), write: Duration::from_secs(60) },

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod privacy;
 pub mod projects;
 pub mod quotas;
+pub mod realtime;
 pub mod reports;
 pub mod subscriptions;
 pub mod usage;
@@ -47,6 +48,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &projects::Projects,
         &files::Files,
         &events::Events,
+        &realtime::Realtime,
         &privacy::Privacy,
         &reports::Reports,
         &jobs::Jobs,

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use prometheus::IntCounter;
 use quick_cache::Weighter;
 
-use crate::platform::redis::Redis;
+use crate::platform::redis::{Heard, Redis};
 use crate::platform::telemetry::metrics::Metrics;
 
 /// A value that a cache can hold. Cheap to clone.
@@ -34,7 +34,6 @@ struct Inner<T: Cached> {
     ttl: TimeDelta,
     invalidations: AtomicU64,
     /// The Redis channel that carries invalidated keys between instances.
-    #[cfg(feature = "redis")]
     bus: Option<(Redis, String)>,
     hits: IntCounter,
     misses: IntCounter,
@@ -60,14 +59,12 @@ impl<T: Cached> Weighter<Arc<str>, Entry<T>> for Weight {
 
 impl<T: Cached> Cache<T> {
     /// `name` is the label in metrics and the Redis channel.
-    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "there is no Redis in this build"))]
     pub fn new(name: &str, max_bytes: u64, ttl: TimeDelta, metrics: &Metrics, redis: Option<Redis>) -> Self {
         let items = usize::try_from(max_bytes).unwrap_or(usize::MAX) / (OVERHEAD + 64 + size_of::<Entry<T>>());
         let cache = Self(Arc::new(Inner {
             entries: quick_cache::sync::Cache::with_weighter(items, max_bytes, Weight),
             ttl,
             invalidations: AtomicU64::new(0),
-            #[cfg(feature = "redis")]
             bus: redis.map(|redis| (redis, format!("drop:{name}"))),
             hits: metrics.cache_hits.with_label_values(&[name]),
             misses: metrics.cache_misses.with_label_values(&[name]),
@@ -76,16 +73,16 @@ impl<T: Cached> Cache<T> {
         cache
     }
 
-    #[cfg(feature = "redis")]
     fn listen(&self) {
-        if let Some((redis, channel)) = &self.0.bus {
-            let (all, one) = (self.clone(), self.clone());
-            redis.listen(channel, move || all.forget_all(), move |key| one.forget(&key));
-        }
+        let Some((redis, channel)) = &self.0.bus else { return };
+        let cache = self.clone();
+        redis.listen(channel, move |heard| match heard {
+            // What was invalidated before is not known.
+            Heard::Connected => cache.forget_all(),
+            Heard::Message(key) => cache.forget(&key),
+            Heard::Lost => {}
+        });
     }
-
-    #[cfg(not(feature = "redis"))]
-    fn listen(&self) {}
 
     /// Returns the value if it is there and not older than the TTL.
     pub fn get(&self, key: &str, now: DateTime<Utc>) -> Option<T> {
@@ -126,7 +123,6 @@ impl<T: Cached> Cache<T> {
     /// Removes a key from this instance at once, and from the others when Redis delivers the message.
     pub fn invalidate(&self, key: &str) {
         self.forget(key);
-        #[cfg(feature = "redis")]
         if let Some((redis, channel)) = &self.0.bus {
             redis.publish(channel, key.to_owned());
         }
@@ -137,7 +133,6 @@ impl<T: Cached> Cache<T> {
         self.0.entries.remove(key);
     }
 
-    #[cfg(feature = "redis")]
     fn forget_all(&self) {
         self.0.invalidations.fetch_add(1, Ordering::SeqCst);
         self.0.entries.clear();

@@ -1,6 +1,6 @@
 //! Changes and notices as the data of events, in the form that WebSocket frames have, too.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::app::news::{Change, Notice};
 
@@ -16,13 +16,7 @@ pub fn update(change: &Change) -> Value {
     update
 }
 
-/// `title`, `body`, and `data` with the notice's `kind`.
+/// `title`, `body`, and `data` with the notice's `kind` and `details`.
 pub fn notification(notice: &Notice) -> Value {
-    let mut data = match &notice.data {
-        Value::Object(members) => members.clone(),
-        Value::Null => Map::new(),
-        other => [("value".to_owned(), other.clone())].into_iter().collect(),
-    };
-    data.insert("kind".to_owned(), notice.kind.into());
-    json!({"title": notice.title, "body": notice.text, "data": data})
+    json!({"title": notice.title, "body": notice.text, "data": {"kind": notice.kind, "details": notice.data}})
 }

@@ -33,6 +33,6 @@ pub struct StreamEvent {
     /// Where the client can resume.
     id: String,
     /// JSON. `update`: `resource`, `action` (`created`, `updated`, `deleted`), `resource_id`, and `data`, the resource, unless it is
-    /// deleted. `notification`: `title`, `body`, `data` with its `kind`.
+    /// deleted. `notification`: `title`, `body`, `data` with its `kind` and `details`.
     data: String,
 }

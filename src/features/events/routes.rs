@@ -42,6 +42,7 @@ pub async fn open(State(app): State<App>, headers: HeaderMap, Query(params): Que
     let claims = identify(&app, &headers, ticket).await.inspect_err(|refusal| {
         app.metrics.auth_failures.with_label_values(&[refusal.reason()]).inc();
     })?;
+    context.set_user_id(&claims.subject);
     if ticket.is_some() {
         service::admit_known(&app, claims.clone(), &context).await?;
     } else {

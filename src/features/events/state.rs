@@ -11,14 +11,13 @@ use tokio::sync::watch;
 use crate::app::feature::Setup;
 use crate::platform::http::sse::HEARTBEAT;
 use crate::platform::id::UserId;
-use crate::platform::redis::Redis;
+use crate::platform::redis::{Heard, Redis};
 
 /// Streams that a user may have open at each instance.
 pub const MAX_STREAMS: usize = 3;
 /// Interval at which a stream asks the database where there is no Redis.
 const POLL: Duration = Duration::from_secs(3);
 /// The Redis channel that carries the ids of users with new events.
-#[cfg(feature = "redis")]
 const CHANNEL: &str = "events";
 
 /// Cheap to clone (`Arc`).
@@ -45,21 +44,19 @@ impl State {
         state
     }
 
-    #[cfg(feature = "redis")]
     fn listen(&self) {
-        if let Some(redis) = &self.0.redis {
-            let (all, one) = (self.clone(), self.clone());
-            redis.listen(CHANNEL, move || all.wake_all(), move |user| one.wake_local(&user));
-        }
+        let Some(redis) = &self.0.redis else { return };
+        let state = self.clone();
+        redis.listen(CHANNEL, move |heard| match heard {
+            Heard::Connected => state.wake_all(),
+            Heard::Message(user) => state.wake_local(&user),
+            Heard::Lost => {}
+        });
     }
-
-    #[cfg(not(feature = "redis"))]
-    fn listen(&self) {}
 
     /// Wakes the user's streams, on every instance that shares Redis.
     pub fn wake(&self, user: &UserId) {
         self.wake_local(user.as_str());
-        #[cfg(feature = "redis")]
         if let Some(redis) = &self.0.redis {
             redis.publish(CHANNEL, user.as_str().to_owned());
         }
@@ -71,7 +68,6 @@ impl State {
         }
     }
 
-    #[cfg(feature = "redis")]
     fn wake_all(&self) {
         self.open().values().for_each(|streams| {
             streams.wake.send_replace(());

@@ -1,4 +1,4 @@
-//! HTTP as handlers use it: endpoint policies, extractors with our errors, lists, cursors, idempotency, event streams.
+//! HTTP as handlers use it: endpoint policies, extractors with our errors, lists, cursors, idempotency, event streams, sockets.
 
 pub mod context;
 pub mod cursor;
@@ -15,6 +15,7 @@ pub mod recorder;
 pub mod shape;
 pub mod shown_path;
 pub mod sse;
+pub mod websocket;
 
 pub use context::RequestContext;
 pub use endpoints::{Endpoints, Route};

@@ -1,7 +1,7 @@
 //! CSRF protection: browsers send cookies also with requests from other sites' pages. Routes that take their token from a
 //! cookie refuse unsafe requests that do not come from the same origin.
 
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 /// Returns whether the request is safe (RFC 9110 §9.2.1) or comes from a page of the same origin.
 ///
@@ -11,7 +11,7 @@ pub fn is_same_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
     if method.is_safe() {
         return true;
     }
-    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     match text(header::HeaderName::from_static("sec-fetch-site")) {
         Some(site) => return matches!(site, "same-origin" | "none"),
         None if headers.contains_key("sec-fetch-site") => return false,
@@ -19,9 +19,14 @@ pub fn is_same_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
     }
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let host = text(header::HOST).or_else(|| uri.authority().map(http::uri::Authority::as_str));
+    host.is_some_and(|host| is_origin_of_host(origin, host))
+}
+
+/// Returns whether pages of the origin come from the host that a request is for.
+pub fn is_origin_of_host(origin: &HeaderValue, host: &str) -> bool {
     // An app shell's origin, such as `capacitor://app.example.com`, is another one even with the same host.
     let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")));
-    origin.is_some() && origin == host
+    origin == Some(host)
 }
 
 /// Returns the value of a cookie.

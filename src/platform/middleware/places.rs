@@ -17,7 +17,7 @@ const TRANSFERS: usize = 512;
 /// Maximum number of concurrent event streams.
 const STREAMS: usize = 2048;
 /// Maximum number of concurrent sockets.
-const SOCKETS: usize = 4096;
+const SOCKETS: usize = 12_288;
 
 /// Memory for responses that are not written yet, in [`UNIT`]s: 256 MiB.
 const MEMORY: u32 = 256 * 1024;

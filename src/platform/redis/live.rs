@@ -1,24 +1,46 @@
 //! The shared connection, its up-or-down state, and the channel on which instances tell each other what to invalidate.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use anyhow::Context;
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{AsyncCommands, Client, RedisResult, cmd};
+use deadpool_redis::redis::{self, Client, RedisResult, cmd, pipe};
 use deadpool_redis::{Connection, Pool, PoolConfig, Runtime, Timeouts};
 use futures_util::StreamExt;
 use secrecy::ExposeSecret;
-use tokio::sync::Mutex;
-use tokio_util::task::TaskTracker;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::timeout;
 
-use super::{Config, Health};
+use super::{Config, Health, Heard};
 
 /// Time-out of one call; after it the caller works in memory.
 const CALL_TIMEOUT: Duration = Duration::from_millis(500);
 /// Interval between attempts to reach a Redis that is down.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Pauses between attempts to listen: doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// Messages that may wait to be published, and how many are sent at once.
+const WAITING: usize = 16_384;
+const BATCH: usize = 256;
+
+/// What the publishing task does next.
+enum Publish {
+    Message { channel: String, message: String },
+    Flush(oneshot::Sender<()>),
+}
+
+/// A Lua script, which Redis runs as one step.
+pub struct Script(redis::Script);
+
+impl Script {
+    pub fn new(code: &str) -> Self {
+        Self(redis::Script::new(code))
+    }
+}
 
 /// A configured Redis, up or down. Cheap to clone (`Arc`).
 #[derive(Clone)]
@@ -34,8 +56,8 @@ struct Inner {
     /// or a ping.
     shared: RwLock<Option<MultiplexedConnection>>,
     connecting: Mutex<()>,
-    /// Messages that are being published.
-    sending: TaskTracker,
+    /// Messages that are to be published.
+    publisher: OnceLock<mpsc::Sender<Publish>>,
 }
 
 impl Redis {
@@ -60,7 +82,7 @@ impl Redis {
             up: AtomicBool::new(true),
             shared: RwLock::new(None),
             connecting: Mutex::new(()),
-            sending: TaskTracker::new(),
+            publisher: OnceLock::new(),
         }))))
     }
 
@@ -120,6 +142,18 @@ impl Redis {
         Ok(connection)
     }
 
+    /// Runs a script that returns texts. `None` as for [`Redis::call`].
+    pub async fn run(&self, script: &Script, keys: &[String], arguments: &[&str]) -> Option<Vec<String>> {
+        let mut invocation = script.0.prepare_invoke();
+        for key in keys {
+            invocation.key(key);
+        }
+        for argument in arguments {
+            invocation.arg(*argument);
+        }
+        self.call(async |connection| invocation.invoke_async(connection).await).await
+    }
+
     async fn ping(&self) -> anyhow::Result<()> {
         self.attempt(async |connection| cmd("PING").query_async::<()>(connection).await).await
     }
@@ -156,42 +190,88 @@ impl Redis {
         }
     }
 
-    /// Publishes a message to every instance that listens on the channel, including this one. Does not block the caller.
+    /// Publishes a message to every instance that listens on the channel, including this one. Messages arrive in the order of the
+    /// calls. Returns at once; the message is lost if Redis is down, or too many wait.
     pub fn publish(&self, channel: &str, message: String) {
-        let (redis, channel) = (self.clone(), self.key(channel));
-        self.0.sending.spawn(async move {
-            redis.call(async |connection| connection.publish::<_, _, ()>(channel, message).await).await;
-        });
+        if self.publisher().try_send(Publish::Message { channel: self.key(channel), message }).is_err() {
+            tracing::warn!(channel, "too many messages wait for Redis: one is dropped");
+        }
+    }
+
+    /// As [`Redis::publish`], but waits while too many messages wait.
+    pub async fn publish_in_turn(&self, channel: &str, message: String) {
+        // Fails only when the process ends.
+        let _ = self.publisher().send(Publish::Message { channel: self.key(channel), message }).await;
     }
 
     /// Waits until every message is sent. Called before the process ends.
     pub async fn flush(&self) {
-        self.0.sending.close();
-        self.0.sending.wait().await;
+        let Some(publisher) = self.0.publisher.get() else { return };
+        let (sent, waiting) = oneshot::channel();
+        if publisher.send(Publish::Flush(sent)).await.is_ok() {
+            let _ = waiting.await;
+        }
     }
 
-    /// Listens on a channel for the life of the process. `connected` runs at each (re)connection, because earlier messages
-    /// may have been missed.
-    pub fn listen(&self, channel: &str, connected: impl Fn() + Send + Sync + 'static, received: impl Fn(String) + Send + Sync + 'static) {
+    /// The queue of the task that publishes; the first call starts it.
+    fn publisher(&self) -> &mpsc::Sender<Publish> {
+        self.0.publisher.get_or_init(|| {
+            let (sender, receiver) = mpsc::channel(WAITING);
+            tokio::spawn(publish_all(Arc::downgrade(&self.0), receiver));
+            sender
+        })
+    }
+
+    /// Listens on a channel for the life of the process, and connects again when the connection is lost. Messages that are
+    /// published meanwhile are missed.
+    pub fn listen(&self, channel: &str, heard: impl Fn(Heard) + Send + Sync + 'static) {
         let (client, channel) = (self.0.client.clone(), self.key(channel));
         tokio::spawn(async move {
+            let mut pause = FIRST_PAUSE;
             loop {
                 let subscribed = async {
-                    let mut subscription = tokio::time::timeout(RETRY * 2, client.get_async_pubsub()).await.ok()?.ok()?;
-                    subscription.subscribe(&channel).await.ok()?;
+                    let mut subscription = timeout(RETRY * 2, client.get_async_pubsub()).await.ok()?.ok()?;
+                    timeout(RETRY * 2, subscription.subscribe(&channel)).await.ok()?.ok()?;
                     Some(subscription)
                 };
                 if let Some(subscription) = subscribed.await {
-                    connected();
+                    pause = FIRST_PAUSE;
+                    heard(Heard::Connected);
                     let mut messages = subscription.into_on_message();
                     while let Some(message) = messages.next().await {
                         if let Ok(text) = message.get_payload() {
-                            received(text);
+                            heard(Heard::Message(text));
                         }
                     }
                 }
-                tokio::time::sleep(RETRY).await;
+                heard(Heard::Lost);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
             }
         });
+    }
+}
+
+/// Publishes what waits, many messages in one round trip.
+async fn publish_all(redis: Weak<Inner>, mut waiting: mpsc::Receiver<Publish>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        let Some(redis) = redis.upgrade().map(Redis) else { return };
+        let (mut messages, mut flushed) = (pipe(), Vec::new());
+        for next in batch.drain(..) {
+            match next {
+                Publish::Message { channel, message } => {
+                    messages.publish(channel, message).ignore();
+                }
+                Publish::Flush(sent) => flushed.push(sent),
+            }
+        }
+        if !messages.is_empty() {
+            redis.call(async |connection| messages.query_async::<()>(connection).await).await;
+        }
+        for sent in flushed {
+            // The one who waited may have given up.
+            let _ = sent.send(());
+        }
     }
 }

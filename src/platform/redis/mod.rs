@@ -13,9 +13,9 @@ mod live;
 mod none;
 
 #[cfg(feature = "redis")]
-pub use live::Redis;
+pub use live::{Redis, Script};
 #[cfg(not(feature = "redis"))]
-pub use none::Redis;
+pub use none::{Redis, Script};
 
 /// Redis settings.
 #[derive(Debug, Clone)]
@@ -67,6 +67,16 @@ fn is_redis_url(url: &SecretString) -> bool {
 fn is_unprotected(url: &SecretString) -> bool {
     use secrecy::ExposeSecret;
     url::Url::parse(url.expose_secret()).is_ok_and(|url| url.scheme() == "redis" && !url.host_str().is_none_or(is_loopback))
+}
+
+/// What a listener hears.
+#[derive(Debug)]
+pub enum Heard {
+    /// The channel is heard from now on; earlier messages may have been missed.
+    Connected,
+    /// The channel is not heard, or cannot be reached.
+    Lost,
+    Message(String),
 }
 
 /// The state of Redis as readiness reports it.

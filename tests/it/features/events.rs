@@ -179,7 +179,7 @@ async fn change_and_notice_arrive_in_the_form_of_frames(b: Backend) {
     t.app.notify(&mut tx, &notice).await.unwrap();
     tx.commit().await.unwrap();
     let (event, _, data) = stream.event().await;
-    let data_of_notice = json!({"metric": "ai_requests", "kind": "usage_warning"});
+    let data_of_notice = json!({"kind": "usage_warning", "details": {"metric": "ai_requests"}});
     assert_eq!(event, "notification");
     assert_eq!(data, json!({"title": "Nearly full", "body": "80 % are used.", "data": data_of_notice}));
 }

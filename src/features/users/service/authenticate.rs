@@ -18,20 +18,6 @@ use crate::platform::http::RequestContext;
 /// Tokens without an `iat` claim count as a login at most once in this time.
 const UNDATED_LOGIN: TimeDelta = TimeDelta::minutes(15);
 
-/// Admits the verified caller of a request: an active user who passes every access check. Returns the user, and the user's row if it
-/// was read.
-pub async fn admit(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<(CurrentUser, Option<LoadedUser>)> {
-    request.set_user_id(&claims.subject);
-    let (user, loaded) = authenticate(app, claims, request).await?;
-    if user.account().is_none() {
-        request.set_impersonated();
-    }
-    for check in &app.access_checks {
-        check.check(app, &user).await?;
-    }
-    Ok((user, loaded))
-}
-
 /// Returns the active user of verified claims, and the user's row if it was read. 403 if the user is deactivated.
 async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<(CurrentUser, Option<LoadedUser>)> {
     let (state, now) = (app.state::<State>(), app.clock.now());
@@ -66,6 +52,19 @@ async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestContext) 
         session: claims.session.clone(),
     };
     Ok((CurrentUser { id: claims.subject.clone(), claims, actor }, loaded.map(LoadedUser)))
+}
+
+/// As [`authenticate`], with the features' checks of their access; notes in the request whether an administrator acts in the
+/// user's name.
+pub async fn admit(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<(CurrentUser, Option<LoadedUser>)> {
+    let (user, loaded) = authenticate(app, claims, request).await?;
+    if user.account().is_none() {
+        request.set_impersonated();
+    }
+    for check in &app.access_checks {
+        check.check(app, &user).await?;
+    }
+    Ok((user, loaded))
 }
 
 /// Reads or creates the user's row. If several first requests are concurrent, one creates the row and all return it.

@@ -1,0 +1,31 @@
+//! One connection: from the upgraded socket to its close.
+
+mod caller;
+mod closing;
+mod handle;
+mod rate;
+mod session;
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::features::realtime::state::State;
+use crate::platform::http::RequestContext;
+use crate::platform::http::websocket::Socket;
+
+pub use caller::Offered;
+use session::Session;
+
+/// Serves a connection until its end. The context keeps the socket's place until then.
+pub async fn serve(app: App, context: Arc<RequestContext>, offered: Offered, mut socket: Socket) {
+    let _waited_for = app.phase.socket();
+    let _counted = app.state::<State>().metrics().connected();
+    // Boxed, because an idle connection would keep the size of what runs only at its start.
+    match Box::pin(caller::authenticate(&app, &context, offered)).await.and_then(|caller| Session::open(&app, &context, caller)) {
+        Ok(mut session) => {
+            let end = session.run(&mut socket).await;
+            closing::close(&mut socket, end, Some(session)).await;
+        }
+        Err(end) => closing::close(&mut socket, Some(end), None).await,
+    }
+}
