@@ -1,7 +1,7 @@
 # `make` lists the targets. Nothing here needs more than Rust; Postgres and Redis are used where they are found.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs bench-ai bench-webhooks bench-usage bench-sockets chaos fuzz chat purchase without
+.PHONY: help setup dev test test-one lint fmt check migrate openapi docs bench bench-jobs bench-ai bench-webhooks bench-usage bench-sockets chaos fuzz chat purchase realtime without
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ chat: ## Check the chat page of docs/examples: its types, and in headless Chromi
 
 purchase: ## Click a purchase in headless Chromium, against the look-alike of Stripe
 	scripts/purchase.sh
+
+realtime: ## Check the realtime clients of docs/examples, against two instances in Node and headless Chromium, and hostile frames
+	scripts/realtime.sh
 
 without: ## Prove that a component can be removed: make without c=projects, or c=--all
 	scripts/without.sh $(c)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Barrier, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -23,6 +23,8 @@ const OF_USER: usize = 5;
 const OPENING: usize = 256;
 const SUBSCRIBERS: usize = 100;
 const PUBLISHERS: usize = 1000;
+/// Channels that the publishers share.
+const CHANNELS: usize = 50;
 /// Messages of one publisher.
 const MESSAGES: usize = 3;
 const WAVES: usize = 10;
@@ -128,44 +130,45 @@ async fn publish_to_all(mut sockets: Vec<Socket>) -> Result<(Vec<Socket>, Durati
     Ok((own, last))
 }
 
-/// A thousand publishers send at once; a hundred subscribers of other users must get every message.
+/// A thousand publishers send at once, on some channels; a hundred subscribers of other users must get every message.
 async fn storm(mut sockets: Vec<Socket>) -> Result<Vec<Socket>> {
     sockets.sort_by(|a, b| a.user.cmp(&b.user));
     let rest = sockets.split_off(SUBSCRIBERS + PUBLISHERS);
-    let sockets = subscribe_all(sockets, "room:storm").await?;
-    let readers: std::collections::HashSet<_> = {
-        let mut users: Vec<_> = sockets.iter().map(|socket| socket.user.clone()).collect();
-        users.sort();
-        users.dedup();
-        users.into_iter().take(SUBSCRIBERS / OF_USER).collect()
-    };
-    let started = Instant::now();
+    let ready = Arc::new(Barrier::new(sockets.len()));
     let mut tasks = JoinSet::new();
-    for mut socket in sockets {
-        let reads = readers.contains(&socket.user);
+    for (number, mut socket) in sockets.into_iter().enumerate() {
+        let ready = ready.clone();
         tasks.spawn(async move {
-            if reads {
-                for _ in 0..PUBLISHERS * MESSAGES {
-                    socket.message().await?;
-                }
-            } else {
-                for _ in 0..MESSAGES {
-                    socket.send(r#"{"type":"message","channel":"room:storm","data":"from many"}"#).await?;
-                }
-                // Those of the publishers of other users.
-                for _ in 0..(PUBLISHERS - OF_USER) * MESSAGES {
-                    socket.message().await?;
-                }
+            let publisher = number.checked_sub(SUBSCRIBERS);
+            let own = publisher.map_or(0..CHANNELS, |publisher| publisher % CHANNELS..publisher % CHANNELS + 1);
+            for channel in own {
+                socket.subscribe(&format!("storm:{channel}")).await?;
             }
-            Ok::<_, anyhow::Error>(socket)
+            ready.wait().await;
+            let started = Instant::now();
+            let mut expected = PUBLISHERS * MESSAGES;
+            if let Some(publisher) = publisher {
+                let frame = format!(r#"{{"type":"message","channel":"storm:{}","data":"from many"}}"#, publisher % CHANNELS);
+                for _ in 0..MESSAGES {
+                    socket.send(&frame).await?;
+                }
+                // Those of the other publishers of the channel, who are other users.
+                expected = (PUBLISHERS / CHANNELS - 1) * MESSAGES;
+            }
+            for _ in 0..expected {
+                socket.message().await?;
+            }
+            Ok::<_, anyhow::Error>((socket, started.elapsed()))
         });
     }
-    let mut open: Vec<_> = tasks.join_all().await.into_iter().collect::<Result<_>>()?;
-    let seconds = started.elapsed().as_secs_f64();
-    let sent = PUBLISHERS * MESSAGES;
-    println!("{PUBLISHERS} publishers sent {sent} messages at once to {} sockets: none lost, {seconds:.2} s", open.len());
-    open.extend(rest);
-    Ok(open)
+    let open: Vec<_> = tasks.join_all().await.into_iter().collect::<Result<_>>()?;
+    let last = open.iter().map(|(_, took)| *took).max().unwrap_or_default();
+    println!(
+        "{PUBLISHERS} publishers sent {} messages at once to {SUBSCRIBERS} subscribers: none lost, the last after {:.2} s",
+        PUBLISHERS * MESSAGES,
+        last.as_secs_f64()
+    );
+    Ok(open.into_iter().map(|(socket, _)| socket).chain(rest).collect())
 }
 
 /// A client that knows as much of RFC 6455 as it needs.
@@ -210,7 +213,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Reads until a message of another user.
+    /// Reads a message of another user.
     async fn message(&mut self) -> Result<()> {
         let frame = self.next().await?;
         ensure!(frame.contains(r#""type":"message""#), "{frame}");

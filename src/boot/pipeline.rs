@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::body::HttpBody;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header;
+use http::{HeaderValue, header};
 use ipnet::IpNet;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service};
@@ -182,14 +182,23 @@ impl Pipeline {
             Some(state) => &state.recorder,
             None => &self.shared.unmatched,
         };
-        let line = tracing::enabled!(tracing::Level::WARN).then(|| Line {
-            method: request.method().clone(),
-            path: match self.route.as_deref() {
-                Some(state) if !state.route.policy.private.is_empty() => ShownPath::Text(recorder.endpoint().to_owned()),
-                Some(_) => ShownPath::Path(request.uri().clone()),
-                None => ShownPath::Text(self.shared.private.shown(request.uri().path())),
-            },
-            user_agent: request.headers().get(header::USER_AGENT).cloned(),
+        let line = tracing::enabled!(tracing::Level::WARN).then(|| {
+            let agent = request.headers().get(header::USER_AGENT);
+            let lasting = |state: &RouteState| !matches!(state.route.policy.lifetime, Lifetime::Deadline(_));
+            Line {
+                method: request.method().clone(),
+                path: match self.route.as_deref() {
+                    Some(state) if !state.route.policy.private.is_empty() => ShownPath::Text(recorder.endpoint().to_owned()),
+                    Some(state) if lasting(state) => ShownPath::Text(request.uri().path().to_owned()),
+                    Some(_) => ShownPath::Path(request.uri().clone()),
+                    None => ShownPath::Text(self.shared.private.shown(request.uri().path())),
+                },
+                // Copied for sockets and streams, as the path: a part of the request's head would keep all of its 8 KiB.
+                user_agent: match self.route.as_deref() {
+                    Some(state) if lasting(state) => agent.and_then(|agent| HeaderValue::from_bytes(agent.as_bytes()).ok()),
+                    _ => agent.cloned(),
+                },
+            }
         });
         Some(Observation::start(recorder.of(request.method()).clone(), line))
     }

@@ -1,19 +1,22 @@
 //! The frames that wait to be sent on one connection, bounded in bytes, and in number while the client takes none. Who sends never
 //! waits: a connection whose client reads too slowly is closed.
 //!
-//! The number does not count before the connection's task has tried to write: otherwise a thousand messages at once would close
-//! clients that read.
+//! The number counts once a write has waited for a second: otherwise a thousand messages at once would close clients that read.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::config::QUEUED_FRAMES;
 use crate::platform::http::websocket::Utf8Bytes;
 
 /// Capacity that an empty queue keeps.
 const KEPT: usize = 8;
+/// How long a write may wait before the number of frames counts.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why the server closes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +55,8 @@ pub struct Outbox {
 struct Waiting {
     frames: VecDeque<Utf8Bytes>,
     bytes: usize,
-    /// Whether a write waits for the client.
-    stuck: bool,
+    /// Since when a write waits for the client.
+    stuck: Option<Instant>,
     check: bool,
     end: Option<End>,
 }
@@ -69,7 +72,7 @@ impl Outbox {
         if waiting.end.is_some() {
             return;
         }
-        let too_many = waiting.stuck && waiting.frames.len() >= QUEUED_FRAMES;
+        let too_many = waiting.frames.len() >= QUEUED_FRAMES && waiting.stuck.is_some_and(|since| since.elapsed() >= PATIENCE);
         if too_many || waiting.bytes + frame.len() > self.most_bytes {
             waiting.end(End::SlowReader);
         } else {
@@ -113,13 +116,9 @@ impl Outbox {
         if waiting.end.is_some() || waiting.check { None } else { waiting.pop() }
     }
 
-    /// Tells whether a write waits for the client.
-    pub fn set_stuck(&self, stuck: bool) {
-        let mut waiting = self.waiting();
-        waiting.stuck = stuck;
-        if stuck && waiting.frames.len() > QUEUED_FRAMES {
-            waiting.end(End::SlowReader);
-        }
+    /// Tells since when a write waits for the client; `None` if none does.
+    pub fn set_stuck(&self, since: Option<Instant>) {
+        self.waiting().stuck = since;
     }
 
     /// Waits until the connection has to end, while a write is stuck.
@@ -162,11 +161,13 @@ mod tests {
     #[test]
     fn outbox_is_bounded_in_frames_and_bytes() {
         let outbox = Outbox::new(1000);
-        for _ in 0..=QUEUED_FRAMES {
+        for _ in 0..QUEUED_FRAMES {
             outbox.push(&"x".into());
         }
-        assert!(matches!(outbox.try_next(), Some(Next::Frame(_))), "the task had no chance to write");
-        outbox.set_stuck(true);
+        outbox.set_stuck(Some(Instant::now()));
+        outbox.push(&"x".into());
+        assert!(matches!(outbox.try_next(), Some(Next::Frame(_))), "a client may take a moment");
+        outbox.set_stuck(Instant::now().checked_sub(PATIENCE));
         outbox.push(&"x".into());
         assert!(matches!(outbox.try_next(), Some(Next::End(End::SlowReader))));
 

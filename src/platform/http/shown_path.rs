@@ -12,7 +12,7 @@ const HIDDEN: &str = "…";
 
 /// The path of a request, for logs.
 pub enum ShownPath {
-    /// The path, of a route without private parameters.
+    /// The path, of a route without private parameters, in the bytes of the request.
     Path(Uri),
     /// The route's template, or what may be shown of an unknown path.
     Text(String),

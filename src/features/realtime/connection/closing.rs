@@ -41,21 +41,22 @@ pub async fn close(socket: &mut Socket, end: Option<End>, mut session: Option<Se
     if end != Some(End::Stopping) {
         session = None;
     }
-    if let Some(end) = end {
-        let closed = async {
-            if socket.close(Some(end.frame())).await.is_err() || !end.is_readable() {
-                return;
+    let closed = async {
+        if let Some(end) = end
+            && (socket.close(Some(end.frame())).await.is_err() || !end.is_readable())
+        {
+            return;
+        }
+        // Reading also writes the reply to a client's close.
+        while let Some(Ok(message)) = socket.next().await {
+            // Sent before the client could know of the stop: it is delivered, or the client gets no reply and sends it again.
+            if let (Message::Text(text), Some(session)) = (message, &mut session) {
+                session.deliver_last(&text).await;
             }
-            while let Some(Ok(message)) = socket.next().await {
-                // Sent before the client could know of the stop: it is delivered, or the client gets no reply and sends it again.
-                if let (Message::Text(text), Some(session), End::Stopping) = (message, &mut session, end) {
-                    session.deliver_last(&text).await;
-                }
-            }
-        };
-        // A client that does not reply is cut off.
-        let _ = timeout(REPLY, closed).await;
-    }
+        }
+    };
+    // A client that does not reply is cut off.
+    let _ = timeout(REPLY, closed).await;
     drop(session);
     // Fails if the client is gone.
     let _ = timeout(LINGER, socket.get_mut().shutdown()).await;

@@ -29,3 +29,21 @@ pub async fn serve(app: App, context: Arc<RequestContext>, offered: Offered, mut
         Err(end) => closing::close(&mut socket, Some(end), None).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of the future of a connection, of which an instance has up to 12,288.
+    const BUDGET: usize = 3584;
+
+    fn size<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn future_of_a_connection_stays_within_its_budget() {
+        let size = size(serve);
+        assert!(size <= BUDGET, "{size} bytes: box what is rare");
+    }
+}

@@ -70,10 +70,11 @@ impl Session {
         let outbox = Outbox::new(settings.queued_bytes());
         let now = app.clock.now();
         let data = json!({"user_id": user.id, "message": "Connected", "connected_at": text(now)});
+        // Before anybody else can send.
         outbox.push(&Frame::new(Kind::Connected, data, None, now).text);
-        state.metrics().sent(Some(Kind::Connected), 1);
         let connected = state.hub().connect(&user.id, outbox, settings.connections_per_user);
         let (connection, changed) = connected.map_err(|_too_many| End::TooMany)?;
+        state.metrics().sent(Some(Kind::Connected), 1);
         if changed == Changed::Presence {
             state.running().presence.changed(&user.id);
         }
@@ -138,12 +139,12 @@ impl Session {
         let written = match poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {
             Poll::Ready(written) => written,
             Poll::Pending => {
-                outbox.set_stuck(true);
+                outbox.set_stuck(Some(Instant::now()));
                 let written = tokio::select! {
                     written = write => written,
                     end = outbox.ended() => return Err(Some(end)),
                 };
-                outbox.set_stuck(false);
+                outbox.set_stuck(None);
                 written
             }
         };
@@ -161,19 +162,20 @@ impl Session {
                 self.refuse_binary();
                 Ok(())
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) if !self.rate.take(Instant::now()) => {
-                // Replies to pings are made by the library: reading later is what limits them.
-                sleep(self.rate.pause()).await;
+            Some(Ok(message @ (Message::Ping(_) | Message::Pong(_)))) => {
+                if matches!(message, Message::Pong(_)) {
+                    self.unanswered = 0;
+                }
+                if !self.rate.take(Instant::now()) {
+                    // Replies to pings are made by the library: reading later is what limits them.
+                    sleep(self.rate.pause()).await;
+                }
                 Ok(())
             }
-            Some(Ok(Message::Pong(_))) => {
-                self.unanswered = 0;
-                Ok(())
-            }
-            // The library has replied; the next read tells the end.
-            Some(Ok(Message::Ping(_) | Message::Close(_) | Message::Frame(_))) => Ok(()),
+            // Nothing may be written any more but the library's reply.
+            Some(Ok(Message::Close(_))) | None => Err(None),
+            Some(Ok(Message::Frame(_))) => Ok(()),
             Some(Err(error)) => Err(closed_by(&error)),
-            None => Err(None),
         }
     }
 
