@@ -18,7 +18,8 @@ use http::Extensions;
 use crate::platform::auth::Verifier;
 use crate::platform::clock::Clock;
 use crate::platform::crypto::{KeyRing, Keys};
-use crate::platform::db::Db;
+use crate::platform::db::{Db, Tx};
+use crate::platform::error::Result;
 use crate::platform::http::cursor::Cursors;
 use crate::platform::http::idempotency;
 use crate::platform::outgoing::Outgoing;
@@ -33,6 +34,7 @@ use config::Config;
 use feature::{AccessCheck, Feature, Setup};
 use jobs::worker::{Settings, Worker};
 use jobs::{Code, Queue, Registry, Schedules};
+use news::{Change, Notice};
 use phase::Phase;
 
 /// A feature of this application.
@@ -144,6 +146,22 @@ impl App {
     #[expect(clippy::expect_used, reason = "an application without the feature is put together wrongly, which the first test shows")]
     pub fn settings<T: Clone + Send + Sync + 'static>(&self) -> &T {
         self.config.feature().expect("the feature is installed")
+    }
+
+    /// Reports a change of a resource, in the transaction that makes it.
+    pub async fn changed(&self, tx: &mut Tx, change: &Change) -> Result<()> {
+        for feature in &self.features {
+            feature.changed(self, tx, change).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells a user something, once the transaction is committed.
+    pub async fn notify(&self, tx: &mut Tx, notice: &Notice) -> Result<()> {
+        for feature in &self.features {
+            feature.notify(self, tx, notice).await?;
+        }
+        Ok(())
     }
 
     /// Where answers of repeated requests are kept.

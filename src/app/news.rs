@@ -3,9 +3,6 @@
 
 use serde_json::Value;
 
-use super::App;
-use crate::platform::db::Tx;
-use crate::platform::error::Result;
 use crate::platform::id::UserId;
 
 /// A change of one resource: [`Feature::changed`](super::feature::Feature::changed).
@@ -46,22 +43,4 @@ pub struct Notice {
     pub title: String,
     pub text: String,
     pub data: Value,
-}
-
-impl App {
-    /// Reports a change of a resource, in the transaction that makes it.
-    pub async fn changed(&self, tx: &mut Tx, change: &Change) -> Result<()> {
-        for feature in &self.features {
-            feature.changed(self, tx, change).await?;
-        }
-        Ok(())
-    }
-
-    /// Tells a user something, once the transaction is committed.
-    pub async fn notify(&self, tx: &mut Tx, notice: &Notice) -> Result<()> {
-        for feature in &self.features {
-            feature.notify(self, tx, notice).await?;
-        }
-        Ok(())
-    }
 }

@@ -7,6 +7,7 @@ pub mod ai;
 pub mod app_store;
 pub mod billing;
 pub mod emails;
+pub mod events;
 pub mod files;
 pub mod google_play;
 pub mod health;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<&'static DynFeature> {
         &ai::Ai,
         &projects::Projects,
         &files::Files,
+        &events::Events,
         &realtime::Realtime,
         &privacy::Privacy,
         &reports::Reports,

@@ -44,7 +44,8 @@ pub enum Access {
     User,
     /// An active user whose role is admin or superadmin.
     Admin,
-    /// The handler verifies the caller: signed webhooks, signed links, sockets that upgrade before they reject a caller.
+    /// The handler verifies the caller: signed webhooks, signed links, tickets of event streams, sockets that upgrade
+    /// before they reject a caller.
     SelfVerifying,
     /// A developer: the client and the `Host` of the request are the machine that the server runs on (`MAILBOX_REMOTE` lets in
     /// other clients).
@@ -58,7 +59,7 @@ pub enum Credentials {
     Bearer,
     /// A cookie of this name. Unsafe methods are refused (403) unless the request comes from the same origin.
     Cookie(&'static str),
-    /// The query (`?token=`, `?ticket=`), read by the handler. For sockets, because browsers cannot set headers on them.
+    /// The query (`?token=`, `?ticket=`), read by the handler. For sockets and event streams, because browsers cannot set headers on them.
     Query,
 }
 
@@ -203,6 +204,14 @@ impl Policy {
         policy.lifetime = Lifetime::Socket;
         policy.pool = Pool::Sockets;
         policy
+    }
+
+    /// Server-sent events under `/api/v1/app`: the handler verifies a token or, because browsers cannot set headers on them, a ticket in
+    /// the query. The stream fails when nothing is sent for `idle`.
+    pub const fn event_stream(idle: Duration) -> Self {
+        let mut policy = Self::new(Area::App, Access::SelfVerifying, Caching::NoStore);
+        policy.credentials = Credentials::Query;
+        policy.stream(idle).cache(Caching::NoStore)
     }
 
     /// A page for users authenticated by this cookie, with a same-origin check on unsafe methods.

@@ -17,13 +17,14 @@ use std::sync::Arc;
 
 use http::Method;
 use omnistack::boot::router;
+use omnistack::platform::http::policy::{Access, Lifetime};
 use omnistack::platform::http::{Route, Version};
 use serde_json::Value;
 
 pub use matrix::enforces_access_levels;
 pub use openapi::PRODUCTION;
 
-use crate::harness::TestApp;
+use crate::harness::{Call, Reply, TestApp};
 
 /// The OpenAPI document of a version, with every route.
 fn document(version: Version) -> Value {
@@ -64,4 +65,17 @@ fn path_of(route: &Route) -> String {
 
 fn is_guarded(route: &Route) -> bool {
     route.policy.access.is_guarded()
+}
+
+/// Whether the route answers with a stream of events that goes on as long as the client reads.
+fn is_endless(route: &Route) -> bool {
+    route.policy.access == Access::SelfVerifying && matches!(route.policy.lifetime, Lifetime::Stream { .. })
+}
+
+/// The answer without the body of a stream that does not end.
+async fn head(call: Call) -> Reply {
+    let response = call.open().await;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = if status.is_success() { Vec::new() } else { response.bytes().await.unwrap().to_vec() };
+    Reply { status, headers, body }
 }

@@ -65,7 +65,7 @@ async fn kept(t: &TestApp, user: &str) -> [i64; 4] {
     counts
 }
 
-/// Creates a user with three projects (one deleted), two jobs and an idempotency key.
+/// Creates a user with three projects (one deleted), the four events of their changes, two jobs and an idempotency key.
 async fn settled(t: &TestApp, name: &str) -> Client {
     let client = t.user(name).await;
     client.post("/app/projects", json!({"name": "keyed"})).key("k").await.expect(201);
@@ -205,7 +205,7 @@ async fn erase_user_deletes_only_their_rows(b: Backend) {
     settled(&t, "amy").await;
     let bob = settled(&t, "bob").await;
     let his = bob.get("/app/projects").await.expect(200);
-    assert_eq!(t.erase("amy").await.unwrap(), 1 + 3 + 2 + 1);
+    assert_eq!(t.erase("amy").await.unwrap(), 1 + 3 + 2 + 1 + 4);
     assert_eq!(kept(&t, "amy").await, [0; 4]);
     assert_eq!(kept(&t, "bob").await, [1, 3, 2, 1]);
     assert_eq!(bob.get("/app/projects").await.expect(200), his);
@@ -217,7 +217,7 @@ async fn erase_user_deletes_only_their_rows(b: Backend) {
 async fn erase_repeated_or_unknown_user_deletes_nothing(b: Backend) {
     let t = TestApp::start(b).await;
     settled(&t, "amy").await;
-    assert_eq!(t.erase("amy").await.unwrap(), 7);
+    assert_eq!(t.erase("amy").await.unwrap(), 11);
     for id in ["amy", "nobody"] {
         assert_eq!(t.erase(id).await.unwrap(), 0, "{id:?}");
     }
@@ -258,11 +258,11 @@ async fn erase_command_accepts_email_or_id(b: Backend) {
         let said = place.run(&["users", "erase", nobody, "--yes"]).await.expect_refusal();
         assert!(said.contains("no user"), "{said}");
     }
-    // Three rows: the user, the project and the welcome e-mail job.
+    // Four rows: the user, the project, its event and the welcome e-mail job.
     let said = place.run(&["users", "erase", " ADA@example.com", "--yes"]).await.expect_ok();
-    assert_eq!(said, format!("{} is erased: 3 rows\n", people[0].1));
+    assert_eq!(said, format!("{} is erased: 4 rows\n", people[0].1));
     let said = place.run(&["users", "erase", &people[1].1, "--yes"]).await.expect_ok();
-    assert_eq!(said, format!("{} is erased: 3 rows\n", people[1].1));
+    assert_eq!(said, format!("{} is erased: 4 rows\n", people[1].1));
     place.run(&["users", "erase", &people[1].1, "--yes"]).await.expect_refusal();
     for (client, _) in &people[..2] {
         crate::harness::eventually("the erased user's token is rejected", async || client.get("/app/users/me").await.status == 401).await;
