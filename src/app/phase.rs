@@ -46,8 +46,7 @@ impl Phase {
     /// come back at once.
     pub async fn turn_to_end(&self, grace: Duration) {
         self.draining.cancelled().await;
-        let share = f64::from(u16::from_le_bytes(crypto::random().unwrap_or_default())) / f64::from(u16::MAX);
-        tokio::time::sleep(grace.mul_f64(share / 2.0)).await;
+        tokio::time::sleep(crypto::random_part(grace / 2)).await;
     }
 
     /// A socket holds the token until it is closed: the process waits for it.

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{constant_time, digest, hkdf, hmac};
@@ -142,6 +143,11 @@ pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut out = [0; N];
     getrandom::fill(&mut out).map_err(|error| anyhow::anyhow!("the system's random source failed: {error}"))?;
     Ok(out)
+}
+
+/// Returns a random part of a time, so that what many do does not come at once. 0 if the system's random source fails.
+pub fn random_part(of: Duration) -> Duration {
+    of.mul_f64(f64::from(u16::from_le_bytes(random().unwrap_or_default())) / f64::from(u16::MAX))
 }
 
 /// Lower-case hexadecimal.

@@ -9,7 +9,7 @@ use http::{HeaderMap, header};
 use utoipa_axum::routes;
 
 use super::model::{EventStreamTicket, StreamEvent, StreamParams};
-use super::service::{self, tickets};
+use super::service::tickets;
 use super::stream;
 use crate::app::App;
 use crate::features::users;
@@ -44,7 +44,7 @@ pub async fn open(State(app): State<App>, headers: HeaderMap, Query(params): Que
     })?;
     context.set_user_id(&claims.subject);
     if ticket.is_some() {
-        service::admit_known(&app, claims.clone(), &context).await?;
+        users::service::admit_known(&app, claims.clone(), &context).await?;
     } else {
         users::service::admit(&app, claims.clone(), &context).await?;
     }

@@ -17,6 +17,7 @@ use super::service::{self, Start};
 use super::state::{Seat, State};
 use super::{frames, store};
 use crate::app::App;
+use crate::features::users;
 use crate::platform::auth::Claims;
 use crate::platform::crypto;
 use crate::platform::error::{Error, Result};
@@ -41,7 +42,7 @@ pub async fn open(app: App, claims: Arc<Claims>, context: Arc<RequestContext>, s
         Start::Resync(position) => ("resync", position),
     };
     let mut first = String::new();
-    frames::retry(&mut first, retry()?);
+    frames::retry(&mut first, RETRY + crypto::random_part(RETRY_SPREAD));
     frames::event(&mut first, name, position, &json!({}));
     let (ending, grace) = (app.clone(), app.config.core.shutdown_grace);
     let live = Live {
@@ -57,11 +58,6 @@ pub async fn open(app: App, claims: Arc<Claims>, context: Arc<RequestContext>, s
         app,
     };
     Ok(sse::frames(stream::unfold(live, |live| live.context.clone().scope(live.next_frame()))))
-}
-
-fn retry() -> Result<Duration> {
-    let share = f64::from(u16::from_le_bytes(crypto::random()?)) / f64::from(u16::MAX);
-    Ok(RETRY + RETRY_SPREAD.mul_f64(share))
 }
 
 struct Live {
@@ -165,8 +161,8 @@ impl Live {
         if now < self.check_at {
             return Access::Open;
         }
-        match service::admit_known(&self.app, self.claims.clone(), &self.context).await {
-            Ok(()) => {
+        match users::service::admit_known(&self.app, self.claims.clone(), &self.context).await {
+            Ok(_) => {
                 self.check_at = now + CHECK;
                 Access::Open
             }

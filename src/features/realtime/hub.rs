@@ -143,7 +143,9 @@ impl Hub {
     /// Asks every connection of a user to check whether they may still be connected.
     pub fn check(&self, user: &UserId) {
         if let Some(connections) = read(&self.users).get(user) {
-            connections.values().for_each(|connection| connection.outbox.check());
+            for connection in connections.values() {
+                connection.outbox.check();
+            }
         }
     }
 

@@ -2,8 +2,6 @@
 
 pub mod tickets;
 
-use std::sync::Arc;
-
 use chrono::TimeDelta;
 
 use super::message::{self, NOTIFICATION, UPDATE};
@@ -13,11 +11,8 @@ use super::store::{self, Numbered};
 use crate::app::App;
 use crate::app::feature::Removed;
 use crate::app::news::{Change, Notice};
-use crate::features::users;
-use crate::platform::auth::Claims;
 use crate::platform::db::Tx;
-use crate::platform::error::{Error, Result};
-use crate::platform::http::RequestContext;
+use crate::platform::error::Result;
 use crate::platform::id::UserId;
 
 /// Time for which an id can be resumed from.
@@ -36,14 +31,6 @@ pub enum Start {
     At(Position),
     /// The id that was asked for is too old or unknown: the client has to load what it shows, and gets what follows.
     Resync(Position),
-}
-
-/// Admits the caller of a ticket or an open stream, as a token of theirs, but creates no user: one who was erased since is refused.
-pub async fn admit_known(app: &App, claims: Arc<Claims>, context: &RequestContext) -> Result<()> {
-    if users::service::accounts::email(&app.db, &claims.subject).await?.is_none() {
-        return Err(Error::Unauthenticated("Invalid token"));
-    }
-    users::service::admit(app, claims, context).await.map(|_| ())
 }
 
 /// Stores a change, in its transaction.

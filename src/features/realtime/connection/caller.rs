@@ -60,8 +60,13 @@ pub async fn by_token(app: &App, token: &str) -> Result<(Arc<Claims>, Option<Dat
     Ok((claims, Some(expires)))
 }
 
-/// Checks that the user is active and their session open.
-pub async fn admit(app: &App, claims: Arc<Claims>, context: &RequestContext) -> Result<CurrentUser, End> {
+/// Checks that the user of an open connection is still there and active, and their session open.
+pub async fn admit_again(app: &App, claims: Arc<Claims>, context: &RequestContext) -> Result<CurrentUser, End> {
+    users::service::admit_known(app, claims, context).await.map_err(|error| ended_by(&error))
+}
+
+/// Checks that the user is active and their session open; the first request of a user creates them.
+async fn admit(app: &App, claims: Arc<Claims>, context: &RequestContext) -> Result<CurrentUser, End> {
     let (user, _) = users::service::admit(app, claims, context).await.map_err(|error| ended_by(&error))?;
     Ok(user)
 }

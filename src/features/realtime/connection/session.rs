@@ -219,7 +219,7 @@ impl Session {
     async fn check(&mut self) -> Result<(), Ended> {
         self.next_check = Instant::now() + until_check();
         let (app, claims) = (self.app.clone(), self.user.claims.clone());
-        match caller::admit(&app, claims, &self.context).await {
+        match caller::admit_again(&app, claims, &self.context).await {
             Ok(user) => self.user = user,
             Err(End::Unauthorized) => return Err(Some(End::Unauthorized)),
             Err(_) => return Ok(()),
@@ -273,8 +273,7 @@ fn closed_by(error: &SocketError) -> Ended {
 }
 
 fn until_check() -> Duration {
-    let share = f64::from(u16::from_le_bytes(crypto::random().unwrap_or_default())) / f64::from(u16::MAX);
-    CHECK + SPREAD.mul_f64(share)
+    CHECK + crypto::random_part(SPREAD)
 }
 
 fn text(time: DateTime<Utc>) -> String {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::accounts;
 use super::welcome::{insert_and_welcome, welcome_of};
 use crate::app::App;
 use crate::features::users::model::{Identity, LoadedUser, UserRead};
@@ -65,6 +66,14 @@ pub async fn admit(app: &App, claims: Arc<Claims>, request: &RequestContext) -> 
         check.check(app, &user).await?;
     }
     Ok((user, loaded))
+}
+
+/// As [`admit`], for the caller of an open connection or of a ticket: it creates no user. One who was erased since is refused.
+pub async fn admit_known(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<CurrentUser> {
+    if accounts::email(&app.db, &claims.subject).await?.is_none() {
+        return Err(Error::Unauthenticated("Invalid token"));
+    }
+    Ok(admit(app, claims, request).await?.0)
 }
 
 /// Reads or creates the user's row. If several first requests are concurrent, one creates the row and all return it.
