@@ -66,6 +66,11 @@ pub async fn admit(app: &App, claims: Arc<Claims>, context: &RequestContext) -> 
     Ok(user)
 }
 
+/// Checks the same of a user who is connected; one who was removed meanwhile is not made anew.
+pub async fn readmit(app: &App, claims: Arc<Claims>, context: &RequestContext) -> Result<CurrentUser, End> {
+    users::service::readmit(app, claims, context).await.map_err(|error| ended_by(&error))
+}
+
 fn refused(app: &App, refusal: &Refusal) -> End {
     app.metrics.auth_failures.with_label_values(&[refusal.reason()]).inc();
     match refusal {
