@@ -60,10 +60,10 @@ end
 return gone
 ";
 
-/// Arguments: this instance. Removes it.
+/// Arguments: this instance. Removes it. If the stop did not wait for all of its users, others remove them, as after a crash.
 const LEAVE_FOR_GOOD: &str = "
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('DEL', KEYS[3] .. ARGV[1])
+if redis.call('SCARD', KEYS[3] .. ARGV[1]) == 0 then redis.call('ZREM', KEYS[2], ARGV[1])
+else redis.call('ZADD', KEYS[2], 0, ARGV[1]) end
 return {}
 ";
 
