@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -55,6 +55,10 @@ pub async fn close(socket: &mut Socket, end: Option<End>, mut session: Option<Se
         };
         // A client that does not reply is cut off.
         let _ = timeout(REPLY, closed).await;
+    }
+    if end.is_none() {
+        // Who closed while frames were on their way to them gets the reply to it.
+        let _ = timeout(REPLY, socket.flush()).await;
     }
     drop(session);
     // Fails if the client is gone.
