@@ -44,7 +44,7 @@ pub async fn open(State(app): State<App>, headers: HeaderMap, Query(params): Que
     })?;
     context.set_user_id(&claims.subject);
     if ticket.is_some() {
-        users::service::admit_known(&app, claims.clone(), &context).await?;
+        users::service::readmit(&app, claims.clone(), &context).await?;
     } else {
         users::service::admit(&app, claims.clone(), &context).await?;
     }

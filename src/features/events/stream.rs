@@ -161,7 +161,7 @@ impl Live {
         if now < self.check_at {
             return Access::Open;
         }
-        match users::service::admit_known(&self.app, self.claims.clone(), &self.context).await {
+        match users::service::readmit(&self.app, self.claims.clone(), &self.context).await {
             Ok(_) => {
                 self.check_at = now + CHECK;
                 Access::Open

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::frames::Frame;
 use super::metrics::Metrics;
-use super::outbox::Outbox;
+use super::outbox::{End, Outbox};
 use crate::platform::id::UserId;
 
 /// A connection of an authenticated user.
@@ -145,6 +145,15 @@ impl Hub {
         if let Some(connections) = read(&self.users).get(user) {
             for connection in connections.values() {
                 connection.outbox.check();
+            }
+        }
+    }
+
+    /// Ends every connection of a user who may not be connected any more.
+    pub fn end(&self, user: &UserId) {
+        if let Some(connections) = read(&self.users).get(user) {
+            for connection in connections.values() {
+                connection.outbox.end(End::Unauthorized);
             }
         }
     }

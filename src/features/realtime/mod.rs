@@ -91,7 +91,8 @@ impl Feature<App> for Realtime {
     }
 
     async fn erase(&self, app: &App, tx: &mut Tx, user: &UserId) -> Result<u64> {
-        self.deactivate(app, tx, user).await?;
+        let (app, user) = (app.clone(), user.clone());
+        tx.after_commit(move || service::end(&app, &user));
         Ok(0)
     }
 

@@ -89,6 +89,12 @@ impl Outbox {
         self.wake.notify_one();
     }
 
+    /// Ends the connection. What waits is dropped.
+    pub fn end(&self, end: End) {
+        self.waiting().end(end);
+        self.wake.notify_one();
+    }
+
     /// Waits for the next thing to do. Only for the task of the connection.
     pub async fn next(&self) -> Next {
         loop {

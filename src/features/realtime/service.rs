@@ -78,6 +78,11 @@ pub async fn status(app: &App, user: &CurrentUser) -> SocketStatus {
     }
 }
 
+/// Ends the connections of a user who is no more.
+pub fn end(app: &App, user: &UserId) {
+    app.state::<State>().hub().end(user);
+}
+
 /// Asks the connections of a user to check whether they may still be open.
 pub fn check(app: &App, user: &UserId) {
     app.state::<State>().hub().check(user);

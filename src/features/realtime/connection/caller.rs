@@ -60,15 +60,15 @@ pub async fn by_token(app: &App, token: &str) -> Result<(Arc<Claims>, Option<Dat
     Ok((claims, Some(expires)))
 }
 
-/// Checks that the user of an open connection is still there and active, and their session open.
-pub async fn admit_again(app: &App, claims: Arc<Claims>, context: &RequestContext) -> Result<CurrentUser, End> {
-    users::service::admit_known(app, claims, context).await.map_err(|error| ended_by(&error))
-}
-
 /// Checks that the user is active and their session open; the first request of a user creates them.
 async fn admit(app: &App, claims: Arc<Claims>, context: &RequestContext) -> Result<CurrentUser, End> {
     let (user, _) = users::service::admit(app, claims, context).await.map_err(|error| ended_by(&error))?;
     Ok(user)
+}
+
+/// Checks the same of a user who is connected; one who was removed meanwhile is not made anew.
+pub async fn readmit(app: &App, claims: Arc<Claims>, context: &RequestContext) -> Result<CurrentUser, End> {
+    users::service::readmit(app, claims, context).await.map_err(|error| ended_by(&error))
 }
 
 fn refused(app: &App, refusal: &Refusal) -> End {

@@ -98,7 +98,7 @@ impl Session {
         if claims.subject != self.user.id {
             return Err(End::Unauthorized);
         }
-        let user = caller::admit_again(&self.app, claims, &self.context).await?;
+        let user = caller::readmit(&self.app, claims, &self.context).await?;
         self.renew(user, expires);
         Ok(())
     }

@@ -219,7 +219,7 @@ impl Session {
     async fn check(&mut self) -> Result<(), Ended> {
         self.next_check = Instant::now() + until_check();
         let (app, claims) = (self.app.clone(), self.user.claims.clone());
-        match caller::admit_again(&app, claims, &self.context).await {
+        match caller::readmit(&app, claims, &self.context).await {
             Ok(user) => self.user = user,
             Err(End::Unauthorized) => return Err(Some(End::Unauthorized)),
             Err(_) => return Ok(()),

@@ -20,7 +20,7 @@ use super::hub::Hub;
 use crate::platform::clock::Clock;
 use crate::platform::id::UserId;
 use crate::platform::redis::Redis;
-use shared::Shared;
+use shared::{Renewed, Shared};
 
 /// Interval of renewing this instance's entry, and of looking for crashed ones.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -40,6 +40,8 @@ struct Inner {
     shared: Option<Shared>,
     /// Users whose first connection opened or whose last one closed.
     changed: Mutex<BTreeSet<UserId>>,
+    /// Users whose last change Redis could not be told.
+    missed: Mutex<BTreeSet<UserId>>,
     wake: Arc<Notify>,
     /// True while no change waits.
     settled: watch::Sender<bool>,
@@ -56,9 +58,16 @@ impl Presence {
     /// Begins to follow the connections.
     pub fn new(hub: Arc<Hub>, bridge: Arc<Bridge>, clock: Clock, origin: String, redis: Option<Redis>) -> Self {
         let shared = redis.map(|redis| Shared::new(redis, origin));
-        let changed = Mutex::default();
-        let presence =
-            Self(Arc::new(Inner { hub, bridge, clock, shared, changed, wake: Arc::default(), settled: watch::Sender::new(true) }));
+        let presence = Self(Arc::new(Inner {
+            hub,
+            bridge,
+            clock,
+            shared,
+            changed: Mutex::default(),
+            missed: Mutex::default(),
+            wake: Arc::default(),
+            settled: watch::Sender::new(true),
+        }));
         tokio::spawn(follow(Arc::downgrade(&presence.0), presence.0.wake.clone()));
         presence
     }
@@ -118,6 +127,10 @@ impl Inner {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn missed(&self) -> std::sync::MutexGuard<'_, BTreeSet<UserId>> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells everybody who came and who went.
     async fn tell_changes(&self) {
         loop {
@@ -136,7 +149,15 @@ impl Inner {
             let (come, gone): (Vec<_>, Vec<_>) = batch.into_iter().partition(|user| self.hub.is_online(user));
             // Without Redis, what happens here is all that is known.
             let (told_come, told_gone) = match &self.shared {
-                Some(shared) => (shared.enter(&come).await, shared.leave(&gone).await),
+                Some(shared) => {
+                    let told = (shared.enter(&come).await, shared.leave(&gone).await);
+                    for (users, told) in [(&come, &told.0), (&gone, &told.1)] {
+                        if told.is_none() {
+                            self.missed().extend(users.iter().cloned());
+                        }
+                    }
+                    told
+                }
                 None => (None, None),
             };
             self.publish(&told_come.unwrap_or(come), Kind::UserOnline);
@@ -154,11 +175,20 @@ impl Inner {
     /// Renews this instance's entry, and removes the users of crashed instances.
     async fn renew(&self) {
         let Some(shared) = &self.shared else { return };
-        if shared.renew().await == Some(true) {
-            // Redis lost its data, or took this instance for crashed: its users are told again, without a word to anybody.
+        let Some(renewed) = shared.renew().await else { return };
+        if renewed != Renewed::Known {
             for batch in self.hub.some_users(usize::MAX).chunks(BATCH) {
-                shared.enter(batch).await;
+                let come = shared.enter(batch).await.unwrap_or_default();
+                // A Redis without data does not know who was online: nobody came.
+                if renewed == Renewed::Swept {
+                    self.publish(&come, Kind::UserOnline);
+                }
             }
+        }
+        let missed = std::mem::take(&mut *self.missed());
+        if !missed.is_empty() {
+            self.settled.send_replace(false);
+            self.changed().extend(missed);
         }
         while let Some(gone) = shared.sweep().await {
             self.publish(&gone, Kind::UserOffline);

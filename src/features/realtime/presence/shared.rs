@@ -1,5 +1,5 @@
 //! Presence in Redis. Keys: `ws:online`, the users of all instances; `ws:instances`, the end of each instance's entry;
-//! `ws:online:<instance>`, the users of one. Each step is a script, so that of two instances only one tells a change.
+//! `ws:online:<instance>`, the users of one; `ws:fresh`, that Redis knew no instance a minute ago. Each step is a script, so that of two instances only one tells a change.
 
 use crate::platform::id::UserId;
 use crate::platform::redis::{Redis, Script};
@@ -40,11 +40,14 @@ end
 return gone
 ";
 
-/// Arguments: this instance, seconds. Returns something if the instance was not known.
+/// Arguments: this instance, seconds. Returns `swept` if it was taken for crashed, `lost` if Redis knew no instance a minute ago:
+/// at the first start, or after it lost its data.
 const RENEW: &str = "
 local now = tonumber(redis.call('TIME')[1])
-if redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1]) == 1 then return {'new'} end
-return {}
+if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SET', KEYS[4], '1', 'EX', 60) end
+if redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1]) == 0 then return {} end
+if redis.call('EXISTS', KEYS[4]) == 1 then return {'lost'} end
+return {'swept'}
 ";
 
 /// Arguments: this instance, number of users. Removes users of crashed instances; returns those who are not online any more,
@@ -60,10 +63,10 @@ end
 return gone
 ";
 
-/// Arguments: this instance. Removes it.
+/// Arguments: this instance. Removes it. If the stop did not wait for all of its users, others remove them, as after a crash.
 const LEAVE_FOR_GOOD: &str = "
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('DEL', KEYS[3] .. ARGV[1])
+if redis.call('SCARD', KEYS[3] .. ARGV[1]) == 0 then redis.call('ZREM', KEYS[2], ARGV[1])
+else redis.call('ZADD', KEYS[2], 0, ARGV[1]) end
 return {}
 ";
 
@@ -74,11 +77,21 @@ table.insert(listed, 1, tostring(redis.call('SCARD', KEYS[1])))
 return listed
 ";
 
+/// What Redis knew of this instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    Known,
+    /// It was taken for crashed, so that its users are offline for others.
+    Swept,
+    /// Nothing, nor of others: Redis is new, or lost its data.
+    Lost,
+}
+
 pub struct Shared {
     redis: Redis,
     /// The id of this instance.
     instance: String,
-    keys: [String; 3],
+    keys: [String; 4],
     enter: Script,
     leave: Script,
     renew: Script,
@@ -91,7 +104,7 @@ impl Shared {
     pub fn new(redis: Redis, instance: String) -> Self {
         let with_elsewhere = |code: &str| Script::new(&format!("{ELSEWHERE}{code}"));
         Self {
-            keys: ["ws:online", "ws:instances", "ws:online:"].map(|name| redis.key(name)),
+            keys: ["ws:online", "ws:instances", "ws:online:", "ws:fresh"].map(|name| redis.key(name)),
             redis,
             instance,
             enter: Script::new(ENTER),
@@ -121,9 +134,14 @@ impl Shared {
         Some(ids(&self.run(script, &arguments).await?))
     }
 
-    /// Renews this instance's entry; returns whether it was not there. `None` if Redis is down.
-    pub async fn renew(&self) -> Option<bool> {
-        Some(!self.run(&self.renew, &[CRASHED]).await?.is_empty())
+    /// Renews this instance's entry. `None` if Redis is down.
+    pub async fn renew(&self) -> Option<Renewed> {
+        let answer = self.run(&self.renew, &[CRASHED]).await?;
+        Some(match answer.first().map(String::as_str) {
+            None => Renewed::Known,
+            Some("swept") => Renewed::Swept,
+            Some(_) => Renewed::Lost,
+        })
     }
 
     /// Removes some users of crashed instances; returns those who are not online any more. `None` if there is nothing left.

@@ -62,6 +62,9 @@ pub(super) async fn deactivate(app: &App, tx: &mut Tx, id: &UserId) -> Result<()
 
 /// Ends the access of a user who is being deactivated, in every feature.
 async fn end_access(app: &App, tx: &mut Tx, id: &UserId) -> Result<()> {
+    // Before what the features do then, such as to ask whether the user may still be connected.
+    let (own, user) = (app.clone(), id.clone());
+    tx.after_commit(move || super::invalidate(&own, &user));
     for feature in &app.features {
         feature.deactivate(app, tx, id).await?;
     }

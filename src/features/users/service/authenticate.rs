@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::accounts;
 use super::welcome::{insert_and_welcome, welcome_of};
 use crate::app::App;
 use crate::features::users::model::{Identity, LoadedUser, UserRead};
@@ -19,8 +18,20 @@ use crate::platform::http::RequestContext;
 /// Tokens without an `iat` claim count as a login at most once in this time.
 const UNDATED_LOGIN: TimeDelta = TimeDelta::minutes(15);
 
+/// What happens to claims of a user without a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Newcomer {
+    Made,
+    Refused,
+}
+
 /// Returns the active user of verified claims, and the user's row if it was read. 403 if the user is deactivated.
-async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<(CurrentUser, Option<LoadedUser>)> {
+async fn authenticate(
+    app: &App,
+    claims: Arc<Claims>,
+    request: &RequestContext,
+    newcomer: Newcomer,
+) -> Result<(CurrentUser, Option<LoadedUser>)> {
     let (state, now) = (app.state::<State>(), app.clock.now());
     let mut loaded = None;
     let identity = state
@@ -28,7 +39,7 @@ async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestContext) 
         .get_or_load(claims.subject.shared(), now, async || {
             state.presence.note(&claims.subject, now);
             // Boxed because it is rare: otherwise the future of every request would include its size.
-            let row = Box::pin(load(app, &claims, now)).await?;
+            let row = Box::pin(load(app, &claims, now, newcomer)).await?;
             let identity = Identity { role: row.user.role, is_active: row.user.is_active, last_login_at: row.last_login_at };
             loaded = Some(row.user);
             Ok::<_, Error>(identity)
@@ -58,31 +69,35 @@ async fn authenticate(app: &App, claims: Arc<Claims>, request: &RequestContext) 
 /// As [`authenticate`], with the features' checks of their access; notes in the request whether an administrator acts in the
 /// user's name.
 pub async fn admit(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<(CurrentUser, Option<LoadedUser>)> {
-    let (user, loaded) = authenticate(app, claims, request).await?;
+    let (user, loaded) = authenticate(app, claims, request, Newcomer::Made).await?;
     if user.account().is_none() {
         request.set_impersonated();
     }
-    for check in &app.access_checks {
-        check.check(app, &user).await?;
-    }
+    check_access(app, &user).await?;
     Ok((user, loaded))
 }
 
-/// As [`admit`], for the caller of an open connection or of a ticket: it creates no user. One who was erased since is refused.
-pub async fn admit_known(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<CurrentUser> {
-    if accounts::email(&app.db, &claims.subject).await?.is_none() {
-        return Err(Error::Unauthenticated("Invalid token"));
+/// As [`admit`], for the caller of an open connection or of a ticket: a user who was removed meanwhile is not made anew.
+pub async fn readmit(app: &App, claims: Arc<Claims>, request: &RequestContext) -> Result<CurrentUser> {
+    let (user, _) = authenticate(app, claims, request, Newcomer::Refused).await?;
+    check_access(app, &user).await?;
+    Ok(user)
+}
+
+async fn check_access(app: &App, user: &CurrentUser) -> Result<()> {
+    for check in &app.access_checks {
+        check.check(app, user).await?;
     }
-    Ok(admit(app, claims, request).await?.0)
+    Ok(())
 }
 
 /// Reads or creates the user's row. If several first requests are concurrent, one creates the row and all return it.
-async fn load(app: &App, claims: &Claims, now: DateTime<Utc>) -> Result<OwnRow> {
+async fn load(app: &App, claims: &Claims, now: DateTime<Utc>, newcomer: Newcomer) -> Result<OwnRow> {
     let id = &claims.subject;
     if let Some(row) = store::own_row(&app.db, id).await? {
         return Ok(row);
     }
-    if app.config.auth.provider == Provider::Local {
+    if app.config.auth.provider == Provider::Local || newcomer == Newcomer::Refused {
         // Tokens of the local provider are issued only to existing users, so this user was removed.
         app.metrics.auth_failures.with_label_values(&["invalid_token"]).inc();
         return Err(Error::Unauthenticated("Invalid token"));

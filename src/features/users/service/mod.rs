@@ -11,7 +11,7 @@ pub mod vendors;
 mod welcome;
 
 pub use admin::{get, list, set_active, update};
-pub use authenticate::{admit, admit_known};
+pub use authenticate::{admit, readmit};
 pub use data::{Figures, erase, export, figures, is_empty, refresh_metrics};
 pub use profile::{me, update_me};
 pub use welcome::salutation;
