@@ -131,9 +131,10 @@ fn parse_version(text: &str) -> Result<Version, String> {
     Version::parse(text.trim()).ok_or_else(|| format!("a list of known versions ({}), such as v1=2026-12-01", Version::names()))
 }
 
-/// Reads exactly `YYYY-MM-DD`, as the notice to clients shows it.
+/// Reads exactly `YYYY-MM-DD`, as the notice to clients shows it; HTTP dates have no longer years.
 fn parse_day(text: &str) -> Result<NaiveDate, String> {
-    let day = text.trim().parse::<NaiveDate>().ok().filter(|day| day.to_string() == text.trim());
+    let text = text.trim();
+    let day = text.parse::<NaiveDate>().ok().filter(|day| text.len() == 10 && day.to_string() == text);
     day.ok_or_else(|| "a list of versions whose dates exist and are written as v1=2026-12-01".to_owned())
 }
 
