@@ -57,7 +57,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         length @ ..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
         length => {
-            bytes.push(0x80 | 126);
+            bytes.push(0xfe);
             bytes.extend(u16::try_from(length).unwrap().to_be_bytes());
         }
     }
@@ -114,7 +114,7 @@ async fn broken_frames_close_with_the_code_of_their_fault(b: Backend) {
     let split = [frame(0x01, &[0xc3]), frame(0x80, &[0x28])].concat();
     let huge = [&[TEXT, 0xff][..], &u64::MAX.to_be_bytes(), &[0; 4]].concat();
     let large = [&[TEXT, 0xff][..], &(1_u64 << 40).to_be_bytes(), &[0; 4]].concat();
-    let longer = [frame(0x01, &[b' '; 40_000]), frame(0x80, &[b' '; 40_000])].concat();
+    let longer = [frame(0x01, &b" ".repeat(40_000)), frame(0x80, &b" ".repeat(40_000))].concat();
     for (name, bytes, expected) in [
         ("not UTF-8", frame(TEXT, &[0xff, 0xfe]), 1007),
         ("half of a surrogate pair", frame(TEXT, &[0xed, 0xa0, 0x80]), 1007),
