@@ -194,7 +194,7 @@ impl Socket {
         ensure!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
         let connected: serde_json::Value = serde_json::from_str(&socket.next().await?)?;
         ensure!(connected["type"] == "connected", "{connected}");
-        socket.user = connected["data"]["user_id"].as_str().unwrap_or_default().to_owned();
+        connected["data"]["user_id"].as_str().unwrap_or_default().clone_into(&mut socket.user);
         Ok(socket)
     }
 
