@@ -5,7 +5,7 @@ use crate::harness::process::Place;
 const STRONG: &str = "0123456789abcdef0123456789abcdef";
 
 /// Settings that production accepts without a warning.
-const SOUND: [(&str, &str); 10] = [
+const SOUND: [(&str, &str); 12] = [
     ("ENVIRONMENT", "production"),
     ("SECRET_KEY", STRONG),
     ("DATABASE_URL", "postgres://app:pw@db.internal/app?sslmode=require"),
@@ -16,6 +16,8 @@ const SOUND: [(&str, &str); 10] = [
     ("RESEND_API_KEY", "re_123"),
     ("STORAGE_PROVIDER", "r2"),
     ("METRICS_TOKEN", "sixteen-letters!"),
+    ("WS_PRESENCE", "admins"),
+    ("WS_OPEN_ROOMS", "false"),
 ];
 
 const R2: [(&str, &str); 4] =
@@ -134,6 +136,8 @@ async fn production_risky_settings_are_warned_of_by_name() {
         ("STORAGE_PROVIDER", ("STORAGE_PROVIDER", "local")),
         ("CLERK_WEBHOOK_SECRET", ("CLERK_ISSUER_URL", "https://hunter2.clerk.accounts.dev")),
         ("EMAIL_PROVIDER", ("EMAIL_PROVIDER", "console")),
+        ("WS_PRESENCE", ("WS_PRESENCE", "all")),
+        ("WS_OPEN_ROOMS", ("WS_OPEN_ROOMS", "true")),
     ] {
         let (code, lines) = said(&[change]).await;
         assert_eq!(code, 0, "{change:?}: {lines:?}");

@@ -109,11 +109,13 @@ impl Presence {
 async fn follow(presence: Weak<Inner>, wake: Arc<Notify>) {
     let mut renewal = Instant::now();
     while let Some(inner) = presence.upgrade() {
+        // Before the renewal, which enters users without a word.
+        inner.tell_changes().await;
         if Instant::now() >= renewal {
             renewal = Instant::now() + RENEWAL;
             inner.renew().await;
+            inner.tell_changes().await;
         }
-        inner.tell_changes().await;
         drop(inner);
         tokio::select! {
             () = wake.notified() => {}
