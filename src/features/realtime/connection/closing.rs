@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::session::Session;
+use super::session::{Ended, Session};
 use crate::features::realtime::outbox::End;
 use crate::platform::http::websocket::{CloseCode, CloseFrame, Message, Socket};
 
@@ -36,18 +36,22 @@ impl End {
     }
 }
 
-/// Closes the socket; `None` if the client closed it, or is gone.
-pub async fn close(socket: &mut Socket, end: Option<End>, mut session: Option<Session>) {
-    if end != Some(End::Stopping) {
+/// Closes the socket.
+pub async fn close(socket: &mut Socket, ended: Ended, mut session: Option<Session>) {
+    if ended != Ended::ByServer(End::Stopping) {
         session = None;
     }
     let closed = async {
-        if let Some(end) = end
-            && (socket.close(Some(end.frame())).await.is_err() || !end.is_readable())
-        {
-            return;
+        match ended {
+            Ended::Gone => return,
+            // The next read writes the reply.
+            Ended::ByClient => {}
+            Ended::ByServer(end) => {
+                if socket.close(Some(end.frame())).await.is_err() || !end.is_readable() {
+                    return;
+                }
+            }
         }
-        // Reading also writes the reply to a client's close.
         while let Some(Ok(message)) = socket.next().await {
             // Sent before the client could know of the stop: it is delivered, or the client gets no reply and sends it again.
             if let (Message::Text(text), Some(session)) = (message, &mut session) {

@@ -14,7 +14,7 @@ use crate::platform::http::RequestContext;
 use crate::platform::http::websocket::Socket;
 
 pub use caller::Offered;
-use session::Session;
+use session::{Ended, Session};
 
 /// Serves a connection until its end. The context keeps the socket's place until then.
 pub async fn serve(app: App, context: Arc<RequestContext>, offered: Offered, mut socket: Socket) {
@@ -23,10 +23,10 @@ pub async fn serve(app: App, context: Arc<RequestContext>, offered: Offered, mut
     // Boxed, because an idle connection would keep the size of what runs only at its start.
     match Box::pin(caller::authenticate(&app, &context, offered)).await.and_then(|caller| Session::open(&app, &context, caller)) {
         Ok(mut session) => {
-            let end = session.run(&mut socket).await;
-            closing::close(&mut socket, end, Some(session)).await;
+            let ended = session.run(&mut socket).await;
+            closing::close(&mut socket, ended, Some(session)).await;
         }
-        Err(end) => closing::close(&mut socket, Some(end), None).await,
+        Err(end) => closing::close(&mut socket, Ended::ByServer(end), None).await,
     }
 }
 

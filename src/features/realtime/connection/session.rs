@@ -59,8 +59,15 @@ pub struct Session {
     _counted: Counted,
 }
 
-/// Ends a connection: with this close frame, or without one if the client is gone.
-pub(super) type Ended = Option<End>;
+/// Who ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The client is gone, or does not answer.
+    Gone,
+    /// The client sent a close frame; its reply may not be written yet.
+    ByClient,
+    ByServer(End),
+}
 
 impl Session {
     /// Registers the connection; the client gets its first frame.
@@ -106,11 +113,11 @@ impl Session {
                 next = self.connection.outbox.next() => match next {
                     Next::Frame(frame) => self.write(socket, frame).await,
                     Next::Check => Box::pin(self.check()).await,
-                    Next::End(end) => Err(Some(end)),
+                    Next::End(end) => Err(Ended::ByServer(end)),
                 },
                 incoming = socket.next() => self.receive(incoming).await,
                 () = sleep_until(deadline) => self.on_time(socket).await,
-                () = &mut stopping => Err(Some(End::Stopping)),
+                () = &mut stopping => Err(Ended::ByServer(End::Stopping)),
             };
             if let Err(end) = done {
                 return end;
@@ -142,7 +149,7 @@ impl Session {
                 outbox.set_stuck(Some(Instant::now()));
                 let written = tokio::select! {
                     written = write => written,
-                    end = outbox.ended() => return Err(Some(end)),
+                    end = outbox.ended() => return Err(Ended::ByServer(end)),
                 };
                 outbox.set_stuck(None);
                 written
@@ -150,14 +157,14 @@ impl Session {
         };
         match written {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_gone)) => Err(None),
-            Err(_) => Err(Some(End::SlowReader)),
+            Ok(Err(_gone)) => Err(Ended::Gone),
+            Err(_) => Err(Ended::ByServer(End::SlowReader)),
         }
     }
 
     async fn receive(&mut self, incoming: Option<Result<Message, SocketError>>) -> Result<(), Ended> {
         match incoming {
-            Some(Ok(Message::Text(text))) => Box::pin(self.handle(&text)).await.map_err(Some),
+            Some(Ok(Message::Text(text))) => Box::pin(self.handle(&text)).await.map_err(Ended::ByServer),
             Some(Ok(Message::Binary(_))) => {
                 self.refuse_binary();
                 Ok(())
@@ -173,7 +180,8 @@ impl Session {
                 Ok(())
             }
             // Nothing may be written any more but the library's reply.
-            Some(Ok(Message::Close(_))) | None => Err(None),
+            Some(Ok(Message::Close(_))) => Err(Ended::ByClient),
+            None => Err(Ended::Gone),
             Some(Ok(Message::Frame(_))) => Ok(()),
             Some(Err(error)) => Err(closed_by(&error)),
         }
@@ -193,7 +201,7 @@ impl Session {
         if let Some(expires) = self.expires {
             let left = expires - self.app.clock.now();
             if left <= TimeDelta::zero() {
-                return Err(Some(End::Unauthorized));
+                return Err(Ended::ByServer(End::Unauthorized));
             }
             if left <= NOTICE && !self.told {
                 self.told = true;
@@ -206,7 +214,7 @@ impl Session {
         if now >= self.next_ping {
             if self.unanswered >= 2 {
                 tracing::debug!("a WebSocket without a reply to two pings is closed");
-                return Err(None);
+                return Err(Ended::Gone);
             }
             self.unanswered += 1;
             self.next_ping = now + self.app.settings::<Settings>().ping_interval;
@@ -221,7 +229,7 @@ impl Session {
         let (app, claims) = (self.app.clone(), self.user.claims.clone());
         match caller::readmit(&app, claims, &self.context).await {
             Ok(user) => self.user = user,
-            Err(End::Unauthorized) => return Err(Some(End::Unauthorized)),
+            Err(End::Unauthorized) => return Err(Ended::ByServer(End::Unauthorized)),
             Err(_) => return Ok(()),
         }
         let revocable: Vec<_> = self.channels.iter().filter(|name| channel::is_revocable(&app, name)).cloned().collect();
@@ -264,11 +272,11 @@ impl Drop for Session {
 /// How a failed read ends the connection.
 fn closed_by(error: &SocketError) -> Ended {
     match error {
-        SocketError::Capacity(CapacityError::MessageTooLong { .. }) => Some(End::TooLarge),
-        SocketError::Utf8(_) => Some(End::NotUtf8),
-        SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
-        SocketError::Protocol(_) => Some(End::Protocol),
-        _ => None,
+        SocketError::Capacity(CapacityError::MessageTooLong { .. }) => Ended::ByServer(End::TooLarge),
+        SocketError::Utf8(_) => Ended::ByServer(End::NotUtf8),
+        SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Ended::Gone,
+        SocketError::Protocol(_) => Ended::ByServer(End::Protocol),
+        _ => Ended::Gone,
     }
 }
 
