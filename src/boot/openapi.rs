@@ -21,7 +21,7 @@ use utoipa::{OpenApi as _, ToSchema};
 use crate::app::config::Core;
 use crate::app::{App, DynFeature};
 use crate::platform::error::{CODES, Code};
-use crate::platform::http::policy::{Credentials, RequestBody};
+use crate::platform::http::policy::{Area, Credentials, RequestBody};
 use crate::platform::http::{Endpoints, Policy, Route, Version};
 use crate::platform::middleware::places::SharedBody;
 
@@ -175,7 +175,8 @@ fn complete_operation(operation: &mut Operation, route: &Route) {
             reason.clone_into(&mut response.description);
         }
     }
-    if guarded {
+    // A handler of this area that verifies its caller itself takes a token, too.
+    if guarded || policy.area == Area::App {
         let scheme = match policy.credentials {
             Credentials::Bearer | Credentials::Query => "bearer",
             Credentials::Cookie(name) => name,

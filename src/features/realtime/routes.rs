@@ -23,17 +23,21 @@ use crate::platform::middleware::csrf;
 /// Open a WebSocket
 ///
 /// Credentials: `token` (an access token), `ticket` (from `POST /app/ws/ticket`), or an `Authorization: Bearer` header. Without valid
-/// ones the socket is opened and closed with code 1008. 403 for pages of other origins than `BACKEND_CORS_ORIGINS` and our own.
+/// ones the socket is opened and closed with code 1008; a request that is no handshake gets 401 or 400. 403 for pages of other origins than `BACKEND_CORS_ORIGINS` and our own.
 /// The frames are described in `docs/realtime.md`.
 #[utoipa::path(get, path = "/ws", operation_id = "openWebSocket", tag = "realtime",
     params(("token" = Option<String>, Query, description = "An access token"), ("ticket" = Option<String>, Query, description = "A one-use ticket")),
-    responses((status = 101, description = "A WebSocket"), (status = 400), (status = 403)))]
+    responses((status = 101, description = "A WebSocket"), (status = 400), (status = 401), (status = 403)))]
 pub async fn open(State(app): State<App>, Extension(context): Extension<Arc<RequestContext>>, mut request: Request) -> Result<Response> {
     if !is_allowed_origin(&app, request.headers()) {
         return Err(Error::Forbidden("Pages of this origin may not open a WebSocket"));
     }
-    let upgrade = Upgrade::read(&mut request)?;
     let offered = offered(request.uri(), request.headers());
+    let upgrade = match Upgrade::read(&mut request) {
+        Ok(upgrade) => upgrade,
+        Err(refused) if connection::is_authentic(&app, &context, offered).await => return Err(refused),
+        Err(_) => return Err(Error::Unauthenticated("Not authenticated")),
+    };
     let settings = app.settings::<Settings>();
     // The largest frame may follow another one that is not written yet.
     let limits = Limits { message: settings.message_bytes, unwritten: settings.queued_bytes() * 2 };

@@ -43,12 +43,11 @@ const STATUSES: [(&str, &[u16]); 21] = [
 ];
 
 /// Operations that call a function which makes an error of this status, but never return it, and the reason.
-const NEVER: [(&str, u16, &str); 5] = [
+const NEVER: [(&str, u16, &str); 4] = [
     ("activateUser", 400, "only a deactivation of oneself is refused"),
     ("linkApplePurchase", 502, "a failing App Store does not refuse a purchase that it has signed"),
     ("logout", 401, "an invalid token has no session to end"),
-    ("openWebSocket", 401, "who may not connect gets a socket that closes with code 1008"),
-    ("openWebSocket", 409, "as 401"),
+    ("openWebSocket", 409, "who may not connect gets a socket that closes with code 1008"),
 ];
 
 /// Methods that other crates have too (`str::parse`, `Vec::push`, base64's `decode`, backon's `retry`): followed only by the name of

@@ -30,6 +30,11 @@ pub async fn serve(app: App, context: Arc<RequestContext>, offered: Offered, mut
     }
 }
 
+/// Whether a request that opens no socket has valid credentials. A ticket is not tried, because that would use it.
+pub async fn is_authentic(app: &App, context: &Arc<RequestContext>, offered: Offered) -> bool {
+    matches!(offered, Offered::Ticket(_)) || Box::pin(caller::authenticate(app, context, offered)).await.is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

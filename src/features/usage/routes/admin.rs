@@ -31,7 +31,7 @@ pub async fn summary(
     Ok(Json(service::summary(&app, &user, query.days.unwrap_or(DAYS)).await?.into()))
 }
 
-/// Get a trend of a user's usage
+/// Get a user's usage trend
 ///
 /// This UTC month so far against the whole month before.
 #[utoipa::path(get, path = "/usage/trends/{user_id}", operation_id = "getUserUsageTrends", tag = "admin",

@@ -18,7 +18,7 @@ pub async fn summary(State(app): State<App>, user: CurrentUser, Query(query): Qu
     Ok(Json(service::summary(&app, &user.id, query.days.unwrap_or(DAYS)).await?.into()))
 }
 
-/// Get the own usage of this month
+/// Get own usage of this month
 ///
 /// The UTC month so far, beside the limits of the plan.
 #[utoipa::path(get, path = "/usage/current-period", operation_id = "getCurrentUsage", tag = "usage",
@@ -27,7 +27,7 @@ pub async fn current_period(State(app): State<App>, user: CurrentUser) -> Result
     Ok(Json(service::current(&app, &user.id).await?))
 }
 
-/// Get a trend of the own usage
+/// Get a trend of own usage
 ///
 /// This UTC month so far against the whole month before.
 #[utoipa::path(get, path = "/usage/trends", operation_id = "getUsageTrends", tag = "usage", params(OwnTrendsQuery),

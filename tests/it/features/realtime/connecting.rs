@@ -217,6 +217,9 @@ async fn handshake_that_is_none_returns_400(b: Backend) {
         }
     }
     amy.get("/app/ws").await.expect_error(400, "BAD_REQUEST");
-    Client::over_http2(&t.url).get("/app/ws").await.expect_error(400, "BAD_REQUEST");
+    t.anonymous().get("/app/ws").await.expect_error(401, "AUTHENTICATION_ERROR");
+    t.anonymous().get("/app/ws?token=junk").await.expect_error(401, "AUTHENTICATION_ERROR");
+    t.anonymous().get("/app/ws?ticket=junk").await.expect_error(400, "BAD_REQUEST");
+    Client::over_http2(&t.url).get("/app/ws").await.expect_error(401, "AUTHENTICATION_ERROR");
     handshake(&amy, Method::POST).await.expect_error(405, "METHOD_NOT_ALLOWED");
 }
