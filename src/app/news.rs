@@ -1,7 +1,7 @@
 //! News for a user's other devices: a changed resource, or a notice. Features report them inside the transaction that makes them
 //! true; other features pass them on, such as to open sockets.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::platform::id::UserId;
 
@@ -15,6 +15,17 @@ pub struct Change {
     pub id: String,
     /// The resource as its owner reads it; `None` if it is deleted.
     pub data: Option<Value>,
+}
+
+impl Change {
+    /// What clients get: `resource`, `action`, `resource_id`; `data` unless the resource is deleted.
+    pub fn content(&self) -> Value {
+        let mut content = json!({"resource": self.resource, "action": self.action.name(), "resource_id": self.id});
+        if let Some(data) = &self.data {
+            content["data"] = data.clone();
+        }
+        content
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,4 +54,11 @@ pub struct Notice {
     pub title: String,
     pub text: String,
     pub data: Value,
+}
+
+impl Notice {
+    /// What clients get: `title`, `body`, and `data` with the `kind` and its `details`.
+    pub fn content(&self) -> Value {
+        json!({"title": self.title, "body": self.text, "data": {"kind": self.kind, "details": self.data}})
+    }
 }

@@ -4,7 +4,6 @@
 //! transaction of the change; streams number and send what is committed.
 
 mod frames;
-mod message;
 mod model;
 mod position;
 mod routes;

@@ -53,16 +53,14 @@ pub fn broadcast(app: &App, push: &Push) {
 
 /// Sends a change of a resource to those who listen to it, and to the other connections of its owner.
 pub fn send_change(app: &App, change: &Change) {
-    let Change { owner, resource, action, id, data } = change;
-    let push = Push::Update { resource: (*resource).to_owned(), action: *action, resource_id: id.clone(), data: data.clone() };
-    let name = channel::of_resource(resource, id);
-    app.state::<State>().running().bridge.send_change(owner, &name, &push.frame(app, Some(&name)), &push.frame(app, None));
+    let (name, content, now) = (channel::of_resource(change.resource, &change.id), change.content(), app.clock.now());
+    let frame = |channel| Frame::new(Kind::Update, &content, channel, now);
+    app.state::<State>().running().bridge.send_change(&change.owner, &name, &frame(Some(name.as_str())), &frame(None));
 }
 
 pub fn send_notice(app: &App, notice: &Notice) {
-    let data = json!({"kind": notice.kind, "details": notice.data});
-    let push = Push::Notification { title: notice.title.clone(), body: notice.text.clone(), data: Some(data) };
-    send_to_user(app, &notice.user, &push);
+    let frame = Frame::new(Kind::Notification, notice.content(), None, app.clock.now());
+    app.state::<State>().running().bridge.send(&Target::User(notice.user.clone()), &frame, None);
 }
 
 /// The state of this instance, and of all together. Only administrators see who is online.

@@ -4,7 +4,6 @@ pub mod tickets;
 
 use chrono::TimeDelta;
 
-use super::message::{self, NOTIFICATION, UPDATE};
 use super::position::Position;
 use super::state::State;
 use super::store::{self, Numbered};
@@ -15,6 +14,9 @@ use crate::platform::db::Tx;
 use crate::platform::error::Result;
 use crate::platform::id::UserId;
 
+/// The kinds of events.
+const UPDATE: &str = "update";
+const NOTIFICATION: &str = "notification";
 /// Time for which an id can be resumed from.
 const RESUMABLE: TimeDelta = TimeDelta::hours(1);
 /// Time for which events are kept. Longer than [`RESUMABLE`] by more than a transaction lasts and clocks differ: nothing that
@@ -35,12 +37,12 @@ pub enum Start {
 
 /// Stores a change, in its transaction.
 pub async fn changed(app: &App, tx: &mut Tx, change: &Change) -> Result<()> {
-    store(app, tx, &change.owner, UPDATE, &message::update(change)).await
+    store(app, tx, &change.owner, UPDATE, &change.content()).await
 }
 
 /// Stores a notice, in its transaction.
 pub async fn notify(app: &App, tx: &mut Tx, notice: &Notice) -> Result<()> {
-    store(app, tx, &notice.user, NOTIFICATION, &message::notification(notice)).await
+    store(app, tx, &notice.user, NOTIFICATION, &notice.content()).await
 }
 
 async fn store(app: &App, tx: &mut Tx, user: &UserId, event: &str, data: &serde_json::Value) -> Result<()> {
