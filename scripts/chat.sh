@@ -14,24 +14,10 @@ cd "$(dirname "$0")/.."
 typescript=5.9.3
 sucrase=3.35.1
 
-target=${CARGO_TARGET_DIR:-target}
-mkdir -p "$target"
-target=$(cd "$target" && pwd)
-
-skip() {
-  if [ "${REQUIRE_SERVICES:-}" = 1 ]; then echo "$1" >&2; exit 1; fi
-  echo "skipped: $1"
-}
-
+. scripts/npm.sh
 # Installs the compiler and the eraser of types below the target folder, once.
 tools=$target/typescript-$typescript-sucrase-$sucrase
-installed() {
-  [ -x "$tools/node_modules/.bin/tsc" ] && return
-  command -v npm > /dev/null || return
-  npm install --silent --no-audit --no-fund --no-save --prefix "$tools" "typescript@$typescript" "sucrase@$sucrase" && return
-  rm -rf "$tools"
-  return 1
-}
+tools_installed() { installed "$tools" "typescript@$typescript" "sucrase@$sucrase"; }
 page() { NODE_PATH=$tools/node_modules node scripts/chat.js; }
 
 check_types() {
@@ -43,10 +29,10 @@ check_types() {
 
 case $#:${1:-} in
   0:)
-    if installed; then check_types; else skip "the types of chat.ts: npm is missing, or cannot install"; fi
+    if tools_installed; then check_types; else skip "the types of chat.ts: npm is missing, or cannot install"; fi
     ;;
   1:write)
-    installed || { echo "npm is missing, or cannot install" >&2; exit 1; }
+    tools_installed || { echo "npm is missing, or cannot install" >&2; exit 1; }
     html=$(page && echo .)
     printf '%s' "${html%.}" > docs/examples/chat.html
     exit

@@ -24,26 +24,10 @@ cd "$(dirname "$0")/.."
 typescript=5.9.3
 ws=8.18.3
 
-target=${CARGO_TARGET_DIR:-target}
-mkdir -p "$target"
-target=$(cd "$target" && pwd)
-
-skip() {
-  if [ "${REQUIRE_SERVICES:-}" = 1 ]; then echo "$1" >&2; exit 1; fi
-  echo "skipped: $1"
-}
-
+. scripts/npm.sh
 # Installs the compiler and the WebSocket of Node below the target folder, once.
 tools=$target/typescript-$typescript-ws-$ws
-installed() {
-  [ -x "$tools/node_modules/.bin/tsc" ] && return
-  command -v npm > /dev/null || return
-  npm install --silent --no-audit --no-fund --no-save --prefix "$tools" "typescript@$typescript" "ws@$ws" && return
-  rm -rf "$tools"
-  return 1
-}
-
-if ! installed; then
+if ! installed "$tools" "typescript@$typescript" "ws@$ws"; then
   skip "the realtime clients: npm is missing, or cannot install"
   exit 0
 fi

@@ -37,11 +37,6 @@ impl Phase {
         self.sockets.close();
     }
 
-    /// Cancelled when sockets and streams have to end.
-    pub fn draining(&self) -> &CancellationToken {
-        &self.draining
-    }
-
     /// Returns when this socket or stream should end: each at another moment of the first half of `grace`, so that not all clients
     /// come back at once.
     pub async fn turn_to_end(&self, grace: Duration) {

@@ -93,7 +93,7 @@ where
     if policy.access.is_guarded()
         && let Some(presented) = presented
     {
-        let identity = identify(app, presented).await;
+        let identity = app.verifier.identify(presented).await;
         authorize(app, policy.access, identity, context, &mut request).await?;
         if matches!(policy.credentials, Credentials::Cookie(_)) && !csrf::is_same_origin(request.method(), request.uri(), request.headers())
         {
@@ -127,7 +127,7 @@ async fn count(app: &App, limits: &Limits, client: IpAddr, presented: Option<&mu
                     return Counted::new(limits, Verdict::AddressRefused(first), &address);
                 }
                 let identity = match presented.take() {
-                    Some(token) => identify(app, token).await,
+                    Some(token) => app.verifier.identify(token).await,
                     None => Err(Refusal::Missing),
                 };
                 let caller = by(&identity);
@@ -157,14 +157,6 @@ fn present(app: &App, policy: &Policy, headers: &HeaderMap) -> Presented {
             Some(token) => app.verifier.present(token),
             None => Presented::Known(Err(Refusal::Missing)),
         },
-    }
-}
-
-/// Verifies a token, unless it was verified before.
-async fn identify(app: &App, presented: Presented) -> Identity {
-    match presented {
-        Presented::Known(identity) => identity,
-        Presented::Unverified(token) => Box::pin(app.verifier.verify_presented(token)).await,
     }
 }
 

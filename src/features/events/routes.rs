@@ -14,7 +14,7 @@ use super::stream;
 use crate::app::App;
 use crate::features::users;
 use crate::platform::actor::CurrentUser;
-use crate::platform::auth::{Claims, Presented, Refusal};
+use crate::platform::auth::{Claims, Refusal};
 use crate::platform::error::Result;
 use crate::platform::http::{Endpoints, Json, Policy, Query, RequestContext};
 
@@ -57,10 +57,7 @@ pub async fn open(State(app): State<App>, headers: HeaderMap, Query(params): Que
 async fn identify(app: &App, headers: &HeaderMap, ticket: Option<&str>) -> Result<Arc<Claims>, Refusal> {
     match ticket {
         Some(ticket) => tickets::open(app, ticket),
-        None => match app.verifier.present_header(headers.get(header::AUTHORIZATION)) {
-            Presented::Known(identity) => identity,
-            Presented::Unverified(token) => app.verifier.verify_presented(token).await,
-        },
+        None => app.verifier.identify(app.verifier.present_header(headers.get(header::AUTHORIZATION))).await,
     }
 }
 

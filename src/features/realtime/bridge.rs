@@ -96,7 +96,12 @@ impl Bridge {
 
     /// Sends a frame to its receivers on every instance, without those of `but`. Returns at once.
     pub fn send(&self, target: &Target, frame: &Frame, but: Option<&UserId>) {
-        deliver(&self.hub, target, frame, but, None);
+        self.send_unless(target, frame, but, None);
+    }
+
+    /// As [`Bridge::send`]; connections that are subscribed to `unless` get it there.
+    fn send_unless(&self, target: &Target, frame: &Frame, but: Option<&UserId>, unless: Option<&str>) {
+        deliver(&self.hub, target, frame, but, unless);
         if let Some((redis, _)) = &self.shared {
             redis.publish(CHANNEL, self.envelope(target, frame, but));
         }
@@ -113,11 +118,7 @@ impl Bridge {
     /// Sends a change of a resource to its channel, and to the other connections of its owner.
     pub fn send_change(&self, owner: &UserId, name: &str, on_channel: &Frame, to_owner: &Frame) {
         self.send(&Target::Channel(name.to_owned()), on_channel, None);
-        let target = Target::User(owner.clone());
-        deliver(&self.hub, &target, to_owner, None, Some(name));
-        if let Some((redis, _)) = &self.shared {
-            redis.publish(CHANNEL, self.envelope(&target, to_owner, None));
-        }
+        self.send_unless(&Target::User(owner.clone()), to_owner, None, Some(name));
     }
 
     fn envelope(&self, target: &Target, frame: &Frame, but: Option<&UserId>) -> String {

@@ -122,14 +122,19 @@ impl Verifier {
 
     /// Verifies a compact JWS.
     pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
-        match self.present(token) {
+        self.identify(self.present(token)).await
+    }
+
+    /// Verifies a presented token, unless it was verified before.
+    pub async fn identify(&self, presented: Presented) -> Result<Arc<Claims>, Refusal> {
+        match presented {
             Presented::Known(known) => known,
-            Presented::Unverified(token) => self.verify_presented(token).await,
+            // Boxed, because it is rare: otherwise the future of every request would include its size.
+            Presented::Unverified(token) => Box::pin(self.verify_presented(token)).await,
         }
     }
 
-    /// Verifies a token that [`Verifier::present`] did not know.
-    pub async fn verify_presented(&self, Unverified { token, key }: Unverified) -> Result<Arc<Claims>, Refusal> {
+    async fn verify_presented(&self, Unverified { token, key }: Unverified) -> Result<Arc<Claims>, Refusal> {
         let now = self.clock.now();
         let verified = self.verify_unknown(&token, now).await.inspect_err(|refusal| {
             if matches!(refusal, Refusal::Expired) {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::Client;
+use super::database::Database;
+use super::{Client, SECRET};
 
 /// Timeout for each step of a process, generous for busy machines.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,6 +50,17 @@ impl Place {
     /// An empty folder; the server listens on any free port.
     pub fn new() -> Self {
         Self::bare().with("PORT", "0")
+    }
+
+    /// A server of this database that knows the tokens of the tests' issuer, without limits.
+    pub fn of(database: &Database) -> Self {
+        Self::new()
+            .with("DATABASE_URL", &database.url)
+            .with("SECRET_KEY", "a-service-secret-for-tests-of-32-characters")
+            .with("OAUTH_JWT_SECRET", SECRET)
+            .with("RATE_LIMIT_DEFAULT", "1000000/minute")
+            .with("PLAN_LIMITS_ENABLED", "false")
+            .with("DB_POOL_SIZE", "4")
     }
 
     /// Sets a variable; replaces an earlier value.

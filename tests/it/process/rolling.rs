@@ -17,14 +17,7 @@ crate::on_both_backends![
 ];
 
 pub(super) fn place(database: &Database) -> Place {
-    Place::new()
-        .with("DATABASE_URL", &database.url)
-        .with("SECRET_KEY", "a-service-secret-for-tests-of-32-characters")
-        .with("OAUTH_JWT_SECRET", SECRET)
-        .with("RATE_LIMIT_DEFAULT", "1000000/minute")
-        .with("PLAN_LIMITS_ENABLED", "false")
-        .with("LOG_LEVEL", "WARNING")
-        .with("DB_POOL_SIZE", "4")
+    Place::of(database).with("LOG_LEVEL", "WARNING")
 }
 
 /// An issuer's token, valid by the system clock.

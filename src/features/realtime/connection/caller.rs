@@ -10,7 +10,7 @@ use crate::features::accounts::service::redeem_ticket;
 use crate::features::realtime::outbox::End;
 use crate::features::users;
 use crate::platform::actor::CurrentUser;
-use crate::platform::auth::{Claims, Presented, Provider, Refusal};
+use crate::platform::auth::{Claims, Provider, Refusal};
 use crate::platform::error::Error;
 use crate::platform::http::RequestContext;
 
@@ -30,34 +30,27 @@ pub struct Caller {
 
 /// Verifies the credentials of a new connection.
 pub async fn authenticate(app: &App, context: &Arc<RequestContext>, offered: Offered) -> Result<Caller, End> {
-    let (claims, expires) = match offered {
+    let by_ticket = matches!(offered, Offered::Ticket(_));
+    let claims = match offered {
         Offered::Token(token) => by_token(app, &token).await?,
         Offered::Header(header) => {
-            let claims = match app.verifier.present_header(header.as_ref()) {
-                Presented::Known(known) => known,
-                Presented::Unverified(token) => app.verifier.verify_presented(token).await,
-            };
-            let claims = claims.map_err(|refusal| refused(app, &refusal))?;
-            let expires = expiry(&claims);
-            (claims, Some(expires))
+            let presented = app.verifier.present_header(header.as_ref());
+            app.verifier.identify(presented).await.map_err(|refusal| refused(app, &refusal))?
         }
         Offered::Ticket(ticket) => {
             let claims = redeem_ticket(app, &ticket).await.map_err(|error| ended_by(&error))?;
-            let claims = claims.ok_or_else(|| refused(app, &Refusal::Invalid("unknown ticket")))?;
-            let has_session = app.config.auth.provider == Provider::Local && claims.session.is_some();
-            let expires = (!has_session).then(|| expiry(&claims));
-            (claims, expires)
+            claims.ok_or_else(|| refused(app, &Refusal::Invalid("unknown ticket")))?
         }
     };
     context.set_user_id(&claims.subject);
+    let with_session = by_ticket && app.config.auth.provider == Provider::Local && claims.session.is_some();
+    let expires = (!with_session).then(|| expiry(&claims));
     Ok(Caller { user: admit(app, claims, context).await?, expires })
 }
 
-/// Verifies a token; also returns when it expires.
-pub async fn by_token(app: &App, token: &str) -> Result<(Arc<Claims>, Option<DateTime<Utc>>), End> {
-    let claims = app.verifier.verify(token).await.map_err(|refusal| refused(app, &refusal))?;
-    let expires = expiry(&claims);
-    Ok((claims, Some(expires)))
+/// Verifies a token.
+pub async fn by_token(app: &App, token: &str) -> Result<Arc<Claims>, End> {
+    app.verifier.verify(token).await.map_err(|refusal| refused(app, &refusal))
 }
 
 /// Checks that the user is active and their session open; the first request of a user creates them.
@@ -87,6 +80,7 @@ fn ended_by(error: &Error) -> End {
     }
 }
 
-fn expiry(claims: &Claims) -> DateTime<Utc> {
+/// When a token ends.
+pub fn expiry(claims: &Claims) -> DateTime<Utc> {
     DateTime::from_timestamp(claims.expires_at, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }

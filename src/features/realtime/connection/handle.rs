@@ -94,10 +94,11 @@ impl Session {
 
     /// Renews the connection by another token of the same user.
     async fn authenticate(&mut self, token: &str) -> Result<(), End> {
-        let (claims, expires) = caller::by_token(&self.app, token).await?;
+        let claims = caller::by_token(&self.app, token).await?;
         if claims.subject != self.user.id {
             return Err(End::Unauthorized);
         }
+        let expires = caller::expiry(&claims);
         let user = caller::readmit(&self.app, claims, &self.context).await?;
         self.renew(user, expires);
         Ok(())

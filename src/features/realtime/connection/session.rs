@@ -242,11 +242,11 @@ impl Session {
     }
 
     /// Lets the connection live as long as a newer token.
-    pub(super) fn renew(&mut self, user: CurrentUser, expires: Option<DateTime<Utc>>) {
+    pub(super) fn renew(&mut self, user: CurrentUser, expires: DateTime<Utc>) {
         self.user = user;
-        self.expires = expires;
+        self.expires = Some(expires);
         self.told = false;
-        self.send(Kind::Authenticated, json!({"expires_at": expires.map(text)}));
+        self.send(Kind::Authenticated, json!({"expires_at": text(expires)}));
     }
 
     pub(super) fn send(&self, kind: Kind, data: serde_json::Value) {

@@ -13,13 +13,7 @@ crate::on_both_backends![killed_server_keeps_events_of_committed_changes];
 
 async fn killed_server_keeps_events_of_committed_changes(b: Backend) {
     let database = Database::create(b).await;
-    let place = Place::new()
-        .with("DATABASE_URL", &database.url)
-        .with("SECRET_KEY", "a-service-secret-for-tests-of-32-characters")
-        .with("OAUTH_JWT_SECRET", SECRET)
-        .with("RATE_LIMIT_DEFAULT", "1000000/minute")
-        .with("PLAN_LIMITS_ENABLED", "false")
-        .with("LOG_LEVEL", "DEBUG");
+    let place = Place::of(&database).with("LOG_LEVEL", "DEBUG");
     let token = claims("amy", &Clock::System).sign(SECRET);
     let ticket = {
         let server = place.serve().await;

@@ -5,7 +5,7 @@ use omnistack::app::feature::When;
 use serde_json::json;
 
 use super::{PATH, Stream, number};
-use crate::harness::{Backend, TestApp};
+use crate::harness::{Backend, Client, TestApp};
 
 crate::on_both_backends![
     stream_resumes_after_id_in_header_or_query,
@@ -48,12 +48,15 @@ async fn stream_resumes_after_id_in_header_or_query(b: Backend) {
     assert_eq!((name.as_str(), number(&id)), ("ready", 3));
 }
 
+/// The id of a client that has left.
+async fn left(client: &Client) -> String {
+    Stream::ready(client).await.seen
+}
+
 async fn id_too_old_unknown_or_ahead_gets_resync(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
-    let stream = Stream::ready(&amy).await;
-    let start = stream.seen.clone();
-    drop(stream);
+    let start = left(&amy).await;
     amy.project("missed").await;
     let now = t.clock.now().timestamp();
     for (n, id) in [
@@ -105,9 +108,7 @@ async fn idle_stream_keeps_its_id_fresh(b: Backend) {
 async fn swept_events_make_no_silent_gap(b: Backend) {
     let t = TestApp::start(b).await;
     let amy = t.user("amy").await;
-    let stream = Stream::ready(&amy).await;
-    let start = stream.seen.clone();
-    drop(stream);
+    let start = left(&amy).await;
     // Never numbered, because nobody reads.
     amy.project("missed").await;
     t.clock.advance(TimeDelta::minutes(60));

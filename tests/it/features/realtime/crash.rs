@@ -2,13 +2,12 @@
 #![cfg(feature = "redis")]
 
 use deadpool_redis::redis::{Client as Redis, cmd};
-use omnistack::platform::clock::Clock;
 
 use super::client::Socket;
+use super::process::token;
 use crate::harness::database::Database;
 use crate::harness::process::{Place, Server, until};
-use crate::harness::tokens::claims;
-use crate::harness::{Backend, SECRET};
+use crate::harness::Backend;
 use crate::limits::{prefix, redis_vars};
 
 crate::on_sqlite![users_of_killed_process_go_offline, users_of_stopped_process_go_offline_at_once, deaf_client_of_stopped_process_goes_offline];
@@ -17,20 +16,12 @@ crate::on_sqlite![users_of_killed_process_go_offline, users_of_stopped_process_g
 async fn two(b: Backend, prefix: &str) -> Option<(Database, Place, Redis)> {
     let vars = redis_vars(prefix)?;
     let database = Database::create(b).await;
-    let place = Place::new()
-        .with("DATABASE_URL", &database.url)
-        .with("SECRET_KEY", "a-service-secret-for-tests-of-32-characters")
-        .with("OAUTH_JWT_SECRET", SECRET)
-        .with("PLAN_LIMITS_ENABLED", "false")
+    let place = Place::of(&database)
         .with("SHUTDOWN_GRACE_SECONDS", "2")
         .with("SHUTDOWN_DELAY_SECONDS", "0")
         .with(vars[0].0, vars[0].1)
         .with(vars[1].0, vars[1].1);
     Some((database, place, Redis::open(vars[0].1).unwrap()))
-}
-
-fn token(user: &str) -> String {
-    claims(user, &Clock::System).sign(SECRET)
 }
 
 fn told(kind: &str, user: &str) -> (String, String) {

@@ -20,23 +20,13 @@ crate::on_sqlite![
     tokens_are_neither_in_logs_nor_in_metrics,
 ];
 
-fn place(database: &Database) -> Place {
-    Place::new()
-        .with("DATABASE_URL", &database.url)
-        .with("SECRET_KEY", "a-service-secret-for-tests-of-32-characters")
-        .with("OAUTH_JWT_SECRET", SECRET)
-        .with("RATE_LIMIT_DEFAULT", "1000000/minute")
-        .with("PLAN_LIMITS_ENABLED", "false")
-        .with("DB_POOL_SIZE", "4")
-}
-
-fn token(user: &str) -> String {
+pub(super) fn token(user: &str) -> String {
     claims(user, &Clock::System).sign(SECRET)
 }
 
 async fn stop_closes_every_connection_with_1001_in_half_the_grace(b: Backend) {
     let database = Database::create(b).await;
-    let mut server = place(&database).with("SHUTDOWN_GRACE_SECONDS", "6").with("SHUTDOWN_DELAY_SECONDS", "0").serve().await;
+    let mut server = Place::of(&database).with("SHUTDOWN_GRACE_SECONDS", "6").with("SHUTDOWN_DELAY_SECONDS", "0").serve().await;
     let mut sockets = Vec::new();
     for n in 0..20 {
         let mut socket = Socket::with_token(&server.url, &token(&format!("u{n}"))).await;
@@ -56,7 +46,7 @@ async fn stop_closes_every_connection_with_1001_in_half_the_grace(b: Backend) {
 
 async fn stop_is_not_held_up_by_a_client_that_does_not_answer(b: Backend) {
     let database = Database::create(b).await;
-    let mut server = place(&database).with("SHUTDOWN_GRACE_SECONDS", "4").with("SHUTDOWN_DELAY_SECONDS", "0").serve().await;
+    let mut server = Place::of(&database).with("SHUTDOWN_GRACE_SECONDS", "4").with("SHUTDOWN_DELAY_SECONDS", "0").serve().await;
     // Not read any more: its close frame gets no reply.
     let _deaf = Socket::with_token(&server.url, &token("amy")).await;
     let started = Instant::now();
@@ -68,7 +58,7 @@ async fn stop_is_not_held_up_by_a_client_that_does_not_answer(b: Backend) {
 async fn tokens_are_neither_in_logs_nor_in_metrics(b: Backend) {
     let database = Database::create(b).await;
     for format in ["json", "text"] {
-        let place = place(&database).with("LOG_LEVEL", "DEBUG").with("DEBUG", "true").with("LOG_FORMAT", format);
+        let place = Place::of(&database).with("LOG_LEVEL", "DEBUG").with("DEBUG", "true").with("LOG_FORMAT", format);
         let server = place.serve().await;
         let token = token("amy");
         let client = server.client(Some(token.clone()));
@@ -99,7 +89,7 @@ async fn tokens_are_neither_in_logs_nor_in_metrics(b: Backend) {
 
 async fn frames_are_counted_as_usage_of_their_user(b: Backend) {
     let database = Database::create(b).await;
-    let server = place(&database).serve().await;
+    let server = Place::of(&database).serve().await;
     let mut socket = Socket::with_token(&server.url, &token("amy")).await;
     let mut other = Socket::with_token(&server.url, &token("bob")).await;
     for channel in ["room:a", "room:a", "room:b"] {
